@@ -1,0 +1,1 @@
+"""Pretrained networks: the catalogue, their weights, and how they are cut into blocks."""

@@ -1,0 +1,65 @@
+"""Every error this package raises on purpose, and the one way to suggest a name that was meant.
+
+    KerasTransferError            what the command line shows as one sentence (exit code 1)
+    ├── UsageError                the request itself is wrong: option, plan, name (exit code 2)
+    ├── DataError                 pictures, labels or splits are not what training needs
+    ├── WeightsError              pretrained weights are missing, altered or of another model
+    ├── TrainingError             a stage could not go on; what was reached is kept
+    ├── RunError                  a run folder is missing, locked, or of another version
+    ├── ExportError               a format could not be written as promised
+    └── ArtifactError             an exported file is unreadable or breaks its contract
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class KerasTransferError(Exception):
+    """Base of all deliberate errors. Its text is one clear sentence: what, what must hold, what came, what to do."""
+
+    exit_code = 1
+
+
+class UsageError(KerasTransferError):
+    """The request is wrong before any work began."""
+
+    exit_code = 2
+
+
+class DataError(KerasTransferError):
+    """Pictures, labels or splits are not what training needs."""
+
+
+class WeightsError(KerasTransferError):
+    """Pretrained weights are missing, altered, or belong to another model."""
+
+
+class TrainingError(KerasTransferError):
+    """A stage could not go on; what was reached before it is kept."""
+
+
+class RunError(KerasTransferError):
+    """A run folder is missing, locked by another process, or of another version."""
+
+
+class ExportError(KerasTransferError):
+    """A format could not be written as promised."""
+
+
+class ArtifactError(KerasTransferError):
+    """An exported file cannot be read, or breaks its contract."""
+
+
+def unknown(kind: str, received: str, known: Iterable[str], *, see: str = "") -> str:
+    """Return the sentence for a name that no table has, with the nearest name that one has.
+
+    >>> unknown("backbone", "mobilnetv2", ["MobileNetV2", "ResNet50"], see="keras-transfer backbones")
+    "Unknown backbone 'mobilnetv2'. Did you mean 'MobileNetV2'? See: keras-transfer backbones"
+    """
+    names = list(known)
+    by_folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(received.casefold(), by_folded, n=1, cutoff=0.6)
+    meant = f" Did you mean '{by_folded[near[0]]}'?" if near else f" Known: {', '.join(names[:12])}."
+    return f"Unknown {kind} '{received}'.{meant}" + (f" See: {see}" if see else "")

@@ -1,0 +1,1 @@
+"""What a trained model is worth: metrics, plots and the report."""

@@ -1,0 +1,94 @@
+"""Reads and writes a plan: TOML file, `key=value` overrides, and errors in one sentence."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from keras_transfer.errors import UsageError, unknown
+from keras_transfer.specs import Plan, Stage
+
+
+def make(values: Mapping[str, Any], *, where: str = "plan") -> Plan:
+    """Return a checked plan from plain values.
+
+    >>> make({"data": "sample:fashion", "backbone": "MobileNetV2"}).backbone
+    'MobileNetV2'
+
+    Raises UsageError, in one sentence, for a key that does not exist or a value out of range.
+    """
+    try:
+        return Plan.model_validate(dict(values))
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_sentence(error)}") from None
+
+
+def read(path: Path, overrides: Iterable[str] = ()) -> Plan:
+    """Return the plan of a TOML file, `key=value` overrides applied (`stages.0.epochs=3`)."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"There is no plan at '{path}'. Write one, or name a SOURCE instead.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"'{path}' is not a TOML file that can be read: {error}") from None
+    return make(override(values, overrides), where=str(path))
+
+
+def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return `values` with each `key=value` set; values are read as TOML, else as text.
+
+    >>> override({"seed": 0}, ["seed=3", "backbone=MobileNetV2"])
+    {'seed': 3, 'backbone': 'MobileNetV2'}
+    """
+    result = _copied(values)
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not (key and equals):
+            raise UsageError(f"An override must be key=value. Received: '{item}'")
+        *parents, last = key.split(".")
+        target: Any = result
+        try:
+            for parent in parents:
+                target = target[int(parent)] if isinstance(target, list) else target.setdefault(parent, {})
+            target[int(last) if isinstance(target, list) else last] = _toml_value(text)
+        except (IndexError, ValueError, TypeError, AttributeError):
+            raise UsageError(f"The plan has nothing at '{key}'.") from None
+    return result
+
+
+def to_toml(plan: Plan) -> str:
+    """Return the plan as TOML text that `read` gives back unchanged."""
+    return tomli_w.dumps(plan.model_dump(mode="json", exclude_none=True))
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copied(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(each) for each in value]
+    return value
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("tuple[", "literal[")))
+    if first["type"] == "extra_forbidden":
+        model = Stage if first["loc"][0] == "stages" else Plan
+        return unknown("key", str(first["loc"][-1]), model.model_fields)
+    if first["type"] == "missing":
+        return f"'{path}' is missing."
+    message = first["msg"].removeprefix("Value error, ")
+    received = "" if "Received" in message else f" Received: {first['input']!r}"
+    return f"'{path}': {message}.{received}".replace("..", ".")

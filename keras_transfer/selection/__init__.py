@@ -1,0 +1,1 @@
+"""Which backbone and which layers: scores and the advice made from them."""

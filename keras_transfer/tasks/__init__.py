@@ -1,0 +1,1 @@
+"""What is asked of the features: one module per task with its head, loss and metrics."""

@@ -1,0 +1,1 @@
+"""Stages: which weights learn, the frozen part once, checkpoints and gates."""

@@ -1,0 +1,64 @@
+"""The rules of the house: who may import whom, and what stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_transfer
+
+PACKAGE = Path(keras_transfer.__file__).parent
+SIBLINGS = ("data", "backbones", "tasks", "training", "selection", "evaluation", "export")
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of this package that a module names in any import, at any depth."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "keras_transfer":
+            parts = (node.module or "").split(".")[1:]
+            found |= {parts[0]} if parts else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            found |= {name[1] for name in names if name[0] == "keras_transfer" and len(name) > 1}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_siblings_do_not_import_each_other(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    allowed = {
+        "errors": set(),
+        "specs": {"errors"},
+        "plan": {"errors", "specs"},
+        "devices": {"errors", "specs"},
+        "workflow": {*SIBLINGS, "plan", "devices", "specs", "errors"},
+        "cli": {"workflow", "plan", "specs", "errors", "__version__"},
+        "__main__": {"cli", "errors"},
+        "__init__": {"workflow", "errors", "specs"},
+        **{sibling: {sibling, "plan", "devices", "specs", "errors"} for sibling in SIBLINGS},
+    }
+    assert imported(path) <= allowed[part]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_in_one_line_what_belongs_in_it(path):
+    first = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
+    assert first.endswith("."), f"{path} has no docstring that is one sentence"
+
+
+@pytest.mark.parametrize("statement", ["import keras_transfer", "import keras_transfer.cli", "import keras_transfer.plan"])
+def test_import_stays_free_of_tensorflow(statement):
+    code = f"{statement}, sys; sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'onnxruntime')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_public_names_are_exactly_those_of_all():
+    assert sorted(keras_transfer.__all__) == keras_transfer.__all__
+    for name in keras_transfer.__all__:
+        assert getattr(keras_transfer, name) is not None
