@@ -1,13 +1,13 @@
 """Every error this package raises on purpose, and the one way to suggest a name that was meant.
 
-    KerasTransferError            what the command line shows as one sentence (exit code 1)
-    ├── UsageError                the request itself is wrong: option, plan, name (exit code 2)
-    ├── DataError                 pictures, labels or splits are not what training needs
-    ├── WeightsError              pretrained weights are missing, altered or of another model
-    ├── TrainingError             a stage could not go on; what was reached is kept
-    ├── RunError                  a run folder is missing, locked, or of another version
-    ├── ExportError               a format could not be written as promised
-    └── ArtifactError             an exported file is unreadable or breaks its contract
+KerasTransferError            what the command line shows as one sentence (exit code 1)
+├── UsageError                the request itself is wrong: option, plan, name (exit code 2)
+├── DataError                 pictures, labels or splits are not what training needs
+├── WeightsError              pretrained weights are missing, altered or of another model
+├── TrainingError             a stage could not go on; what was reached is kept
+├── RunError                  a run folder is missing, locked, or of another version
+├── ExportError               a format could not be written as promised
+└── ArtifactError             an exported file is unreadable or breaks its contract
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The values that flow between the parts: frozen, checked when made, and free of TensorFlow.
 
-What the user writes (`Stage`, `Plan`) and what is written to disk (`Contract`, `Artifact`, `StageResult`, `RunRecord`)
-are pydantic models; what only lives in memory (`BackboneSpec`, `Split`, `Splits`, `Run`, `Event`) is a frozen dataclass.
+What the user writes (`Stage`, `Plan`) and what is written to disk (`Contract`, `Artifact`, `StageResult`,
+`RunRecord`) are pydantic models; what only lives in memory (`BackboneSpec`, `Split`, `Splits`, `Run`, `Event`) is a
+frozen dataclass.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Aspect = Literal["stretch", "crop", "letterbox"]
 
 Scaling = Literal["inside", "tf", "caffe", "torch", "lite"]
 """What the graph does to pixels 0-255 first. `inside`: the backbone does it itself; `tf`: x / 127.5 - 1;
-`caffe`: RGB to BGR, ImageNet mean subtracted; `torch`: x / 255, ImageNet mean and deviation; `lite`: (x - 127) / 128."""
+`caffe`: RGB to BGR, ImageNet mean subtracted; `torch`: x / 255, ImageNet mean and deviation;
+`lite`: (x - 127) / 128."""
 
 SPLIT_NAMES = ("train", "validation", "test")
 IMAGE_INPUT = "image"
@@ -321,10 +323,12 @@ class Run:
 
     @property
     def model_path(self) -> Path:
+        """The trained model as a `.keras` file."""
         return self.folder / "model.keras"
 
     @property
     def exports(self) -> Path:
+        """The folder of the artifacts and their manifest."""
         return self.folder / "exports"
 
 

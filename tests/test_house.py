@@ -52,7 +52,9 @@ def test_every_module_says_in_one_line_what_belongs_in_it(path):
     assert first.endswith("."), f"{path} has no docstring that is one sentence"
 
 
-@pytest.mark.parametrize("statement", ["import keras_transfer", "import keras_transfer.cli", "import keras_transfer.plan"])
+@pytest.mark.parametrize(
+    "statement", ["import keras_transfer", "import keras_transfer.cli", "import keras_transfer.plan"]
+)
 def test_import_stays_free_of_tensorflow(statement):
     code = f"{statement}, sys; sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'onnxruntime')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
