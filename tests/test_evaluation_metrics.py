@@ -1,0 +1,106 @@
+"""What a classifier's predictions are worth."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, log_loss
+
+from keras_transfer.errors import DataError
+from keras_transfer.evaluation.metrics import calibration, score
+
+NAMES = ("cat", "dog", "owl")
+PROBABILITIES = np.array(
+    [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.1, 0.1, 0.8]], np.float32
+)
+LABELS = np.array([0, 1, 1, 1, 2])
+
+
+def test_accuracy_counts_the_largest_probability():
+    assert score(PROBABILITIES, LABELS, NAMES).accuracy == pytest.approx(3 / 5)
+
+
+def test_balanced_accuracy_and_log_loss_are_those_of_scikit_learn():
+    metrics = score(PROBABILITIES, LABELS, NAMES)
+    assert metrics.balanced_accuracy == pytest.approx(balanced_accuracy_score(LABELS, PROBABILITIES.argmax(1)))
+    assert metrics.log_loss == pytest.approx(log_loss(LABELS, PROBABILITIES), rel=1e-6)
+
+
+def test_the_confusion_matrix_has_true_classes_as_rows():
+    assert score(PROBABILITIES, LABELS, NAMES).confusion == ((1, 0, 0), (2, 1, 0), (0, 0, 1))
+
+
+def test_the_most_confused_pair_is_named_with_its_share():
+    pair = score(PROBABILITIES, LABELS, NAMES).most_confused[0]
+    assert (pair.truth, pair.predicted, pair.count) == ("dog", "cat", 2)
+    assert pair.share == pytest.approx(2 / 3)
+
+
+def test_a_class_without_pictures_has_no_recall_and_does_not_pull_the_mean():
+    metrics = score(PROBABILITIES[:4], LABELS[:4], NAMES)
+    owl = metrics.per_class[2]
+    assert (owl.count, owl.recall, owl.precision, owl.f1) == (0, None, None, None)
+    assert metrics.balanced_accuracy == pytest.approx((1 + 1 / 3) / 2)
+
+
+def test_top_five_is_left_out_where_it_says_nothing():
+    assert score(PROBABILITIES, LABELS, NAMES).top5_accuracy is None
+
+
+def test_top_five_counts_the_five_largest():
+    probabilities = np.tile(np.linspace(0.3, 0.0, 7), (7, 1))
+    assert score(probabilities, np.arange(7), list("abcdefg")).top5_accuracy == pytest.approx(5 / 7)
+
+
+def test_calibration_error_of_an_always_sure_model_is_its_error_rate():
+    sure = np.eye(2)[[0, 0, 0, 0]]
+    assert score(sure, np.array([0, 0, 0, 1]), ["a", "b"]).expected_calibration_error == pytest.approx(0.25)
+
+
+def test_calibration_error_of_a_hand_worked_case():
+    # bins .6-.8: claims .7 and is right 1 of 2; .8-1: claims .9 and is right 2 of 2
+    probabilities = np.array([[0.7, 0.3], [0.7, 0.3], [0.9, 0.1], [0.9, 0.1]])
+    bins = calibration(probabilities, np.array([0, 1, 0, 0]), bins=5)
+    assert [each.count for each in bins] == [0, 0, 0, 2, 2]
+    assert bins[0].accuracy is None
+    assert bins[3].accuracy == pytest.approx(0.5)
+    metrics = score(probabilities, np.array([0, 1, 0, 0]), ["a", "b"])
+    assert metrics.expected_calibration_error == pytest.approx((2 * 0.2 + 2 * 0.1) / 4)
+
+
+def test_a_probability_of_zero_for_the_truth_is_a_finite_loss():
+    assert np.isfinite(score(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"]).log_loss)
+
+
+def test_rows_of_a_quantized_model_may_miss_one_by_a_step():
+    assert score(np.array([[257 / 256, 0.0]]), np.array([0]), ["a", "b"]).accuracy == 1
+
+
+def test_metrics_survive_json():
+    metrics = score(PROBABILITIES, LABELS, NAMES)
+    assert type(metrics).model_validate_json(metrics.model_dump_json()) == metrics
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "said"),
+    [
+        (np.array([[np.nan, 1.0]]), [0], "must be finite and not negative. Received: 1 of 1 rows that are not"),
+        (np.array([[0.5, 0.5]]), [2], "Labels must be class positions 0-1. Received: 2-2."),
+        (np.zeros((0, 2)), [], "at least one picture. Received: shape (0, 2) for 0 labels and 2 classes."),
+        (np.ones((2, 3)), [0, 1], "Received: shape (2, 3) for 2 labels and 2 classes."),
+    ],
+)
+def test_what_cannot_be_scored_is_said_in_one_sentence(probabilities, labels, said):
+    with pytest.raises(DataError) as error:
+        score(probabilities, np.array(labels, int), ["a", "b"])
+    assert said in str(error.value)
+
+
+@given(st.integers(2, 12), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_counts_always_add_up(classes, count, seed):
+    rng = np.random.default_rng(seed)
+    metrics = score(
+        rng.dirichlet(np.ones(classes), count), rng.integers(0, classes, count), [f"c{i}" for i in range(classes)]
+    )
+    assert sum(map(sum, metrics.confusion)) == sum(row.count for row in metrics.per_class) == count
+    assert sum(metrics.confusion[i][i] for i in range(classes)) == round(metrics.accuracy * count)
