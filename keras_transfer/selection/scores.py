@@ -1,0 +1,283 @@
+"""Scores how well features suit labels, before anything is trained: pure functions, one per published method.
+
+Features are float (n, d), one row per picture; labels are int (n,). What cannot be scored (one class only, values
+that are not finite, features that are all alike) raises DataError: a number there would look measured.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from keras_transfer.errors import DataError
+
+PROBE_FOLDS = 5
+PROBE_COMPONENTS = 256
+"""Principal components the probe keeps: past these, accuracy stays and time grows with the cube."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a linear classifier made of the features, each picture judged by a fit that had not seen it."""
+
+    accuracy: float
+    standard_error: float
+    """Of `accuracy`, binomial."""
+    probabilities: np.ndarray
+    """float (n, classes present), in the order of the sorted labels."""
+    folds: int
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """How many labels are probably wrong, and which to look at first."""
+
+    rate: float
+    """Estimated share of labels that are wrong, 0-1."""
+    suspects: tuple[int, ...]
+    """Positions of the pictures, most suspicious first."""
+
+
+def logme(features: np.ndarray, labels: np.ndarray) -> float:
+    """Return the log of the maximum evidence per picture: higher suits better.
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 50)
+    >>> logme(np.eye(2)[labels] + rng.normal(0, 0.1, (100, 2)), labels) > logme(rng.normal(0, 1, (100, 2)), labels)
+    True
+
+    Source: You et al., LogME: Practical Assessment of Pre-trained Models for Transfer Learning, ICML 2021, with the
+    fixed point of You et al., Ranking and Tuning Pre-trained Models, JMLR 2022, algorithm 3.
+    """
+    features, labels = _checked(features, labels)
+    count, width = features.shape
+    left, singular, _ = np.linalg.svd(features, full_matrices=False)
+    rank = singular > singular[0] * max(features.shape) * np.finfo(np.float64).eps
+    left, energy = left[:, rank], singular[rank] ** 2
+    return float(np.mean([_evidence(left, energy, labels == each, count, width) for each in np.unique(labels)]))
+
+
+def _evidence(left: np.ndarray, energy: np.ndarray, target: np.ndarray, count: int, width: int) -> float:
+    """Return the evidence of one class's indicator under the linear model that makes it largest, per picture."""
+    guard = 1e-5  # what the authors add to both norms: an exact fit has no finite precision
+    explained = (left.T @ target.astype(np.float64)) ** 2
+    unexplained = max(float(target.sum()) - float(explained.sum()), 0.0)
+    alpha = beta = 1.0
+    for _ in range(100):
+        ratio = alpha / beta
+        effective = float((energy / (energy + ratio)).sum())
+        weights_norm = float((energy * explained / (ratio + energy) ** 2).sum())
+        residual = float((explained / (1 + energy / ratio) ** 2).sum()) + unexplained
+        alpha, beta = effective / (weights_norm + guard), (count - effective) / (residual + guard)
+        # More features than pictures can explain everything; a precision of zero has no logarithm.
+        beta = max(beta, guard)
+        if abs(alpha / beta - ratio) <= 1e-3 * ratio:
+            break
+    return (
+        width * np.log(alpha)
+        + count * np.log(beta)
+        # Directions without energy add ln(alpha) each.
+        - (np.log(alpha + beta * energy).sum() + (width - len(energy)) * np.log(alpha))
+        - beta * residual
+        - alpha * weights_norm
+        - count * np.log(2 * np.pi)
+    ) / (2 * count)
+
+
+def leep(source_probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the log expected empirical prediction: at most 0, higher suits better.
+
+    >>> round(leep(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])), 6)
+    0.0
+
+    source_probabilities: what the source model says of the pictures, float (n, source classes), rows sum to 1.
+
+    Source: Nguyen et al., LEEP: A New Measure to Evaluate Transferability of Learned Representations, ICML 2020,
+    equations 1 and 2.
+    """
+    source_probabilities, labels = _checked(source_probabilities, labels)
+    classes, position = np.unique(labels, return_inverse=True)
+    joint = np.eye(len(classes))[position].T @ source_probabilities / len(labels)
+    seen = joint.sum(axis=0)
+    conditional = np.divide(joint, seen, out=np.zeros_like(joint), where=seen > 0)
+    expected = np.einsum("nz,nz->n", source_probabilities, conditional[position])
+    return float(np.log(np.maximum(expected, np.finfo(np.float64).tiny)).mean())
+
+
+def h_score(features: np.ndarray, labels: np.ndarray) -> float:
+    """Return the spread between classes measured in the spread of all pictures: 0 to classes - 1, higher suits better.
+
+    >>> round(h_score(np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 1, 1])), 6)
+    1.0
+
+    With as many features as pictures it is always classes - 1: use `regularized_h_score` there.
+
+    Source: Bao et al., An Information-Theoretic Approach to Transferability in Task Transfer Learning, ICIP 2019,
+    definition 2.
+    """
+    features, labels = _checked(features, labels)
+    left, singular, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    white = left[:, singular > singular[0] * max(features.shape) * np.finfo(np.float64).eps]
+    means = [(white[labels == each].mean(axis=0), np.sum(labels == each)) for each in np.unique(labels)]
+    return float(sum(count * (mean**2).sum() for mean, count in means))
+
+
+def regularized_h_score(features: np.ndarray, labels: np.ndarray) -> float:
+    """Return the H-score with the covariance shrunk towards a sphere, which holds with few pictures.
+
+    >>> rng = np.random.default_rng(0)
+    >>> regularized_h_score(rng.normal(size=(20, 50)), np.repeat([0, 1], 10)) < 1
+    True
+
+    Source: Ibrahim et al., Newer is not always better: Rethinking transferability metrics, ECML PKDD 2022, equation 4;
+    the shrinkage is Ledoit & Wolf's (2004).
+    """
+    features, labels = _checked(features, labels)
+    covariance, shrinkage = ledoit_wolf(features)
+    classes, position = np.unique(labels, return_inverse=True)
+    means = np.stack([features[position == each].mean(axis=0) for each in range(len(classes))])
+    between = np.cov(means[position], rowvar=False).reshape(covariance.shape)
+    return float((1 - shrinkage) * np.trace(np.linalg.lstsq(covariance, between, rcond=None)[0]))
+
+
+def intrinsic_dimension(features: np.ndarray, *, discard: float = 0.1) -> float:
+    """Return how many directions the pictures really vary in, from each one's two nearest neighbours.
+
+    >>> plane = np.random.default_rng(0).normal(size=(500, 2)) @ np.ones((2, 9))
+    >>> 0.8 < intrinsic_dimension(plane) < 1.2
+    True
+
+    features: float (n, d), at least 20 different rows; identical rows count once.
+    discard: share of the largest ratios left out of the fit, 0-1.
+
+    Source: Facco et al., Estimating the intrinsic dimension of datasets by a minimal neighborhood information,
+    Scientific Reports 7, 2017, algorithm on page 3.
+    """
+    features = np.unique(np.asarray(features, np.float64), axis=0)
+    if not np.isfinite(features).all() or len(features) < 20:
+        raise DataError(
+            f"The intrinsic dimension needs at least 20 pictures whose features are finite and differ. "
+            f"Received: {len(features)}."
+        )
+    distances, _ = NearestNeighbors(n_neighbors=2).fit(features).kneighbors()
+    distances = distances[distances[:, 0] > 0]
+    ratios = np.sort(distances[:, 1] / distances[:, 0])
+    kept = int(len(ratios) * (1 - discard))
+    below = np.arange(1, kept + 1) / len(ratios)
+    line = LinearRegression(fit_intercept=False).fit(np.log(ratios[:kept, None]), -np.log1p(-below))
+    return float(line.coef_[0])
+
+
+def linear_probe(features: np.ndarray, labels: np.ndarray, *, folds: int = PROBE_FOLDS, seed: int = 0) -> Probe:
+    """Return the cross-validated accuracy of a linear classifier on the features.
+
+    >>> labels = np.repeat([0, 1], 20)
+    >>> linear_probe(np.eye(2)[labels] + np.random.default_rng(0).normal(0, 0.1, (40, 2)), labels).accuracy
+    1.0
+
+    folds: at least 2; fewer are used where the smallest class has fewer pictures.
+
+    Source: Alain & Bengio, Understanding intermediate layers using linear classifier probes, 2016.
+    """
+    features, labels = _checked(features, labels)
+    smallest = int(np.bincount(np.unique(labels, return_inverse=True)[1]).min())
+    folds = max(2, min(folds, smallest))
+    kept = min(PROBE_COMPONENTS, features.shape[1], len(labels) * (folds - 1) // folds - 1)
+    probe = make_pipeline(
+        StandardScaler(),
+        PCA(max(kept, 1), random_state=seed),
+        # Without the second scaling the leading components drown the rest, and the fit takes ten times the steps.
+        StandardScaler(),
+        LogisticRegression(C=0.01, max_iter=200),
+    )
+    with warnings.catch_warnings():
+        # A class with one picture cannot be in every fold; its picture then counts as missed, which it is.
+        warnings.simplefilter("ignore")
+        probabilities = cross_val_predict(
+            probe,
+            features,
+            labels,
+            cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
+            method="predict_proba",
+        )
+    right = np.unique(labels)[probabilities.argmax(axis=1)] == labels
+    accuracy = float(right.mean())
+    return Probe(accuracy, float(np.sqrt(accuracy * (1 - accuracy) / len(labels))), probabilities, folds)
+
+
+def label_noise(probabilities: np.ndarray, labels: np.ndarray) -> LabelNoise:
+    """Return how many labels are probably wrong, from predictions made without having seen them.
+
+    >>> sure = np.array([[0.9, 0.1]] * 5 + [[0.1, 0.9]] * 5)
+    >>> label_noise(sure, np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])).suspects
+    (4,)
+
+    probabilities: out of fold, float (n, classes present), such as a probe's.
+
+    Source: Northcutt, Jiang & Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 2021,
+    equations 1 to 3.
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    classes, position = np.unique(labels, return_inverse=True)
+    threshold = np.array([probabilities[position == each, each].mean() for each in range(len(classes))])
+    confident = np.where(probabilities >= threshold, probabilities, -1.0)
+    believed = np.where(confident.max(axis=1) >= 0, confident.argmax(axis=1), -1)
+    joint = np.zeros((len(classes), len(classes)))
+    np.add.at(joint, (position[believed >= 0], believed[believed >= 0]), 1)
+    empty = joint.sum(axis=1) == 0
+    joint[empty, empty] = 1
+    # Each row stands for all the pictures that bear its label, the undecided ones too.
+    joint *= (np.bincount(position) / joint.sum(axis=1))[:, None]
+    wrong = np.flatnonzero((believed >= 0) & (believed != position))
+    own = probabilities[wrong, position[wrong]]
+    margin = own - probabilities[wrong, believed[wrong]]
+    return LabelNoise(
+        float(1 - np.trace(joint) / joint.sum()), tuple(int(each) for each in wrong[np.argsort(margin, kind="stable")])
+    )
+
+
+def statistics_distance(
+    mean: np.ndarray, variance: np.ndarray, source_mean: np.ndarray, source_variance: np.ndarray
+) -> float:
+    """Return how far activations are from those of the pictures the backbone learned from, in their deviations.
+
+    >>> statistics_distance(np.zeros(3), np.ones(3), np.zeros(3), np.ones(3))
+    0.0
+
+    Each argument is float (channels,); a batch norm's moving statistics are the source's. 0: alike; 1: a channel is
+    off by one deviation of the source, on average.
+
+    Source: the distance between two Gaussians of Dowson & Landau, The Fréchet distance between multivariate normal
+    distributions, 1982, per channel; batch-norm statistics as the source's trace: Li et al., AdaBN, 2016.
+    """
+    values = [np.asarray(each, np.float64) for each in (mean, variance, source_mean, source_variance)]
+    if not all(np.isfinite(each).all() for each in values):
+        raise DataError("Activation statistics must be finite. The weights or the pictures hold NaN or infinity.")
+    mean, variance, source_mean, source_variance = values
+    # A channel that was dead at the source has no deviation to measure in.
+    floor = max(float(np.median(source_variance)) * 1e-6, np.finfo(np.float64).tiny)
+    squared = (mean - source_mean) ** 2 + (np.sqrt(np.maximum(variance, 0)) - np.sqrt(source_variance)) ** 2
+    return float(np.sqrt(np.median(squared / np.maximum(source_variance, floor))))
+
+
+def _checked(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    features, labels = np.asarray(features, np.float64), np.asarray(labels)
+    if features.ndim != 2 or len(features) != len(labels):
+        raise DataError(f"Features must be one row per label. Received: {features.shape} for {len(labels)} labels.")
+    if not np.isfinite(features).all():
+        bad = int((~np.isfinite(features)).any(axis=1).sum())
+        raise DataError(f"Features must be finite. Received: NaN or infinity in {bad} of {len(features)} rows.")
+    if len(np.unique(labels)) < 2:
+        raise DataError(f"A score needs pictures of at least two classes. Received: {len(np.unique(labels))}.")
+    if np.ptp(features, axis=0).max(initial=0) == 0:
+        raise DataError("All pictures give the same features, so nothing can be told from them: are they all alike?")
+    return features, labels

@@ -1,0 +1,160 @@
+"""Scores of features against labels: the authors' values on small public data, and what cannot be scored.
+
+Reference values were printed by the authors' own code (LogME and LEEP: thuml/LogME; H-score and its regularized
+variant: thuml/Transfer-Learning-Library; TwoNN: scikit-dimension 0.5.0; confident learning: cleanlab 2.9.0).
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits, load_iris, load_wine
+
+from keras_transfer.errors import DataError
+from keras_transfer.selection import scores
+
+IRIS, WINE, DIGITS = load_iris(), load_wine(), load_digits()
+NEED_FEATURES_THAT_VARY = (scores.logme, scores.h_score, scores.regularized_h_score, scores.linear_probe)
+
+
+def softmax_of_first_four(data):
+    logits = np.exp(data.data[:, :4] - data.data[:, :4].mean(axis=0))
+    return logits / logits.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "iris", "wine"),
+    [
+        (scores.logme, -0.1600602436621256, -0.004461018100426715),
+        (scores.h_score, 1.1918988250416636, 1.705820802129252),
+        (scores.regularized_h_score, 1.177842499331402, 0.7660975647222728),
+    ],
+    ids=["logme", "h_score", "regularized_h_score"],
+)
+def test_scores_of_features_are_those_of_the_authors_code(method, iris, wine):
+    assert method(IRIS.data, IRIS.target) == pytest.approx(iris, abs=1e-5)
+    assert method(WINE.data, WINE.target) == pytest.approx(wine, abs=1e-5)
+
+
+def test_leep_is_that_of_the_authors_code():
+    assert scores.leep(softmax_of_first_four(IRIS), IRIS.target) == pytest.approx(-0.834259670282589, abs=1e-9)
+    assert scores.leep(softmax_of_first_four(WINE), WINE.target) == pytest.approx(-0.9097146106395764, abs=1e-9)
+
+
+def test_leep_of_a_source_that_says_nothing_is_the_entropy_of_the_labels():
+    labels = np.array([0, 0, 0, 1])
+    uniform = np.full((4, 3), 1 / 3) + np.array([[0], [0], [0], [1e-12]])
+    entropy = 0.75 * np.log(0.75) + 0.25 * np.log(0.25)
+    assert scores.leep(uniform, labels) == pytest.approx(entropy, abs=1e-6)
+
+
+def test_intrinsic_dimension_is_that_of_scikit_dimension():
+    assert scores.intrinsic_dimension(IRIS.data) == pytest.approx(3.3122135043258094, rel=1e-6)
+    assert scores.intrinsic_dimension(WINE.data) == pytest.approx(2.4314370860904577, rel=1e-6)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_intrinsic_dimension_sees_through_the_number_of_features(dimension):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(2000, dimension)) @ rng.normal(size=(dimension, 40))
+    assert scores.intrinsic_dimension(features) == pytest.approx(dimension, rel=0.1)
+
+
+def test_h_score_of_perfectly_separated_classes_is_their_number_less_one():
+    labels = np.repeat([0, 1, 2], 10)
+    assert scores.h_score(np.eye(3)[labels], labels) == pytest.approx(2)
+
+
+def test_h_score_saturates_with_as_many_features_as_pictures_and_its_regularized_variant_does_not():
+    features, labels = np.random.default_rng(0).normal(size=(30, 60)), np.repeat([0, 1, 2], 10)
+    assert scores.h_score(features, labels) == pytest.approx(2)
+    assert scores.regularized_h_score(features, labels) < 1
+
+
+@pytest.mark.parametrize("method", [scores.logme, scores.h_score, scores.regularized_h_score])
+def test_features_that_tell_the_classes_apart_score_higher_than_noise(method):
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(4), 50)
+    noise = rng.normal(size=(200, 8))
+    assert method(noise + 3 * np.eye(8)[labels], labels) > method(noise, labels)
+
+
+def test_a_probe_of_noise_is_at_chance_within_three_standard_errors():
+    rng = np.random.default_rng(0)
+    probe = scores.linear_probe(rng.normal(size=(400, 600)), np.tile([0, 1], 200))
+    assert abs(probe.accuracy - 0.5) < 3 * probe.standard_error
+
+
+def test_a_probe_uses_no_more_folds_than_the_smallest_class_has_pictures():
+    labels = np.array([0] * 10 + [1] * 3)
+    assert scores.linear_probe(np.random.default_rng(0).normal(size=(13, 4)), labels).folds == 3
+
+
+def test_a_class_of_one_picture_is_probed_and_missed():
+    labels = np.array([0] * 6 + [1] * 6 + [2])
+    probe = scores.linear_probe(np.eye(3)[labels] + np.random.default_rng(0).normal(0, 0.01, (13, 3)), labels)
+    assert probe.accuracy == pytest.approx(12 / 13)
+
+
+def test_label_noise_is_estimated_as_cleanlab_does():
+    rng, labels = np.random.default_rng(0), DIGITS.target.copy()
+    flipped = rng.choice(len(labels), len(labels) // 10, replace=False)
+    labels[flipped] = (labels[flipped] + 1 + rng.integers(0, 9, len(flipped))) % 10
+    noise = scores.label_noise(scores.linear_probe(DIGITS.data, labels).probabilities, labels)
+    assert noise.rate == pytest.approx(0.10684474123539234, abs=2e-3)
+    assert np.isin(noise.suspects, flipped).mean() > 0.9
+
+
+def test_clean_labels_are_not_suspected():
+    probe = scores.linear_probe(DIGITS.data, DIGITS.target)
+    assert scores.label_noise(probe.probabilities, DIGITS.target).rate < 0.02
+
+
+def test_statistics_one_deviation_away_are_at_distance_one():
+    zero, one = np.zeros(8), np.ones(8)
+    assert scores.statistics_distance(zero, one, zero, one) == 0
+    assert scores.statistics_distance(one, one, zero, one) == pytest.approx(1)
+    assert scores.statistics_distance(zero, 4 * one, zero, one) == pytest.approx(1)
+
+
+def test_a_channel_dead_at_the_source_does_not_divide_by_zero():
+    source_variance = np.array([1.0, 1.0, 0.0])
+    distance = scores.statistics_distance(np.array([0, 0, 1e-3]), np.ones(3), np.zeros(3), source_variance)
+    assert np.isfinite(distance)
+
+
+@pytest.mark.parametrize("method", NEED_FEATURES_THAT_VARY)
+@pytest.mark.parametrize(
+    ("features", "labels", "said"),
+    [
+        (np.ones((6, 3)), [0, 0, 0, 1, 1, 1], "All pictures give the same features"),
+        (np.full((6, 3), np.nan), [0, 0, 0, 1, 1, 1], "Features must be finite. Received: NaN or infinity in 6 of 6"),
+        (np.eye(6), [2] * 6, "at least two classes. Received: 1."),
+        (np.eye(5), [0] * 6, "one row per label. Received: (5, 5) for 6 labels."),
+    ],
+    ids=["constant", "nan", "one class", "shape"],
+)
+def test_what_cannot_be_scored_is_an_error_and_not_a_number(method, features, labels, said):
+    with pytest.raises(DataError) as error:
+        method(features, np.array(labels))
+    assert said in str(error.value)
+
+
+def test_an_intrinsic_dimension_of_copies_is_an_error():
+    with pytest.raises(DataError, match=r"at least 20 pictures whose features are finite and differ. Received: 2."):
+        scores.intrinsic_dimension(np.tile(np.eye(2), (50, 1)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(4, 40), st.integers(1, 60), st.integers(2, 4), st.integers(0, 2**32 - 1))
+def test_scores_are_finite_whatever_the_shape(count, width, classes, seed):
+    rng = np.random.default_rng(seed)
+    features, labels = rng.normal(size=(count, width)), np.arange(count) % classes
+    assert np.isfinite([method(features, labels) for method in NEED_FEATURES_THAT_VARY[:3]]).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_scores_do_not_depend_on_the_order_of_the_pictures(seed):
+    order = np.random.default_rng(seed).permutation(len(IRIS.target))
+    for method in NEED_FEATURES_THAT_VARY[:3]:
+        assert method(IRIS.data[order], IRIS.target[order]) == pytest.approx(method(IRIS.data, IRIS.target), rel=1e-6)
