@@ -5,7 +5,7 @@ KerasTransferError            what the command line shows as one sentence (exit 
 ├── DataError                 pictures, labels or splits are not what training needs
 ├── WeightsError              pretrained weights are missing, altered or of another model
 ├── TrainingError             a stage could not go on; what was reached is kept
-├── RunError                  a run folder is missing, locked, or of another version
+├── RunError                  a run folder is missing, locked, full, or of another version
 ├── ExportError               a format could not be written as promised
 └── ArtifactError             an exported file is unreadable or breaks its contract
 """

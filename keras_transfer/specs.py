@@ -243,6 +243,26 @@ class Block:
         return sum(int(np.prod(w.shape)) for layer in self.layers for w in getattr(layer, "weights", ()))
 
 
+Losses = Callable[[Any, Any, float], Any]
+"""(logits, targets, label smoothing) to one loss per picture, float32 (batch,)."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole classifier as one flat graph, and the places in it that training and reports need."""
+
+    model: Any
+    """keras.Model: `image` uint8 (batch, height, width, 3) to `probabilities` float32 (batch, classes)."""
+    blocks: tuple[Block, ...]
+    """The backbone, cut, from the picture to the features."""
+    embedding: Any
+    """KerasTensor (batch, channels): the features pooled, before anything random or learning in the head."""
+    logits: Any
+    """KerasTensor (batch, classes): what the last activation takes."""
+    losses: Losses
+    """The task's loss."""
+
+
 @dataclass(frozen=True)
 class Split:
     """One part of a data set, in a fixed order, before anything is decoded or batched."""

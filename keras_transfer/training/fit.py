@@ -1,0 +1,235 @@
+"""The loop of one stage: steps, epochs, the best weights, and a checkpoint after each epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.errors import TrainingError
+from keras_transfer.specs import Event, Listener, Losses, Network, Stage
+from keras_transfer.training import checkpoints
+from keras_transfer.training.freezing import Freeze
+from keras_transfer.training.learning_rates import SCHEDULES, optimizer
+from keras_transfer.training.stage_data import Settings, StageData
+
+
+@dataclass
+class Reached:
+    """Where a stage stands: what a checkpoint holds and what the stage ends with."""
+
+    epoch: int = 0
+    accuracy: float = -1.0
+    loss: float = math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def fit(
+    network: Network,
+    freeze: Freeze,
+    stage: Stage,
+    data: StageData,
+    settings: Settings,
+    *,
+    checkpoint: Path,
+    began: float,
+    seconds: float | None,
+    listener: Listener,
+) -> Reached:
+    """Train the suffix behind the cut and leave the network at its best epoch on validation.
+
+    seconds: wall-clock budget since `began` (`time.perf_counter`); it then sets the schedule and the end.
+    """
+    suffix = keras.Model(network.model.input if freeze.cut is None else freeze.cut, network.logits)
+    factors = {
+        id(variable): stage.block_decay ** freeze.distance[id(layer)]
+        for layer in freeze.learning
+        for variable in layer.trainable_variables
+    }
+    method = optimizer(stage, factors)
+    method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
+    average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
+    step, evaluate = _steps(suffix, network.losses, method, stage, average)
+    tracked = [*suffix.variables, *method.variables, *average]
+    reached = _resumed(checkpoint, stage, tracked)
+    callbacks = keras.callbacks.CallbackList(list(settings.callbacks), model=network.model, epochs=stage.epochs)
+    network.model.stop_training = False
+    callbacks.on_train_begin()
+    schedule = SCHEDULES[stage.schedule]
+    before = reached.seconds
+    while not _ended(reached, stage, began, seconds) and not network.model.stop_training:
+        callbacks.on_epoch_begin(reached.epoch)
+        started = time.perf_counter()
+        waited, totals, rate = 0.0, tf.zeros((3,)), 0.0
+        batches = iter(data.train(reached.epoch))
+        for number in range(data.steps):
+            if seconds is not None:
+                progress = min((time.perf_counter() - began) / seconds, 1.0)
+            else:
+                progress = (reached.epoch * data.steps + number) / (stage.epochs * data.steps)
+            rate = stage.learning_rate * schedule(progress)
+            method.learning_rate = rate
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            waited += time.perf_counter() - asked
+            if batch is None or progress >= 1.0:
+                break
+            callbacks.on_train_batch_begin(number)
+            totals += step(*batch)
+            callbacks.on_train_batch_end(number)
+            listener(Event("progress", f"{stage.name}, epoch {reached.epoch + 1}", done=number + 1, total=data.steps))
+        loss, accuracy = _means(totals)
+        if not math.isfinite(loss):
+            _take(suffix, reached.best)
+            raise TrainingError(
+                f"Stage '{stage.name}' diverged in epoch {reached.epoch + 1}: its loss is no longer a number. "
+                f"The last good weights are kept; try a learning rate below {stage.learning_rate:g}."
+            )
+        with _averaged(suffix, average):
+            validation_loss, validation_accuracy = _validate(evaluate, data.validation)
+            took = time.perf_counter() - started
+            row = {
+                "epoch": float(reached.epoch + 1),
+                "loss": loss,
+                "accuracy": accuracy,
+                "validation_loss": validation_loss,
+                "validation_accuracy": validation_accuracy,
+                "learning_rate": rate,
+                "seconds": took,
+                "waiting_share": waited / took,
+            }
+            reached.history.append(row)
+            if (validation_accuracy, -validation_loss) > (reached.accuracy, -reached.loss):
+                reached.accuracy, reached.loss = validation_accuracy, validation_loss
+                reached.best_epoch = reached.epoch + 1
+                reached.best = checkpoints.values(suffix.variables, "b")
+        reached.epoch += 1
+        reached.seconds = before + time.perf_counter() - began
+        callbacks.on_epoch_end(reached.epoch - 1, {key: row[key] for key in row if key != "epoch"})
+        if seconds is None:
+            _keep(checkpoint, stage, reached, tracked)
+        rate_shown = {"pictures_per_second": settings.counts["train"] / took}
+        listener(
+            Event(
+                "epoch",
+                stage.name,
+                done=reached.epoch,
+                total=None if seconds else stage.epochs,
+                values=row | rate_shown,
+            )
+        )
+    callbacks.on_train_end()
+    _take(suffix, reached.best)
+    return reached
+
+
+def _steps(
+    suffix: keras.Model,
+    losses_of: Losses,
+    method: keras.optimizers.Optimizer,
+    stage: Stage,
+    average: list[Any],
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the compiled training step and evaluation step; both return (loss sum, correct, weight) over a batch."""
+    inputs = tf.TensorSpec((None, *suffix.input.shape[1:]))
+    trainable = suffix.trainable_variables
+    momentum = stage.ema or 0.0
+
+    def sums(logits: Any, targets: Any, weights: Any, losses: Any) -> Any:
+        hits = tf.cast(tf.argmax(logits, -1) == tf.argmax(targets, -1), tf.float32)
+        return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
+
+    @tf.function(reduce_retracing=True)
+    def train_step(features: Any, targets: Any, weights: Any) -> Any:
+        features = tf.ensure_shape(tf.cast(features, tf.float32), inputs.shape)
+        with tf.GradientTape() as tape:
+            logits = tf.cast(suffix(features, training=True), tf.float32)
+            losses = losses_of(logits, targets, stage.label_smoothing)
+            loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
+            if suffix.losses:
+                loss += tf.add_n(suffix.losses)
+            scaled = method.scale_loss(loss)
+        method.apply(tape.gradient(scaled, [variable.value for variable in trainable]), trainable)
+        for shadow, variable in zip(average, trainable, strict=False):
+            shadow.assign(shadow * momentum + variable.value * (1 - momentum))
+        return sums(logits, targets, weights, losses)
+
+    @tf.function(reduce_retracing=True)
+    def evaluation_step(features: Any, targets: Any, weights: Any) -> Any:
+        features = tf.ensure_shape(tf.cast(features, tf.float32), inputs.shape)
+        logits = tf.cast(suffix(features, training=False), tf.float32)
+        return sums(logits, targets, weights, losses_of(logits, targets, 0.0))
+
+    return train_step, evaluation_step
+
+
+def _validate(evaluate: Callable[..., Any], validation: Callable[[], Any]) -> tuple[float, float]:
+    totals = tf.zeros((3,))
+    for batch in validation():
+        totals += evaluate(*batch)
+    return _means(totals)
+
+
+def _means(totals: Any) -> tuple[float, float]:
+    loss, correct, weight = (float(value) for value in totals)
+    return loss / max(weight, 1e-9), correct / max(weight, 1e-9)
+
+
+@contextmanager
+def _averaged(suffix: keras.Model, average: list[Any]) -> Iterator[None]:
+    """Put the averaged weights in place while it lasts; do nothing where there is no average."""
+    pairs = list(zip(suffix.trainable_variables, average, strict=False))
+    kept = [variable.numpy() for variable, _ in pairs]
+    for variable, shadow in pairs:
+        variable.assign(shadow)
+    try:
+        yield
+    finally:
+        for (variable, _), value in zip(pairs, kept, strict=True):
+            variable.assign(value)
+
+
+def _ended(reached: Reached, stage: Stage, began: float, seconds: float | None) -> bool:
+    if seconds is not None:
+        return time.perf_counter() - began >= seconds and reached.epoch > 0
+    patience = stage.patience or stage.epochs
+    return reached.epoch >= stage.epochs or reached.epoch - reached.best_epoch >= patience
+
+
+def _take(suffix: keras.Model, best: dict[str, np.ndarray]) -> None:
+    if best:
+        checkpoints.assign(suffix.variables, best, "b")
+
+
+def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) -> None:
+    state = {
+        "stage": stage.model_dump(mode="json"),
+        "epoch": reached.epoch,
+        "accuracy": reached.accuracy,
+        "loss": reached.loss,
+        "best_epoch": reached.best_epoch,
+        "seconds": reached.seconds,
+        "history": reached.history,
+    }
+    checkpoints.save(checkpoint, checkpoints.values(tracked, "t") | reached.best, state)
+
+
+def _resumed(checkpoint: Path, stage: Stage, tracked: list[Any]) -> Reached:
+    if not checkpoint.exists():
+        return Reached()
+    arrays, state = checkpoints.load(checkpoint)
+    if Stage.model_validate(state.pop("stage")) != stage:
+        return Reached()
+    checkpoints.assign(tracked, arrays, "t")
+    return Reached(**state, best={name: array for name, array in arrays.items() if name.startswith("b")})

@@ -1,0 +1,95 @@
+"""Decides for every layer whether it learns in a stage, applies that, and proves that the rest did not move."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_transfer.errors import TrainingError, UsageError
+from keras_transfer.specs import Network, Stage
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """The decision for one stage: each layer that has weights is in exactly one of the two."""
+
+    learning: tuple[Any, ...]
+    frozen: tuple[Any, ...]
+    blocks: tuple[int, ...]
+    """Positions of the learning blocks, in order."""
+    cut: Any
+    """KerasTensor up to which nothing learns and nothing is random; None where the first block learns."""
+    distance: dict[int, int]
+    """Blocks between a learning layer (by id) and the head: 0 for the head and for the last block."""
+
+
+def decide(network: Network, stage: Stage) -> Freeze:
+    """Return what learns in `stage`; every weight is decided or it is an error that names the layer.
+
+    Batch norms of frozen blocks are frozen, which in Keras also means inference mode (Keras FAQ, "trainable"). With
+    `batch_norm="frozen"` those of learning blocks are frozen too.
+    """
+    total = len(network.blocks)
+    positions = range(total) if stage.blocks == "all" else [_position(stage, each, total) for each in stage.blocks]
+    blocks = tuple(sorted(set(positions)))
+    owner = {id(layer): block.index for block in network.blocks for layer in block.layers}
+    head = _head_layers(network, owner)
+    learning: list[Any] = []
+    frozen: list[Any] = []
+    distance: dict[int, int] = {}
+    for layer in network.model.layers:
+        if not layer.weights:
+            continue
+        if id(layer) not in owner and id(layer) not in head:
+            raise TrainingError(
+                f"Layer '{layer.name}' is in no block and not in the head: nobody decided if it learns."
+            )
+        block = owner.get(id(layer), total - 1)
+        learns = id(layer) in head or block in blocks
+        if stage.batch_norm == "frozen" and isinstance(layer, keras.layers.BatchNormalization):
+            learns = False
+        (learning if learns else frozen).append(layer)
+        distance[id(layer)] = total - 1 - block
+    return Freeze(tuple(learning), tuple(frozen), blocks, _cut(network, blocks), distance)
+
+
+def apply(freeze: Freeze) -> None:
+    """Set `trainable` on each layer as decided."""
+    for layer in freeze.learning:
+        layer.trainable = True
+    for layer in freeze.frozen:
+        layer.trainable = False
+
+
+def digest(layers: Iterable[Any]) -> str:
+    """Return the SHA-256 (hex) of all weights of `layers`, batch-norm statistics included, in order."""
+    sha = hashlib.sha256()
+    for layer in layers:
+        for variable in layer.weights:
+            sha.update(variable.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def _cut(network: Network, blocks: tuple[int, ...]) -> Any:
+    if not blocks:
+        return network.embedding
+    return None if blocks[0] == 0 else network.blocks[blocks[0] - 1].output
+
+
+def _position(stage: Stage, block: int, total: int) -> int:
+    if not -total <= block < total:
+        raise UsageError(
+            f"Stage '{stage.name}' names block {block}, but this backbone has {total} blocks "
+            f"(0 to {total - 1}, or -1 to -{total} from the end)."
+        )
+    return block % total
+
+
+def _head_layers(network: Network, owner: dict[int, int]) -> set[int]:
+    layers = network.model.layers
+    first = next(i for i, layer in enumerate(layers) if layer.output is network.embedding)
+    return {id(layer) for layer in layers[first:] if id(layer) not in owner}

@@ -1,0 +1,83 @@
+"""How fast each weight learns: schedules over a stage, and rates per block for any Keras optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from keras_transfer.errors import UsageError, unknown
+from keras_transfer.specs import Stage
+
+Schedule = Callable[[float], float]
+"""Progress through the stage (0 to 1) in, factor on the stage's learning rate out."""
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _one_cycle(progress: float, *, rising: float = 0.2) -> float:
+    if progress < rising:
+        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / rising))
+    return max(1e-4, _cosine((progress - rising) / (1 - rising)))
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "constant": lambda progress: 1.0,
+    "cosine": _cosine,  # Loshchilov & Hutter 2017, one period
+    "one_cycle": _one_cycle,  # Smith & Topin 2018: warm up over the first fifth, then anneal
+}
+
+
+def optimizer(stage: Stage, factors: Mapping[int, float]) -> keras.optimizers.Optimizer:
+    """Return the optimizer of `stage`, with its own learning rate for each variable.
+
+    >>> optimizer(Stage(name="head", optimizer="adamw"), {}).name
+    'adamw'
+
+    factors: `id(variable)` to a factor on the stage's rate; 1 where it is missing. Weight decay spares biases and
+    batch norms (vectors), as is usual. Raises UsageError for a name that Keras does not have.
+    """
+    classes = {
+        name.lower(): item
+        for name, item in vars(keras.optimizers).items()
+        if isinstance(item, type) and issubclass(item, keras.optimizers.Optimizer) and name not in _NOT_A_METHOD
+    }
+    kind = classes.get(stage.optimizer.lower())
+    if kind is None:
+        raise UsageError(unknown("optimizer", stage.optimizer, classes))
+    accumulate = stage.accumulate if stage.accumulate > 1 else None
+    return _with_factors(kind, factors)(
+        learning_rate=stage.learning_rate,
+        weight_decay=stage.weight_decay or None,
+        gradient_accumulation_steps=accumulate,
+        name=stage.optimizer.lower(),
+    )
+
+
+_NOT_A_METHOD = ("Optimizer", "LossScaleOptimizer")
+
+
+def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
+    """Return a subclass of `kind` whose steps, weight decay included, are scaled for each variable.
+
+    Keras has no parameter groups, but calls `update_step(gradient, variable, learning_rate)` once per variable.
+    """
+
+    class PerVariable(kind):
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            super().update_step(gradient, variable, learning_rate * factors.get(id(variable), 1.0))
+
+        def _apply_weight_decay(self, variables: Any) -> None:
+            if self.weight_decay is None:
+                return
+            for variable in variables:
+                if len(variable.shape) > 1:
+                    rate = self.learning_rate * factors.get(id(variable), 1.0)
+                    variable.assign(variable - variable * rate * self.weight_decay)
+
+    PerVariable.__name__ = kind.__name__
+    return PerVariable

@@ -1,0 +1,185 @@
+"""What a stage is fed: stored features of the frozen part where that pays, else the pictures themselves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.devices import prefetch, without_autotune
+from keras_transfer.specs import Event, Feed, Listener, Stage, silent
+from keras_transfer.training import feature_store
+from keras_transfer.training.feature_store import DEFAULT_LIMIT_BYTES, Key, View
+from keras_transfer.training.prefix import Prefix, build
+
+CHECK_PICTURES = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all stages of a run share."""
+
+    image_size: int
+    counts: Mapping[str, int]
+    """Pictures per split."""
+    batch_size: int = 32
+    seed: int = 0
+    data_digest: str = ""
+    aspect: str = "stretch"
+    engine: str = "auto"
+    """Who computes frozen parts: `auto`, or a row of `prefix.ENGINES`, or `stream` to store nothing."""
+    store_dtype: str = "float16"
+    cache_folder: Path = field(default_factory=feature_store.default_folder)
+    cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageData:
+    """The batches of one stage: (inputs, targets float32 (batch, classes), weights float32 (batch,))."""
+
+    train: Callable[[int], Any]
+    """Epoch number in, tf.data.Dataset out, shuffled as a function of (seed, epoch)."""
+    validation: Callable[[], Any]
+    steps: int
+    """Batches per epoch."""
+    engine: str
+    reason: str
+
+
+def prepare(
+    model: keras.Model, cut: Any, stage: Stage, feed: Feed, settings: Settings, listener: Listener = silent
+) -> StageData:
+    """Return the batches of `stage`: features at `cut` from the store, or pictures where nothing is frozen.
+
+    model: the whole network; cut: the KerasTensor up to which nothing learns, or None.
+    """
+    steps = -(-settings.counts["train"] // settings.batch_size)
+    if cut is None:
+        return _streamed(stage, feed, settings, steps, "the first block learns: there is no frozen part to store")
+    if settings.engine == "stream":
+        return _streamed(stage, feed, settings, steps, "streaming was asked for")
+    check = next(iter(feed("train", image_size=settings.image_size, batch_size=CHECK_PICTURES)))[0]
+    prefix = build(keras.Model(model.input, cut), check=np.asarray(check), engine=settings.engine)
+    dtype = _safe_dtype(prefix, np.asarray(check), settings.store_dtype)
+    needed = feature_store.size_bytes(
+        settings.counts["train"], prefix.feature_shape, dtype, views=stage.views
+    ) + feature_store.size_bytes(settings.counts["validation"], prefix.feature_shape, dtype)
+    allowed = min(settings.cache_limit_bytes, _free_bytes(settings.cache_folder))
+    if needed > allowed:
+        reason = f"{needed / 1e9:.1f} GB of features do not fit the {allowed / 1e9:.1f} GB the cache may take"
+        return _streamed(stage, feed, settings, steps, reason)
+
+    def view(split: str, number: int, augment: str) -> View:
+        key = Key(
+            data_digest=settings.data_digest,
+            prefix_digest=prefix.digest,
+            engine=prefix.engine,
+            split=split,
+            image_size=settings.image_size,
+            aspect=settings.aspect,
+            augment=augment,
+            view=number,
+            seed=settings.seed,
+            dtype=dtype,
+        )
+        batches = feed(
+            split, image_size=settings.image_size, batch_size=settings.batch_size, augment=augment, epoch=number
+        )
+        return feature_store.obtain(
+            settings.cache_folder,
+            key,
+            count=settings.counts[split],
+            feature_shape=prefix.feature_shape,
+            compute=prefix.compute,
+            batches=_told(batches, f"features of {split}, view {number + 1}", settings.counts[split], listener),
+            limit_bytes=settings.cache_limit_bytes,
+        )
+
+    views = [view("train", number, stage.augment) for number in range(stage.views if stage.augment != "none" else 1)]
+    validation = view("validation", 0, "none")
+    return StageData(
+        train=lambda epoch: _shuffled(views, settings.batch_size, settings.seed, epoch),
+        validation=lambda: _in_order(validation, settings.batch_size),
+        steps=steps,
+        engine=prefix.engine,
+        reason=f"{needed / 1e6:.0f} MB of features stored once; {prefix.reason}",
+    )
+
+
+def _streamed(stage: Stage, feed: Feed, settings: Settings, steps: int, reason: str) -> StageData:
+    size, batch = settings.image_size, settings.batch_size
+    return StageData(
+        train=lambda epoch: feed(
+            "train", image_size=size, batch_size=batch, augment=stage.augment, epoch=epoch, shuffle=True
+        ),
+        validation=lambda: feed("validation", image_size=size, batch_size=batch),
+        steps=steps,
+        engine="none",
+        reason=reason,
+    )
+
+
+def _shuffled(views: list[View], batch_size: int, seed: int, epoch: int) -> Any:
+    """Each picture in a new order, from the next of its views: after as many epochs as views each was seen once."""
+    count = len(views[0].features)
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    first_view = np.random.default_rng(seed).integers(len(views), size=count)
+
+    def gather(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        chosen = (first_view[rows] + epoch) % len(views)
+        parts = [np.empty((len(rows), *part.shape[1:]), part.dtype) for part in _arrays(views[0])]
+        for number, view in enumerate(views):
+            here = chosen == number
+            for part, array in zip(parts, _arrays(view), strict=True):
+                part[here] = array[rows[here]]
+        return parts[0], parts[1], parts[2]
+
+    return _batches(order, gather, views[0], batch_size)
+
+
+def _in_order(view: View, batch_size: int) -> Any:
+    def gather(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return view.features[rows], view.targets[rows], view.weights[rows]
+
+    return _batches(np.arange(len(view.features)), gather, view, max(batch_size, 128))
+
+
+def _batches(order: np.ndarray, gather: Callable[..., Any], like: View, batch_size: int) -> Any:
+    def read(rows: Any) -> tuple[Any, ...]:
+        dtypes = [array.dtype for array in _arrays(like)]
+        parts = tf.numpy_function(gather, [rows], dtypes, stateful=False)
+        for part, array in zip(parts, _arrays(like), strict=True):
+            part.set_shape((None, *array.shape[1:]))
+        return tuple(parts)
+
+    dataset = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(read)
+    return prefetch(without_autotune(dataset))
+
+
+def _arrays(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return view.features, view.targets, view.weights
+
+
+def _safe_dtype(prefix: Prefix, check: np.ndarray, wanted: str) -> str:
+    """Half precision ends at 65,504: features anywhere near that are stored whole."""
+    return "float32" if wanted == "float16" and np.abs(prefix.compute(check)).max(initial=0) > 8_000 else wanted
+
+
+def _free_bytes(folder: Path) -> int:
+    existing = next(parent for parent in [folder, *folder.parents] if parent.exists())
+    return int(shutil.disk_usage(existing).free * 0.8)
+
+
+def _told(batches: Any, message: str, total: int, listener: Listener) -> Any:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch[0])
+        listener(Event("progress", message, done=done, total=total))
