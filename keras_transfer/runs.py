@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from keras_transfer import plan as plans
@@ -64,6 +63,8 @@ def place_for(plan: Plan, folder: Path = DEFAULT_FOLDER, name: str | None = None
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process; RunError where another process is writing it."""
+    from filelock import FileLock, Timeout  # here, because it brings asyncio along and most verbs lock nothing
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):

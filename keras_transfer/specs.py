@@ -7,13 +7,17 @@ frozen dataclass.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Aspect = Literal["stretch", "crop", "letterbox"]
 """How a picture becomes square: `stretch` ignores its proportions (what MediaPipe Tasks does on a phone),
@@ -166,6 +170,8 @@ class RunRecord(Value):
     counts: dict[str, int]
     data_digest: str
     image_size: int
+    weights_digest: str = ""
+    """SHA-256 over all weights of the trained model; with the plan and the data it names the run."""
     weights_license: str = ""
     weights_source: str = ""
     stages: tuple[StageResult, ...] = ()
@@ -176,6 +182,12 @@ class RunRecord(Value):
     test: dict[str, float] = Field(default_factory=dict)
     scratch: dict[str, float] = Field(default_factory=dict)
     finished: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
+        text = self.plan.model_dump_json() + self.data_digest + self.weights_digest
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _best_is_a_stage(self) -> RunRecord:
@@ -240,7 +252,7 @@ class Block:
     @property
     def parameters(self) -> int:
         """How many numbers the block holds, batch-norm statistics included."""
-        return sum(int(np.prod(w.shape)) for layer in self.layers for w in getattr(layer, "weights", ()))
+        return sum(math.prod(w.shape) for layer in self.layers for w in getattr(layer, "weights", ()))
 
 
 Losses = Callable[[Any, Any, float], Any]

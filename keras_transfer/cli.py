@@ -1,0 +1,311 @@
+"""Talks to people: arguments in, tables, progress and JSON out; the work is done by `workflow`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from keras_transfer import plan as plans
+from keras_transfer import runs
+from keras_transfer.errors import UsageError
+from keras_transfer.specs import BackboneSpec, Event, Listener, Run
+
+if TYPE_CHECKING:
+    from keras_transfer.workflow import Verified
+
+app = typer.Typer(
+    name="keras-transfer",
+    help="A few hundred pictures in, proven SavedModel, TFLite and ONNX files out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Add --debug to any command to see where an error comes from.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
+]
+Folder = Annotated[Path, typer.Option("--folder", help="Where runs are kept.", show_default=True)]
+RunArgument = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder; the newest where left out.")]
+
+
+@app.command()
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SOURCE] [KEY=VALUE]...", help="Pictures, and keys of the plan: seed=3 batch_size=16"),
+    ] = None,
+    plan_file: Annotated[Path | None, typer.Option("--plan", help="A plan as a TOML file.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="A row of: keras-transfer backbones")] = None,
+    weights: Annotated[str | None, typer.Option(help="imagenet, a weights file, or none.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A named list of stages: head, head_then_top, …")] = None,
+    compare: Annotated[str | None, typer.Option(help="scratch: also train from random weights, as long.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Name of the run folder.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="Who computes frozen parts: auto, litert, onnxruntime, keras, stream.")
+    ] = "auto",
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Train on a folder of class folders (or another SOURCE), stage by stage; goes on where a run was stopped."""
+    sources = [each for each in arguments or () if "=" not in each or Path(each).exists()]
+    if len(sources) > 1:
+        raise UsageError(f"One SOURCE at a time. Received: {', '.join(sources)}")
+    if not sources and plan_file is None:
+        raise UsageError("Which pictures? Name a folder, 'sample:fashion', or a plan with --plan.")
+    named = {"data": sources[0] if sources else None, "backbone": backbone, "weights": weights, "recipe": recipe}
+    given = {key: value for key, value in named.items() if value is not None}
+    overrides = [each for each in arguments or () if each not in sources]
+    if plan_file is None:
+        plan = plans.make(plans.override(given, overrides))
+    else:
+        plan = plans.make({**plans.read(plan_file, overrides).model_dump(), **given})
+    from keras_transfer import workflow
+
+    with _progress() as listener:
+        done = workflow.train(plan, folder=folder, name=run, compare=compare, engine=engine, listener=listener)
+    if as_json:
+        _print_json({"folder": str(done.folder), **done.record.model_dump(mode="json")})
+    else:
+        _show_run(done)
+        _next(f"keras-transfer export {done.folder}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path | None, typer.Argument(help="A run folder or a model file of any format.")] = None,
+    source: Annotated[str | None, typer.Argument(help="Pictures; those of the run where left out.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Say what a model is worth on a split: accuracy, calibration, the classes it confuses."""
+    if split not in ("train", "validation", "test"):
+        raise UsageError(f"--split takes train, validation or test. Received: '{split}'")
+    model = model or runs.latest(folder).folder
+    from keras_transfer import workflow
+
+    with _progress() as listener:
+        metrics = workflow.evaluate(model, source, split=split, listener=listener)
+    if as_json:
+        _print_json(metrics.model_dump(mode="json"))
+        return
+    table = Table("class", "pictures", "precision", "recall", "F1", title=f"{model} on the {split} split")
+    for row in metrics.per_class:
+        table.add_row(row.name, str(row.count), *(f"{value:.3f}" for value in (row.precision, row.recall, row.f1)))
+    out.print(table)
+    out.print(f"accuracy {metrics.accuracy:.1%}, log loss {metrics.log_loss:.3f}")
+    _next(f"keras-transfer predict {model} PICTURE.jpg")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model file of any format.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    as_json: Json = False,
+) -> None:
+    """Say what a model sees in picture files."""
+    from keras_transfer import workflow
+
+    predictions = workflow.predict(model, pictures)
+    if as_json:
+        _print_json([prediction.model_dump(mode="json") for prediction in predictions])
+        return
+    table = Table("picture", "class", "probability")
+    for prediction in predictions:
+        table.add_row(prediction.picture, prediction.class_name, f"{prediction.probability:.1%}")
+    out.print(table)
+
+
+@app.command()
+def export(
+    run: RunArgument = None,
+    formats: Annotated[list[str] | None, typer.Option("--format", "-f", help="Repeat for several formats.")] = None,
+    check: Annotated[bool, typer.Option(help="Run each file and compare it with the Keras model.")] = True,
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Write SavedModel, TFLite and ONNX files of a run and prove that they say what the Keras model says."""
+    opened = _run(run, folder)
+    from keras_transfer import workflow
+
+    with _progress() as listener:
+        results = workflow.export(opened, formats, check=check, listener=listener)
+    if not check:
+        rows = [result.model_dump(mode="json") for result in results]
+        _print_json(rows) if as_json else out.print("\n".join(str(row["path"]) for row in rows))
+        return
+    _report(opened, results, as_json)  # type: ignore[arg-type]
+
+
+@app.command()
+def verify(
+    run: RunArgument = None,
+    files: Annotated[list[Path] | None, typer.Option("--file", help="Only these exported files.")] = None,
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Compare exported files with the Keras model again, each in its own runtime; exit 1 where one differs."""
+    opened = _run(run, folder)
+    from keras_transfer import workflow
+
+    with _progress() as listener:
+        results = workflow.verify(opened, files, listener=listener)
+    _report(opened, results, as_json)
+
+
+@app.command()
+def backbones(as_json: Json = False) -> None:
+    """List the networks to start from, with what matters at the edge."""
+    from keras_transfer import workflow
+
+    rows = workflow.backbones()
+    if as_json:
+        _print_json([_backbone_row(row) for row in rows])
+        return
+    table = Table("name", "family", "input", "parameters", "ImageNet top-1", "traits", "weights")
+    for row in rows:
+        shown = _backbone_row(row)
+        top1 = f"{row.top1:.1%}" if row.top1 else "-"
+        millions = f"{row.parameters / 1e6:.1f} M"
+        traits, weights = ", ".join(shown["traits"]), ", ".join(shown["weights"])
+        table.add_row(row.name, row.family, str(row.input_size), millions, top1, traits, weights)
+    out.print(table)
+    _next("keras-transfer train FOLDER --backbone NAME")
+
+
+def fail(sentence: str, code: int) -> None:
+    """Print one sentence on standard error and exit."""
+    err.print(f"[bold red]Error:[/] {_plain(sentence)}", soft_wrap=True, highlight=False)
+    sys.exit(code)
+
+
+def _run(run: Path | None, folder: Path) -> Run:
+    return runs.open_run(run) if run else runs.latest(folder)
+
+
+def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
+    """Show what became of each exported file; exit 1 where one is out of tolerance."""
+    failed = [result for result in results if not result.parity.passed]
+    if as_json:
+        _print_json([result.model_dump(mode="json") for result in results])
+    else:
+        _show_exports(run, results)
+    for result in failed:
+        worst = ", ".join(f"{key} ({difference:.4f})" for key, difference in result.parity.worst)
+        err.print(f"[bold red]{result.artifact.path}[/]: {result.parity.reason} Differ most: {worst}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+    if not as_json:
+        _next(f"keras-transfer predict {results[0].artifact.path} PICTURE.jpg")
+
+
+def _show_run(run: Run) -> None:
+    table = Table("stage", "learned", "epochs", "seconds", "validation", "kept", title=str(run.folder))
+    for stage in run.record.stages:
+        learned = "head" + (f" + blocks {', '.join(map(str, stage.learned_blocks))}" if stage.learned_blocks else "")
+        kept = "yes" if stage.kept else "rolled back"
+        seconds, accuracy = f"{stage.seconds:.1f}", f"{stage.validation_accuracy:.1%}"
+        table.add_row(stage.name, learned, str(stage.epochs), seconds, accuracy, kept)
+    out.print(table)
+    _show_worth(run)
+
+
+def _show_worth(run: Run) -> None:
+    record = run.record
+    out.print(f"test accuracy with transfer: [bold]{record.test['accuracy']:.1%}[/] in {record.seconds:.0f} s")
+    if record.scratch:
+        accuracy, seconds = record.scratch["accuracy"], record.scratch["seconds"]
+        out.print(f"test accuracy from scratch:  {accuracy:.1%} in {seconds:.0f} s, the same network and budget")
+
+
+def _show_exports(run: Run, results: Sequence[Verified]) -> None:
+    table = Table(title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures")
+    for column in ("file", "precision", "size", "accuracy", "agrees with Keras", "largest difference", "ms/picture"):
+        table.add_column(column, justify="left" if column in ("file", "precision") else "right", overflow="fold")
+    for result in results:
+        parity, artifact = result.parity, result.artifact
+        table.add_row(
+            artifact.path.name,
+            artifact.precision,
+            f"{artifact.size_bytes / 1e6:.1f} MB",
+            f"{parity.accuracy:.1%}",
+            f"{parity.agreement:.1%}",
+            f"{parity.max_difference:.1e}",
+            f"{result.latency.median_ms:.2f}",
+        )
+    out.print(table)
+    _show_worth(run)
+
+
+def _backbone_row(row: BackboneSpec) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "family": row.family,
+        "input_size": row.input_size,
+        "min_size": row.min_size,
+        "scaling": row.scaling,
+        "parameters": row.parameters,
+        "top1": row.top1,
+        "traits": sorted(row.traits),
+        "weights": [source.name for source in row.weights],
+    }
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _next(command: str) -> None:
+    err.print(f"[dim]next:[/] {_plain(command)}", soft_wrap=True, highlight=False)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@contextmanager
+def _progress() -> Iterator[Listener]:
+    """Show notes as lines on standard error, and a bar where that is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        tasks: dict[str, Any] = {}
+
+        def bar(event: Event) -> None:
+            if event.message not in tasks:
+                for old in tasks.values():
+                    progress.remove_task(old)
+                tasks.clear()
+                tasks[event.message] = progress.add_task(event.message, total=event.total)
+            progress.update(tasks[event.message], completed=event.done)
+
+        def epoch(event: Event) -> None:
+            values = event.values
+            of = f"/{event.total}" if event.total else ""
+            progress.console.print(
+                f"  {event.message} {event.done}{of}: loss {values['loss']:.3f}, validation "
+                f"{values['validation_accuracy']:.1%}, {values['pictures_per_second']:.0f} pictures/s, "
+                f"waiting {values['waiting_share']:.0%}",
+                highlight=False,
+            )
+
+        shown: dict[str, Callable[[Event], None]] = {
+            "progress": bar,
+            "epoch": epoch,
+            "stage": lambda event: progress.console.print(f"[bold]{_plain(event.message)}[/]", highlight=False),
+            "note": lambda event: progress.console.print(f"[dim]{_plain(event.message)}[/]", highlight=False),
+            "warning": lambda event: progress.console.print(f"[yellow]{_plain(event.message)}[/]", highlight=False),
+        }
+        yield lambda event: shown[event.kind](event)
