@@ -1,0 +1,136 @@
+"""The table of export formats, and the one function that writes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_transfer.errors import ExportError, UsageError, unknown
+from keras_transfer.export import graph, manifest, onnx, saved_model, tflite
+from keras_transfer.export.metadata import Card
+from keras_transfer.specs import Artifact, Contract, Event, Listener, silent
+
+
+@dataclass(frozen=True)
+class Source:
+    """What every exporter reads: the traced model, the pictures to calibrate on, a place for intermediate files."""
+
+    graph: graph.Graph
+    calibration: np.ndarray | None
+    scratch: Path
+
+    @cached_property
+    def frozen(self) -> Path:
+        """A SavedModel of constants with a batch of 1, written once for all TFLite files."""
+        path = self.scratch / "frozen"
+        saved_model.write_frozen(self.graph, path, batch=1)
+        return path
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One row: a file name and how to write it."""
+
+    file: str
+    format: Literal["saved_model", "tflite", "onnx"]
+    write: Callable[[Source, Path, Card], None]
+    precision: str = "float32"
+    output_dtype: str = "float32"
+    calibrated: bool = False
+    """Whether it measures activations on pictures."""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def _saved_model(source: Source, path: Path, card: Card) -> None:
+    saved_model.write(source.graph, path, card)
+
+
+def _tflite(source: Source, path: Path, card: Card) -> None:
+    path.write_bytes(tflite.convert(source.frozen, card, source.calibration))
+
+
+def _onnx(source: Source, path: Path, card: Card) -> None:
+    path.write_bytes(onnx.convert(source.graph, card))
+
+
+EXPORTERS: dict[str, Exporter] = {
+    "saved_model": Exporter("saved_model", "saved_model", _saved_model),
+    "tflite": Exporter("model.tflite", "tflite", _tflite),
+    "tflite-int8": Exporter("model-int8.tflite", "tflite", _tflite, "int8", output_dtype="uint8", calibrated=True),
+    "onnx": Exporter("model.onnx", "onnx", _onnx),
+}
+
+
+def export(
+    model: keras.Model,
+    folder: Path,
+    names: Sequence[str],
+    contract: Contract,
+    *,
+    calibration: np.ndarray | None = None,
+    listener: Listener = silent,
+) -> tuple[Artifact, ...]:
+    """Write a model in the named formats, and `manifest.json` beside them; return one artifact per name, in order.
+
+    >>> export(model, Path("exports"), ["tflite", "onnx"], contract)[0].path.name  # doctest: +SKIP
+    'model.tflite'
+
+    model: `image` uint8 (None, side, side, 3) to `probabilities` float32 (None, classes). contract: travels inside
+    every file. calibration: uint8 (n, side, side, 3), read by the fully quantized formats.
+    Raises UsageError for a name that the table has not, ExportError where a format cannot be written as promised;
+    a file that could not be finished is not there.
+    """
+    rows = [_row(name) for name in names]
+    traced = graph.trace(model)
+    _agree(traced, contract)
+    folder.mkdir(parents=True, exist_ok=True)
+    artifacts = []
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+        source = Source(traced, calibration, Path(scratch))
+        for position, (name, row) in enumerate(zip(names, rows, strict=True)):
+            listener(Event("progress", f"Writing {name}", done=position, total=len(names)))
+            artifacts.append(_write(row, source, folder, contract))
+        listener(Event("progress", "Written", done=len(names), total=len(names)))
+    manifest.write(folder, tuple(artifacts))
+    return tuple(artifacts)
+
+
+def _row(name: str) -> Exporter:
+    if name not in EXPORTERS:
+        raise UsageError(unknown("export format", name, EXPORTERS))
+    return EXPORTERS[name]
+
+
+def _agree(traced: graph.Graph, contract: Contract) -> None:
+    if (traced.image_size, traced.classes) != (contract.image_size, len(contract.class_names)):
+        raise ExportError(
+            f"The contract names {len(contract.class_names)} classes at {contract.image_size} px, "
+            f"the model has {traced.classes} at {traced.image_size} px."
+        )
+
+
+def _write(row: Exporter, source: Source, folder: Path, contract: Contract) -> Artifact:
+    temporary, final = source.scratch / row.file, folder / row.file
+    row.write(source, temporary, Card(contract=contract, precision=row.precision))
+    if final.is_dir():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+    size_bytes, sha256 = manifest.digest(final)
+    return Artifact(
+        path=final,
+        format=row.format,
+        precision=row.precision,
+        output_dtype=row.output_dtype,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        contract=contract,
+    )

@@ -1,0 +1,142 @@
+"""Writes the contract into each kind of file and reads it back.
+
+| format | where it is |
+| --- | --- |
+| TFLite | `labels.txt` and `contract.json` packed behind the model, named by `TFLITE_METADATA` for MediaPipe |
+| ONNX | `metadata_props` with the keys `labels.txt` and `contract.json` |
+| SavedModel | `assets/labels.txt` and `assets/contract.json` |
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+from pydantic import ValidationError
+
+from keras_transfer.errors import ArtifactError
+from keras_transfer.specs import IMAGE_INPUT, PROBABILITIES_OUTPUT, Contract, Value
+
+LABELS_FILE = "labels.txt"
+CONTRACT_FILE = "contract.json"
+_TFLITE_ENTRY = b"TFLITE_METADATA"
+_RGB, _IMAGE_PROPERTIES, _TENSOR_AXIS_LABELS = 1, 2, 2
+
+
+class Card(Value):
+    """What a file says of itself: its contract and how its numbers are stored."""
+
+    contract: Contract
+    precision: str = "float32"
+
+
+def files(card: Card) -> dict[str, bytes]:
+    """Return the files that travel with a model: the labels, one a line, and the contract as JSON.
+
+    >>> files(Card(contract=Contract(class_names=("cat", "dog"), image_size=96)))["labels.txt"]
+    b'cat\\ndog\\n'
+    """
+    labels = "".join(f"{name}\n" for name in card.contract.class_names)
+    return {LABELS_FILE: labels.encode(), CONTRACT_FILE: card.model_dump_json(indent=2).encode()}
+
+
+def parse(text: str | bytes, *, where: str) -> Card:
+    """Return the card of a `contract.json`; raises ArtifactError where it is not one."""
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ArtifactError(f"The contract in '{where}' cannot be read: {field}: {first['msg']}.") from None
+
+
+def into_tflite(model: bytes, card: Card) -> bytes:
+    """Return a TFLite file with the contract, labels and input size that MediaPipe Tasks looks for.
+
+    Source: https://ai.google.dev/edge/litert/conversion/tensorflow/metadata (schema `M001`).
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    entries = [entry for entry in tree.metadata or [] if entry.name != _TFLITE_ENTRY]
+    buffer = schema.BufferT()
+    buffer.data = list(_model_metadata(card))
+    tree.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = _TFLITE_ENTRY, len(tree.buffers) - 1
+    tree.metadata = [*entries, entry]
+    packed = io.BytesIO(flatbuffer_utils.convert_object_to_bytearray(tree))
+    # Stored, not compressed: MediaPipe maps the labels out of the file where they lie.
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_STORED) as archive:
+        for name, content in files(card).items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return packed.getvalue()
+
+
+def from_tflite(content: bytes, *, where: str) -> Card | None:
+    """Return the card packed behind a TFLite model, None where there is none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return parse(archive.read(CONTRACT_FILE), where=where)
+    except (zipfile.BadZipFile, KeyError):
+        return None
+
+
+def into_onnx(model: Any, card: Card) -> None:
+    """Set the `metadata_props` of an onnx.ModelProto, which ONNX Runtime calls its custom metadata map."""
+    properties = {name: content.decode() for name, content in files(card).items()}
+    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key not in properties}
+    del model.metadata_props[:]
+    for key, value in {**kept, **properties}.items():
+        model.metadata_props.add(key=key, value=value)
+
+
+def from_onnx(properties: Mapping[str, str], *, where: str) -> Card | None:
+    """Return the card in ONNX `metadata_props`, None where there is none."""
+    return parse(properties[CONTRACT_FILE], where=where) if CONTRACT_FILE in properties else None
+
+
+def from_saved_model(folder: Path) -> Card | None:
+    """Return the card among the assets of a SavedModel, None where there is none."""
+    path = folder / "assets" / CONTRACT_FILE
+    return parse(path.read_bytes(), where=str(folder)) if path.is_file() else None
+
+
+def _model_metadata(card: Card) -> bytes:
+    """The `ModelMetadata` table; MediaPipe's own writer would bring 200 MB of packages for these few lines."""
+    builder = flatbuffers.Builder(1024)
+    side = card.contract.image_size
+
+    # Children come before their parents in a flatbuffer, so every value is made before its table is opened.
+    def table(slots: int, fields: Mapping[int, tuple[str, int]]) -> tuple[str, int]:
+        builder.StartObject(slots)
+        for slot, (kind, value) in fields.items():
+            getattr(builder, f"Prepend{kind}Slot")(slot, value, 0)
+        return "UOffsetTRelative", builder.EndObject()
+
+    def text(value: str) -> tuple[str, int]:
+        return "UOffsetTRelative", builder.CreateString(value)
+
+    def vector(*children: tuple[str, int]) -> tuple[str, int]:
+        builder.StartVector(4, len(children), 4)
+        for _, offset in reversed(children):
+            builder.PrependUOffsetTRelative(offset)
+        return "UOffsetTRelative", builder.EndVector()
+
+    size = table(2, {0: ("Uint32", side), 1: ("Uint32", side)})
+    picture = table(2, {0: ("Int8", _RGB), 1: size})
+    content = table(3, {0: ("Uint8", _IMAGE_PROPERTIES), 1: picture})
+    image = table(7, {0: text(IMAGE_INPUT), 1: text(card.contract.normalization), 3: content})
+    labels = table(5, {0: text(LABELS_FILE), 2: ("Int8", _TENSOR_AXIS_LABELS)})
+    probabilities = table(7, {0: text(PROBABILITIES_OUTPUT), 6: vector(labels)})
+    about = table(5, {0: text(CONTRACT_FILE), 1: text("The artifact contract of keras_transfer")})
+    graph = table(10, {2: vector(image), 3: vector(probabilities)})
+    name = f"{card.contract.backbone or 'model'} {card.contract.task}"
+    root = {0: text(name), 3: vector(graph), 5: text(card.contract.license), 6: vector(about), 7: text("1.0.0")}
+    builder.Finish(table(8, root)[1], file_identifier=b"M001")
+    return bytes(builder.Output())

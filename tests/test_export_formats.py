@@ -1,0 +1,96 @@
+"""Every row of the table of formats keeps the artifact contract."""
+
+import numpy as np
+import pytest
+from export_model import CLASS_NAMES, CONTRACT, exported, labels, model, pictures, reference
+
+from keras_transfer.errors import ExportError, UsageError
+from keras_transfer.export import exporters, manifest, parity, runtime
+from keras_transfer.specs import Contract, Event
+
+every_format = pytest.mark.parametrize("name", exporters.EXPORTERS)
+
+
+@every_format
+def test_a_file_says_what_the_model_says(name):
+    opened = runtime.load(exported()[name])
+    found = parity.compare(
+        reference(),
+        opened.predict(pictures()),
+        labels(),
+        [str(number) for number in range(len(pictures()))],
+        precision=opened.artifact.precision,
+    )
+    assert found.passed, found.reason
+
+
+@every_format
+def test_a_file_carries_its_whole_contract(name):
+    assert runtime.load(exported()[name]).artifact.contract == CONTRACT
+
+
+@every_format
+def test_the_manifest_knows_a_file_as_its_runtime_does(name):
+    path = exported()[name]
+    listed = {artifact.path.name: artifact for artifact in manifest.read(path.parent).artifacts}[path.name]
+    assert runtime.load(path).artifact == listed.model_copy(update={"path": path})
+
+
+@every_format
+def test_a_file_takes_one_picture_or_many(name):
+    opened = runtime.load(exported()[name])
+    many = opened.predict(pictures()[:5])
+    one = opened.predict(pictures()[:1])
+    assert many.shape == (5, len(CLASS_NAMES))
+    assert np.allclose(many[:1], one, atol=1e-6)
+    assert opened.predict(pictures()[:0]).shape == (0, len(CLASS_NAMES))
+
+
+@every_format
+def test_probabilities_sum_to_one(name):
+    total = runtime.load(exported()[name]).predict(pictures()).sum(axis=1)
+    assert np.allclose(total, 1, atol=0.02)  # 8-bit answers are multiples of 1/256
+
+
+def test_nothing_half_written_is_left_beside_the_files():
+    folder = exported()["onnx"].parent
+    wanted = {row.file for row in exporters.EXPORTERS.values()} | {manifest.MANIFEST_FILE}
+    assert {path.name for path in folder.iterdir()} == wanted
+
+
+def test_a_second_export_adds_to_the_manifest(tmp_path):
+    exporters.export(model(), tmp_path, ["onnx"], CONTRACT)
+    exporters.export(model(), tmp_path, ["tflite"], CONTRACT)
+    assert [artifact.path.name for artifact in manifest.read(tmp_path).artifacts] == ["model.onnx", "model.tflite"]
+
+
+def test_progress_is_told_to_the_listener(tmp_path):
+    events: list[Event] = []
+    exporters.export(model(), tmp_path, ["onnx"], CONTRACT, listener=events.append)
+    assert [(event.done, event.total) for event in events] == [(0, 1), (1, 1)]
+
+
+def test_an_unknown_format_is_refused_with_the_one_that_was_meant(tmp_path):
+    with pytest.raises(UsageError, match=r"Unknown export format 'tflite-int'\. Did you mean 'tflite-int8'\?"):
+        exporters.export(model(), tmp_path, ["tflite-int"], CONTRACT)
+
+
+def test_int8_without_pictures_to_calibrate_on_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ExportError, match="int8 needs pictures to calibrate on, and none came"):
+        exporters.export(model(), tmp_path, ["tflite-int8"], CONTRACT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_contract_that_is_not_the_models_is_refused(tmp_path):
+    contract = Contract(class_names=("cat", "dog"), image_size=96)
+    with pytest.raises(ExportError, match="names 2 classes at 96 px, the model has 3 at 32 px"):
+        exporters.export(model(), tmp_path, ["onnx"], contract)
+
+
+def test_a_model_that_takes_floats_is_refused(tmp_path):
+    import keras
+
+    image = keras.Input((32, 32, 3))
+    floats = keras.Model(image, keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(image)))
+    with pytest.raises(ExportError, match=r"must be uint8 .* Received: float32 \(None, 32, 32, 3\)"):
+        exporters.export(floats, tmp_path, ["onnx"], CONTRACT)
