@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from export_model import CLASS_NAMES, CONTRACT, exported, labels, model, pictures, reference
 
-from keras_transfer.errors import ExportError, UsageError
+from keras_transfer.errors import ArtifactError, ExportError, UsageError
 from keras_transfer.export import exporters, manifest, parity, runtime
 from keras_transfer.specs import Contract, Event
 
@@ -62,6 +62,13 @@ def test_a_second_export_adds_to_the_manifest(tmp_path):
     exporters.export(model(), tmp_path, ["onnx"], CONTRACT)
     exporters.export(model(), tmp_path, ["tflite"], CONTRACT)
     assert [artifact.path.name for artifact in manifest.read(tmp_path).artifacts] == ["model.onnx", "model.tflite"]
+
+
+def test_what_was_exported_can_be_listed(tmp_path):
+    with pytest.raises(ArtifactError, match="Nothing has been exported to .* yet"):
+        exporters.exported(tmp_path)
+    exporters.export(model(), tmp_path, ["onnx"], CONTRACT)
+    assert exporters.exported(tmp_path) == (tmp_path / "model.onnx",)
 
 
 def test_progress_is_told_to_the_listener(tmp_path):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_transfer.errors import ExportError, UsageError, unknown
+from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
 from keras_transfer.export import graph, manifest, onnx, saved_model, tflite
 from keras_transfer.export.metadata import Card
 from keras_transfer.specs import Artifact, Contract, Event, Listener, silent
@@ -102,6 +102,20 @@ def export(
         listener(Event("progress", "Written", done=len(names), total=len(names)))
     manifest.write(folder, tuple(artifacts))
     return tuple(artifacts)
+
+
+def exported(folder: Path) -> tuple[Path, ...]:
+    """Return the files that the manifest of an export folder lists.
+
+    >>> exported(Path("saved_models/fashion/exports"))[0].name  # doctest: +SKIP
+    'model-int8.tflite'
+
+    Raises ArtifactError where there are none.
+    """
+    paths = tuple(folder / artifact.path for artifact in manifest.read(folder).artifacts)
+    if not paths:
+        raise ArtifactError(f"Nothing has been exported to '{folder}' yet. Run: keras-transfer export")
+    return paths
 
 
 def _row(name: str) -> Exporter:
