@@ -1,0 +1,209 @@
+"""Draws the report's figures as SVG text that takes on the colours of the page it stands in.
+
+Text and axes are drawn in `currentColor`, so a figure is readable on a light page, on a dark one and on paper; series
+have mid-tone colours that stand out on both. Letters stay letters: they can be searched and copied.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from keras_transfer.evaluation.metrics import CalibrationBin, Metrics
+from keras_transfer.specs import StageResult
+
+INK = "#010203"
+"""Stands for the page's text colour until the figure is written; no series may use it."""
+
+SERIES = ("#3b82c4", "#d97a24", "#2f9e6e", "#b65fb0", "#c9a227", "#7a7f87")
+BAD = "#d1495b"
+WIDTH_INCHES = 4.6
+"""A phone's width at the font's natural size; wider screens set figures side by side."""
+
+CELLS_WITH_NUMBERS = 12
+"""More classes than this and the confusion matrix's numbers no longer fit their cells."""
+
+CLASSES_WITH_NAMES = 30
+
+
+@contextmanager
+def _figure(name: str, height: float, title: str) -> Iterator[tuple[Any, Any, list[str]]]:
+    """Give (figure, axes, out); what is drawn until the end is put into `out` as SVG."""
+    style: dict[Any, Any] = {
+        "font.size": 9,
+        "font.family": "sans-serif",
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.18,
+        **dict.fromkeys(
+            ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK
+        ),
+    }
+    out: list[str] = []
+    with rc_context(style):
+        figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, figure.add_subplot(), out
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        out.append(_inline(buffer.getvalue(), title))
+
+
+def _inline(svg: str, title: str) -> str:
+    """Return the drawing without its file header, sized by the page, with a name for screen readers."""
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Several figures share a page: what nothing refers to needs no id, and matplotlib's repeat.
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    label = title.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def learning_curves(stages: Sequence[StageResult]) -> str:
+    """Return validation and training accuracy by epoch, stage after stage; rolled-back stages are dashed."""
+    with _figure("learning", 2.9, "Accuracy by epoch and stage") as (_, axes, out):
+        start, best = 0, None
+        for number, stage in enumerate(stages):
+            colour = SERIES[number % len(SERIES)] if stage.kept else BAD
+            epochs = [start + row.get("epoch", i + 1) for i, row in enumerate(stage.history)]
+            for key, dash, alpha, suffix in (
+                ("validation_accuracy", "-", 1.0, ""),
+                ("accuracy", ":", 0.7, " (training)"),
+            ):
+                values = [row.get(key, np.nan) for row in stage.history]
+                if np.isfinite(values).any():
+                    axes.plot(
+                        epochs,
+                        values,
+                        color=colour,
+                        linestyle=dash if stage.kept or key == "accuracy" else "--",
+                        alpha=alpha,
+                        marker="." if len(epochs) == 1 else None,
+                        label=f"{stage.name}{suffix}{'' if stage.kept else ', rolled back'}",
+                    )
+            if number:
+                axes.axvline(start + 0.5, color=INK, alpha=0.35, linewidth=0.8)
+            best = max(filter(None, (best, stage.validation_accuracy if stage.kept else None)), default=None)
+            start += max(stage.epochs, len(stage.history))
+        if best is not None:
+            axes.axhline(best, color=INK, alpha=0.35, linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.set(xlabel="epoch", ylabel="accuracy")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.legend(fontsize=8, frameon=False, labelcolor="linecolor")
+    return out[0]
+
+
+def confusion(metrics: Metrics) -> str:
+    """Return the confusion matrix as shares of each true class."""
+    counts = np.array(metrics.confusion, float)
+    names = [row.name for row in metrics.per_class]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with _figure("confusion", 4.2, "Confusion matrix") as (_, axes, out):
+        axes.grid(False)
+        # Transparent at zero, so that the page shows through in both themes.
+        rgba = np.zeros((*shares.shape, 4))
+        rgba[..., :3] = np.array([0x3B, 0x82, 0xC4]) / 255
+        wrong = ~np.eye(len(names), dtype=bool)
+        rgba[wrong, :3] = np.array([0xD1, 0x49, 0x5B]) / 255
+        rgba[..., 3] = np.sqrt(shares) * 0.85
+        axes.imshow(rgba, interpolation="nearest")
+        if len(names) <= CELLS_WITH_NUMBERS:
+            for i, j in zip(*np.nonzero(counts), strict=True):
+                axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=7.5)
+        if len(names) <= CLASSES_WITH_NAMES:
+            size = 8 if len(names) <= CELLS_WITH_NUMBERS else 5.5
+            axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90, fontsize=size)
+            axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=size)
+        axes.set(xlabel="predicted", ylabel="true")
+    return out[0]
+
+
+def reliability(bins: Sequence[CalibrationBin]) -> str:
+    """Return claimed confidence against what came true; the diagonal is honest."""
+    filled = [(each.confidence, each.accuracy, each.count) for each in bins if each.count]
+    claimed, came_true, count = np.array(filled, float).T
+    with _figure("reliability", 2.9, "Reliability diagram") as (_, axes, out):
+        axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=0.8, linestyle="--", label="honest")
+        axes.plot(claimed, came_true, color=SERIES[0], linewidth=1, alpha=0.6)
+        axes.scatter(claimed, came_true, s=12 + 120 * count / count.max(), color=SERIES[0], alpha=0.8, label="model")
+        axes.set(xlabel="confidence it claims", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.04))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return out[0]
+
+
+def pareto(exports: Sequence[Mapping[str, Any]]) -> str:
+    """Return the exports as size against accuracy, the dot's area growing with milliseconds per picture.
+
+    exports: rows with name, size_bytes, accuracy (0-1) and, where measured, latency_ms.
+    """
+    with _figure("pareto", 2.9, "Exports: size, accuracy, latency") as (_, axes, out):
+        for i, row in enumerate(exports):
+            latency = row.get("latency_ms")
+            x, y = row["size_bytes"] / 1e6, row["accuracy"]
+            axes.scatter(x, y, s=40 + 30 * np.sqrt(latency or 0), color=SERIES[i % len(SERIES)], alpha=0.75)
+            text = row["name"] if latency is None else f"{row['name']} · {latency:.1f} ms"
+            # Above and below in turn: exports of one size and accuracy stand on each other.
+            shift = (10, 22, -16, -28)[i % 4]
+            axes.annotate(text, (x, y), xytext=(0, shift), textcoords="offset points", fontsize=7.5, ha="center")
+        axes.margins(0.3, 0.45)
+        axes.set(xlabel="size in MB", ylabel="accuracy")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    return out[0]
+
+
+def block_probes(accuracies: Sequence[float], errors: Sequence[float], chosen: Sequence[int] = ()) -> str:
+    """Return what a linear probe reads from each block's end; blocks that learn are marked."""
+    with _figure("probes", 2.6, "Linear probe at every block end") as (_, axes, out):
+        positions = np.arange(len(accuracies))
+        axes.errorbar(positions, accuracies, yerr=errors, color=SERIES[0], marker="o", markersize=4, capsize=2)
+        learning = [i % len(accuracies) for i in chosen]
+        axes.plot(learning, [accuracies[i] for i in learning], "o", color=SERIES[1], markersize=7, label="learns")
+        if learning:
+            axes.legend(fontsize=8, frameon=False, labelcolor="linecolor")
+        axes.set(xlabel="block", ylabel="probe accuracy")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return out[0]
+
+
+def labels_against_accuracy(points: Sequence[Mapping[str, Any]]) -> str:
+    """Return accuracy against labelled pictures per class, one line and its spread over seeds for each method.
+
+    points: rows with method, per_class (pictures), accuracy (0-1); one row for each seed.
+    """
+    with _figure("transfer", 2.9, "Accuracy against labelled pictures") as (_, axes, out):
+        for i, method in enumerate(dict.fromkeys(row["method"] for row in points)):
+            rows = [row for row in points if row["method"] == method]
+            sizes = sorted({row["per_class"] for row in rows})
+            by_size = [[row["accuracy"] for row in rows if row["per_class"] == size] for size in sizes]
+            colour = SERIES[i % len(SERIES)]
+            axes.plot(sizes, [np.median(each) for each in by_size], "o-", markersize=3, color=colour, label=method)
+            axes.fill_between(sizes, [min(e) for e in by_size], [max(e) for e in by_size], color=colour, alpha=0.2)
+        axes.set_xscale("log")
+        ticks = sorted({row["per_class"] for row in points})
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
+        axes.set(xlabel="labelled pictures per class", ylabel="test accuracy")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.legend(fontsize=8, frameon=False, labelcolor="linecolor")
+    return out[0]
+
+
+def _short(name: str, length: int = 14) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -1,0 +1,22 @@
+"""Finds the templates of the report and the model card, and the few filters that they share."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import jinja2
+
+
+def template(name: str) -> jinja2.Template:
+    """Return a template of this folder; names in HTML are escaped, an unknown value is an error."""
+    folder = resources.files(__name__)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda each: (folder / each).read_text(encoding="utf-8")),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value, digits=1: "-" if value is None else f"{value:.{digits}%}"
+    environment.filters["megabytes"] = lambda value: f"{value / 1e6:.2f}"
+    return environment.get_template(name)

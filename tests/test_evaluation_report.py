@@ -1,0 +1,301 @@
+"""The report and the model card: what they say, and that a browser shows them as they should be."""
+
+import base64
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_transfer.errors import DataError
+from keras_transfer.evaluation import metrics, model_card, report
+from keras_transfer.evaluation.verdict import labels_saved, margin, verdict
+from keras_transfer.specs import Plan, RunRecord, StageResult
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "a-class-with-a-very-long-name-that-does-not-fit-anywhere",
+    "<b>Coat & Co</b>",
+    "Bag",
+)
+EXPORTS = (
+    {"name": "model.tflite", "size_bytes": 13_500_000, "accuracy": 0.79, "agreement": 1.0, "latency_ms": 0.79},
+    {"name": "model-int8.tflite", "size_bytes": 4_000_000, "accuracy": 0.785, "agreement": 0.98, "latency_ms": 0.28},
+    {"name": "model.onnx", "size_bytes": 13_400_000, "accuracy": 0.3, "latency_ms": None, "accepted": False},
+)
+TRANSFER = tuple(
+    {"method": method, "per_class": size, "accuracy": accuracy + seed / 100, "cpu_seconds": seconds}
+    for method, curve, seconds in (("transfer", (0.6, 0.7, 0.8), 20), ("scratch", (0.3, 0.4, 0.62), 400))
+    for size, accuracy in zip((5, 25, 100), curve, strict=True)
+    for seed in (0, 1, 2)
+)
+
+
+def stage(name, index, *, kept=True, accuracy=0.7, after="ab" * 32):
+    return StageResult(
+        name=name,
+        index=index,
+        learned_blocks=(3, 4) if index else (),
+        epochs=3,
+        seconds=12.5,
+        pictures_per_second=400,
+        engine="litert",
+        engine_reason="fastest that agrees",
+        validation_accuracy=accuracy,
+        validation_loss=0.9,
+        kept=kept,
+        reason="better than before" if kept else "no better than stage head",
+        frozen_tensors=40,
+        frozen_digest_before="ab" * 32,
+        frozen_digest_after=after,
+        history=tuple(
+            {"epoch": i + 1, "accuracy": 0.5 + i / 10, "validation_accuracy": 0.45 + i / 10} for i in range(3)
+        ),
+    )
+
+
+def evidence(name="fashion", *, count=100, explain=True, **changes):
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % len(CLASSES)
+    probabilities = rng.dirichlet(np.full(len(CLASSES), 0.4), count) + 0.6 * np.eye(len(CLASSES))[labels]
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    record = RunRecord(
+        plan=Plan(data="sample:fashion"),
+        class_names=CLASSES,
+        counts={"train": 1000, "validation": 300, "test": count},
+        data_digest="cd" * 32,
+        image_size=96,
+        stages=(stage("head", 0), stage("top", 1, accuracy=0.8), stage("all", 2, kept=False)),
+        best_stage="top",
+        scratch={"accuracy": 0.42},
+        seconds=61.2,
+        environment={"tensorflow": "2.21.0"},
+        **changes,
+    )
+    return report.Evidence(
+        name=name,
+        record=record,
+        metrics=metrics.score(probabilities, labels, CLASSES),
+        probabilities=probabilities,
+        labels=labels,
+        keys=[f"test/{i}.png" for i in range(count)],
+        picture=lambda i: np.full((40, 60, 3), (i * 7) % 255, np.uint8),
+        explain=(lambda positions: np.tile(np.linspace(0, 1, 96, dtype=np.float32), (len(positions), 96, 1)))
+        if explain
+        else None,
+        exports=EXPORTS,
+        advice={
+            "reasons": [{"topic": "blocks", "sentence": "Knowledge for this task stands in block 3."}],
+            "blocks": [{"accuracy": 0.3 + i / 10, "standard_error": 0.02} for i in range(5)],
+            "unknown": ["LEEP: the weights bring no source predictions."],
+        },
+        transfer=TRANSFER,
+        commands=("keras-transfer train sample:fashion --seed 0",),
+    )
+
+
+@pytest.fixture(scope="module")
+def html():
+    return report.render(evidence())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def shown(browser, path, width, *, theme="light", media="screen"):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+    browser.get(path.as_uri())
+    return browser
+
+
+def pages(tmp_path):
+    few = evidence("a-run-with-a-long-name-" * 4, count=5, explain=False)
+    written = {
+        "report": report.render(evidence()),
+        "few pictures": report.render(few),
+        "comparison": report.render_comparison([evidence("first"), evidence("second"), few]),
+    }
+    for name, text in written.items():
+        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
+    return [tmp_path / f"{name}.html" for name in written]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_overflows_and_the_console_stays_silent(browser, tmp_path, width):
+    for path in pages(tmp_path):
+        page = shown(browser, path, width)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width, path.stem
+        beyond = page.execute_script(
+            "return [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide') && !e.closest('svg') &&"
+            " e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+        )
+        assert beyond == []
+        assert page.get_log("browser") == []
+        image = base64.b64decode(page.get_screenshot_as_base64())
+        assert len(image) > 5000
+
+
+def test_text_is_readable_on_light_on_dark_and_on_paper(browser, tmp_path):
+    path = pages(tmp_path)[0]
+    contrast = """
+      const level = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => (x /= 255) <= 0.03928 ? x / 12.92 :
+        ((x + 0.055) / 1.055) ** 2.4); return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+      const page = level(getComputedStyle(document.body).backgroundColor);
+      return ['body', '.soft', '.good', '.bad', 'th', 'figure svg'].map(name => {
+        const ink = level(getComputedStyle(document.querySelector(name)).color);
+        return [name, (Math.max(ink, page) + 0.05) / (Math.min(ink, page) + 0.05)]; });"""
+    for theme, media in (("light", "screen"), ("dark", "screen"), ("dark", "print")):
+        page = shown(browser, path, 1280, theme=theme, media=media)
+        # 4.5 is what WCAG 2.1 asks of text of this size.
+        assert [name for name, ratio in page.execute_script(contrast) if ratio < 4.5] == [], (theme, media)
+
+
+def test_paper_is_white_whatever_the_theme(browser, tmp_path):
+    page = shown(browser, pages(tmp_path)[0], 1280, theme="dark", media="print")
+    assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_nothing_is_loaded_from_anywhere(html):
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", html.replace("xlink:href", "href"))
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert "<script" not in html
+
+
+def test_names_from_data_are_text_and_never_markup(html):
+    assert "&lt;b&gt;Coat &amp; Co&lt;/b&gt;" in html
+    assert "<b>Coat" not in html
+
+
+def test_a_rolled_back_stage_and_its_reason_are_told(html):
+    assert "rolled back" in html
+    assert "no better than stage head" in html
+
+
+def test_a_frozen_tensor_that_moved_is_shown_as_moved():
+    moved = evidence().record.model_copy(update={"stages": (stage("head", 0, after="ef" * 32),), "best_stage": ""})
+    changed = report.Evidence(**{**vars(evidence()), "record": moved})
+    assert ">moved<" in report.render(changed)
+    assert ">moved<" not in report.render(evidence())
+
+
+def test_a_perfect_model_has_no_mistakes_to_show():
+    given = evidence()
+    sure = np.eye(len(CLASSES))[given.labels]
+    perfect = {"probabilities": sure, "metrics": metrics.score(sure, given.labels, CLASSES)}
+    assert "Worst mistakes" not in report.render(report.Evidence(**{**vars(given), **perfect}))
+
+
+def test_a_run_with_nothing_but_predictions_still_has_a_report():
+    given = evidence()
+    bare = {"exports": (), "advice": None, "transfer": (), "commands": (), "explain": None}
+    record = given.record.model_copy(update={"stages": (), "best_stage": "", "scratch": {}})
+    html = report.render(report.Evidence(**{**vars(given), **bare, "record": record}))
+    assert "Confusion matrix" in html
+    assert "Freeze audit" not in html
+
+
+def test_three_hundred_classes_stay_a_page():
+    rng = np.random.default_rng(0)
+    names = tuple(f"class-{i}" for i in range(300))
+    labels = np.arange(600) % 300
+    probabilities = rng.dirichlet(np.ones(300), 600)
+    given = evidence(count=5)
+    many = {
+        "record": given.record.model_copy(update={"class_names": names}),
+        "probabilities": probabilities,
+        "labels": labels,
+        "keys": [str(i) for i in range(600)],
+        "metrics": metrics.score(probabilities, labels, names),
+    }
+    assert len(report.render(report.Evidence(**{**vars(given), **many}))) < 3_000_000
+
+
+def test_predictions_of_other_classes_are_refused():
+    with pytest.raises(DataError, match=r"Received: shape \(100, 4\) for 100 pictures and 5 classes"):
+        report.render(report.Evidence(**{**vars(evidence()), "probabilities": np.ones((100, 4))}))
+
+
+def test_one_run_is_not_a_comparison():
+    with pytest.raises(DataError, match=r"at least two runs. Received: 1"):
+        report.render_comparison([evidence()])
+
+
+def test_runs_on_different_pictures_are_said_not_to_compare():
+    other = evidence("other")
+    record = other.record.model_copy(update={"data_digest": "00"})
+    text = report.render_comparison([evidence(), report.Evidence(**{**vars(other), "record": record})])
+    assert "not comparable like for like" in text
+
+
+def test_the_verdict_names_the_gain_the_weakest_class_and_the_file_to_ship():
+    given = evidence()
+    said = verdict(given.metrics, given.record, given.exports)
+    assert "transfer brought" in said
+    assert "model-int8.tflite with 4.0 MB" in said
+    assert "Not to be shipped, for it differs too much from the model: model.onnx." in said
+    assert "Rolled back, because it was no better than what stood before: all." in said
+
+
+def test_the_margin_is_wilsons_interval():
+    # 50 of 100: Wilson's 95 % interval is 0.4038-0.5962
+    labels = np.zeros(100, int)
+    half = metrics.score(np.eye(2)[np.arange(100) % 2], labels, ("a", "b"))
+    assert margin(half) == pytest.approx((0.5962 - 0.4038) / 2, abs=1e-4)
+
+
+def test_labels_saved_is_one_sentence_a_manager_can_read():
+    assert labels_saved(TRANSFER) == (
+        "With 25 labelled pictures per class, transfer is at least as good as training from scratch with 100 "
+        "(71.0% against 63.0%), in 20 instead of 400 CPU-seconds: 75% of the labels saved."
+    )
+
+
+def test_transfer_that_saved_nothing_is_said_to():
+    points = [
+        {"method": "transfer", "per_class": 5, "accuracy": 0.4, "cpu_seconds": 1},
+        {"method": "scratch", "per_class": 5, "accuracy": 0.5, "cpu_seconds": 1},
+    ]
+    assert labels_saved(points).startswith("Transfer saved nothing here")
+
+
+def test_labels_saved_is_silent_where_nothing_was_measured():
+    assert labels_saved([]) == ""
+
+
+def test_a_model_card_survives_json_and_names_what_the_model_cannot():
+    given = evidence()
+    card = model_card.card("fashion", given.record, given.metrics, EXPORTS)
+    assert model_card.ModelCard.model_validate(json.loads(card.model_dump_json())) == card
+    assert card.limits[0] == "It knows 5 classes and calls every picture one of them, whatever it shows."
+    assert any("measured on 100 pictures only" in limit for limit in card.limits)
+    assert any("licence of the weights" in limit for limit in card.limits)
+
+
+def test_a_model_card_in_markdown_has_its_tables_whole():
+    given = evidence(weights_license="Apache-2.0", weights_source="package x")
+    text = model_card.markdown(model_card.card("fashion", given.record, given.metrics, EXPORTS))
+    assert text.startswith("# fashion\n")
+    assert "| model-int8.tflite | 4.00 | 78.5% | 0.28 |" in text
+    assert "Licence of those weights: Apache-2.0" in text
+    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
