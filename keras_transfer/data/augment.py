@@ -1,0 +1,166 @@
+"""Named augmentation policies: what may change in a picture without changing what it shows.
+
+A policy works on whole batches and draws nothing itself. What it needs by chance comes as noise, a row of uniform
+numbers that depends on the seed, the epoch and the picture alone, so a resumed run sees the same pictures again. The
+layers of keras-cv and Keras are given the transformations made from it instead of drawing their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.errors import UsageError, unknown
+
+NOISE = 32
+"""Random numbers per picture and epoch."""
+
+Draw = Callable[[float, float], Any]
+"""`draw(low, high)`: the next uniform number for each picture, float32 (batch,)."""
+
+Step = Callable[[Any, Any, Draw], tuple[Any, Any]]
+"""`step(images, targets, draw) -> images, targets`: images are float32 (batch, size, size, 3) in 0-255."""
+
+Policy = Callable[[Any, Any, Callable[[], Any]], tuple[Any, Any]]
+"""`policy(images, targets, noise) -> images, targets`: uint8 (batch, size, size, 3), float32 (batch, classes), and a
+function that gives float32 (batch, NOISE) in [0, 1) where it is needed."""
+
+
+def policy(name: str) -> Policy:
+    """Return the batch function of a named policy.
+
+    >>> images, targets = np.zeros((2, 8, 8, 3), np.uint8), np.eye(2, dtype=np.float32)
+    >>> policy("none")(images, targets, lambda: None)[0] is images
+    True
+
+    Raises UsageError for a name that `POLICIES` does not have.
+    """
+    if name not in POLICIES:
+        raise UsageError(unknown("augmentation", name, POLICIES))
+    steps = POLICIES[name]
+
+    def augmented(images: Any, targets: Any, noise: Callable[[], Any]) -> tuple[Any, Any]:
+        if not steps:
+            return images, targets
+        columns = iter(tf.unstack(noise(), num=NOISE, axis=1))
+
+        def draw(low: float, high: float) -> Any:
+            return low + (high - low) * next(columns)
+
+        floats = tf.cast(images, tf.float32)
+        for make_step in steps:
+            floats, targets = make_step()(floats, targets, draw)
+        return tf.cast(tf.clip_by_value(tf.round(floats), 0, 255), tf.uint8), targets
+
+    return augmented
+
+
+def noise(seed: int, epoch: int, rows: Any) -> Any:
+    """Return uniform numbers in [0, 1) for the pictures at `rows`: float32 (batch, NOISE).
+
+    rows: positions in the split, int64 (batch,). The same (seed, epoch, row) gives the same numbers in any batch.
+    """
+    start = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
+
+    def of_row(row: Any) -> Any:
+        return tf.random.stateless_uniform((NOISE,), seed=tf.stack([tf.constant(start, tf.int64), row]))
+
+    return tf.map_fn(of_row, rows, fn_output_signature=tf.float32)
+
+
+def geometry(*, shift: float, zoom: float, turn: float = 0.0) -> Callable[[], Step]:
+    """Return the step that mirrors half of the pictures and moves all a little, in one interpolation.
+
+    shift: fraction of the side; zoom: fraction of the size; turn: radians; each is drawn from its negative to itself.
+    """
+
+    def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
+        size = tf.cast(tf.shape(images)[1], tf.float32)
+        mirror = tf.where(draw(0, 1) < 0.5, -1.0, 1.0)
+        scale, angle = 1 + draw(-zoom, zoom), draw(-turn, turn)
+        right, down = draw(-shift, shift) * size, draw(-shift, shift) * size
+        middle = (size - 1) / 2
+        a, b = mirror * scale * tf.cos(angle), -scale * tf.sin(angle)
+        c, d = mirror * scale * tf.sin(angle), scale * tf.cos(angle)
+        nothing = tf.zeros_like(a)
+        matrices = tf.stack(
+            [
+                *(a, b, middle + right - a * middle - b * middle),
+                *(c, d, middle + down - c * middle - d * middle),
+                *(nothing, nothing),
+            ],
+            axis=1,
+        )
+        return keras.ops.image.affine_transform(images, matrices, fill_mode="reflect"), targets
+
+    return lambda: step
+
+
+def light_and_colour(*, brightness: float, contrast: float, paleness: float) -> Callable[[], Step]:
+    """Return the step that changes brightness (fraction of 255), contrast (fraction) and how pale colours are."""
+
+    def make() -> Step:
+        import keras_cv
+
+        brighten = keras_cv.layers.RandomBrightness(brightness)
+        stretch = keras_cv.layers.RandomContrast(value_range=(0, 255), factor=contrast)
+        fade = keras_cv.layers.RandomColorDegeneration(paleness)
+
+        def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
+            images = brighten.augment_images(images, _per_picture(draw(-255 * brightness, 255 * brightness)))
+            images = stretch.augment_images(images, _per_picture(draw(1 - contrast, 1 + contrast)))
+            return fade.augment_images(images, _per_picture(draw(0, paleness))), targets
+
+        return step
+
+    return cache(make)
+
+
+def erasing(*, least: float, most: float) -> Callable[[], Step]:
+    """Return the step that puts a grey rectangle into each picture (Zhong et al. 2017, arXiv:1708.04896).
+
+    least, most: of its sides, as fractions of the picture's.
+    """
+
+    def make() -> Step:
+        import keras_cv
+
+        cut = keras_cv.layers.RandomCutout((least, most), (least, most), fill_value=127.0)
+
+        def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
+            size = tf.cast(tf.shape(images)[1], tf.float32)
+            places = {
+                name: tf.cast(size * draw(*limits), tf.int32)
+                for name, limits in (
+                    ("centers_x", (0, 1)),
+                    ("centers_y", (0, 1)),
+                    ("rectangles_height", (least, most)),
+                    ("rectangles_width", (least, most)),
+                )
+            }
+            return cut.augment_images(images, places), targets
+
+        return step
+
+    return cache(make)
+
+
+def _per_picture(numbers: Any) -> Any:
+    return numbers[:, None, None, None]
+
+
+POLICIES: dict[str, tuple[Callable[[], Step], ...]] = {
+    "none": (),
+    "light": (geometry(shift=0.05, zoom=0.05),),
+    "standard": (
+        geometry(shift=0.1, zoom=0.15, turn=0.15),
+        light_and_colour(brightness=0.1, contrast=0.2, paleness=0.3),
+        erasing(least=0.1, most=0.35),
+    ),
+}
+"""Name of a policy: makers of its steps, in order. What needs keras-cv imports it when it is first asked for."""

@@ -1,0 +1,68 @@
+"""The table of sources: from what a person names to splits.
+
+Adding a source is a row: how it is recognised, and the function that loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_transfer.data import folders, samples
+from keras_transfer.errors import DataError, UsageError
+from keras_transfer.specs import Listener, Splits, silent
+
+
+@dataclass(frozen=True)
+class Source:
+    """One row of the table."""
+
+    name: str
+    example: str
+    recognises: Callable[[str], bool]
+    load: Callable[..., Splits]
+    """`load(source, seed=, listener=) -> Splits`."""
+
+
+SOURCES = (
+    Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load),
+    Source(
+        "split folders",
+        "FOLDER/train/CLASS/*.jpg",
+        lambda text: _is_folder(text) and folders.has_split_folders(_path(text)),
+        folders.load_split_folders,
+    ),
+    Source("class folders", "FOLDER/CLASS/*.jpg", lambda text: _is_folder(text), folders.load_class_folders),
+)
+"""In the order they are tried."""
+
+
+def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+    """Return the data set that a source names, as three disjoint splits.
+
+    >>> load("sample:fashion").class_names[:2]
+    ('t-shirt', 'trouser')
+
+    seed: of the splits, where the source does not bring its own. Raises UsageError where nothing is recognised and
+    DataError where pictures or labels are not what training needs.
+    """
+    for row in SOURCES:
+        if row.recognises(source):
+            return row.load(source, seed=seed, listener=listener)
+    path = _path(source)
+    if path.exists():
+        raise UsageError(f"'{source}' is not a source of pictures. A source is one of: {_examples()}.")
+    raise DataError(f"There is no folder or file '{source}'. A source is one of: {_examples()}.")
+
+
+def _examples() -> str:
+    return ", ".join(row.example for row in SOURCES)
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _is_folder(text: str) -> bool:
+    return _path(text).is_dir()

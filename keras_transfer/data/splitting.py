@@ -1,0 +1,83 @@
+"""Decides which split a picture belongs to, from its content alone.
+
+A picture's place is a number between 0 and 1 drawn from the hash of its bytes and the seed. Adding pictures to a
+class therefore never moves the ones that were there, and copies of a picture always stand together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from keras_transfer.errors import DataError
+
+TEST_SHARE = 0.15
+VALIDATION_SHARE = 0.15
+
+
+def place(content: str, *, seed: int = 0) -> float:
+    """Return the number in [0, 1) that decides a picture's split.
+
+    >>> round(place("5f70bf18a08660b5"), 3)
+    0.403
+    """
+    digest = hashlib.sha256(f"{seed}:{content}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def split_by_content(
+    contents: Sequence[str], labels: Sequence[str], *, seed: int = 0, shares: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Return `train`, `validation` or `test` for each picture, about 70 / 15 / 15 in every class.
+
+    >>> names = split_by_content([str(n) for n in range(1000)], ["cat"] * 1000)
+    >>> [int((names == split).sum()) for split in ("train", "validation", "test")]
+    [685, 154, 161]
+
+    contents: a hash per picture; labels: a class name per picture; shares: of test and of validation, fractions (a
+    share of 0 leaves that split empty). A class too small for its shares lends its nearest picture to the split that
+    would be empty, and takes it back as the class grows. Raises DataError for a class with too few different pictures.
+    """
+    test_share, validation_share = shares or (TEST_SHARE, VALIDATION_SHARE)
+    wanted = [name for name, share in (("test", test_share), ("validation", validation_share)) if share]
+    first_label: dict[str, str] = {}
+    for content, label in zip(contents, labels, strict=True):
+        first_label.setdefault(content, label)
+    by_label: dict[str, list[tuple[float, str]]] = {label: [] for label in labels}
+    for content, label in first_label.items():
+        by_label[label].append((place(content, seed=seed), content))
+    split_of: dict[str, str] = {}
+    for label, members in by_label.items():
+        if len(members) <= len(wanted):
+            raise DataError(
+                f"Class '{label}' has {len(members)} different pictures, but {len(wanted) + 1} are the least that can "
+                f"be divided into train and {' and '.join(reversed(wanted))}. Add pictures or remove the class."
+            )
+        members.sort()
+        places = np.array([each for each, _ in members])
+        natural = {
+            "test": int((places < test_share).sum()),
+            "validation": int(((places >= test_share) & (places < test_share + validation_share)).sum()),
+        }
+        counts = {name: max(1, natural[name]) for name in wanted}
+        while sum(counts.values()) >= len(members):
+            counts[max(counts, key=lambda name: counts[name])] -= 1
+        order = [name for name in ("test", "validation") for _ in range(counts.get(name, 0))]
+        for position, (_, content) in enumerate(members):
+            split_of[content] = order[position] if position < len(order) else "train"
+    return np.array([split_of[content] for content in contents], dtype=object)
+
+
+def digest_of(pictures: Iterable[tuple[str, str, bytes | str]]) -> str:
+    """Return the SHA-256 of a data set: its (split, class name, content) rows, whatever their order.
+
+    >>> digest_of([("train", "cat", b"1"), ("test", "dog", b"2")])[:12]
+    '79b0f3f57ed2'
+    """
+    rows = sorted(
+        f"{split}\0{label}\0{content if isinstance(content, str) else hashlib.sha256(content).hexdigest()}"
+        for split, label, content in pictures
+    )
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
