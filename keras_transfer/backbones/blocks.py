@@ -1,0 +1,112 @@
+"""Cuts any backbone into ordered blocks, from its graph and never from its layers' names.
+
+Built twice in one process, 188 of InceptionV3's 188 weighted layers change their names; the graph does not change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from keras_transfer.specs import BackboneSpec, Block
+
+EXPANSION = 2.5
+"""A tensor this many times the smallest of its resolution is the wide inside of a bottleneck (3 to 6 times), not the
+end of a stage (at most twice); storing it would cost as many times the space."""
+
+
+def cut(model: Any, spec: BackboneSpec, output: Any = None) -> tuple[Block, ...]:
+    """Return the blocks of a backbone, from the picture to the features: disjoint, and every weight in one of them.
+
+    >>> blocks = cut(features.model, backbone("MobileNetV2"))  # doctest: +SKIP
+    >>> [block.resolution for block in blocks]  # doctest: +SKIP
+    [48, 24, 12, 6, 3]
+
+    An operation after which nothing earlier is needed is a cut. Of the cuts at one resolution the last one that is
+    not the inside of the next bottleneck ends a block.
+
+    model: a flat functional keras.Model with one picture input. output: the KerasTensor of the feature map where
+    `model` goes on behind it (a whole classifier, also one that was saved and loaded); the model's own if left out.
+    """
+    output = model.output if output is None else output
+    operations = _leading_to(model, output)
+    ends = _named(operations, spec.block_ends) if spec.block_ends else _by_resolution(operations)
+    ends = _with_weights(operations, [*ends, len(operations) - 1])
+    return tuple(
+        Block(index=index, layers=tuple(operations[start + 1 : end + 1]), output=operations[end].output)
+        for index, (start, end) in enumerate(pairwise([-1, *ends]))
+    )
+
+
+def _tensors(nested: Any) -> list[Any]:
+    return list(nested) if isinstance(nested, (list, tuple)) else [nested]
+
+
+def _inputs(operation: Any) -> list[Any]:
+    """The tensors an operation takes; none for the model's input, whose layer names itself as its own."""
+    return [tensor for tensor in _tensors(operation.input) if tensor is not operation.output]
+
+
+def _leading_to(model: Any, output: Any) -> list[Any]:
+    """The model's operations that `output` depends on, in the model's order."""
+    makers = {id(tensor): operation for operation in model.operations for tensor in _tensors(operation.output)}
+    needed, waiting = set(), [output]
+    while waiting:
+        operation = makers[id(waiting.pop())]
+        if id(operation) not in needed:
+            needed.add(id(operation))
+            waiting.extend(_inputs(operation))
+    return [operation for operation in model.operations if id(operation) in needed]
+
+
+def cuts(operations: Sequence[Any]) -> Iterator[int]:
+    """Yield the positions after which only that operation's output is needed of all that came before."""
+    position_of = {id(tensor): i for i, operation in enumerate(operations) for tensor in _tensors(operation.output)}
+    last_use = list(range(len(operations)))
+    for position, operation in enumerate(operations):
+        for tensor in _inputs(operation):
+            last_use[position_of[id(tensor)]] = position
+    reach = 0
+    for position, last in enumerate(last_use):
+        if reach <= position:
+            yield position
+        reach = max(reach, last)
+
+
+def _by_resolution(operations: Sequence[Any]) -> list[int]:
+    """The last cut of each resolution but the lowest, which the features end; what prepares the next is left out."""
+    height = _tensors(operations[0].output)[0].shape[1]
+    levels: dict[int, list[int]] = {}
+    for position in cuts(operations):
+        shape, before = operations[position].output.shape, _inputs(operations[position])
+        if before and shape[1] <= before[0].shape[1]:  # padding is the next operation's business
+            levels.setdefault(round(math.log2(height / shape[1])), []).append(position)
+    return [_stage_end(operations, candidates) for candidates in list(levels.values())[:-1]]
+
+
+def _stage_end(operations: Sequence[Any], candidates: Sequence[int]) -> int:
+    """The last candidate that is no bottleneck's inside, judged from the last join of branches on."""
+    joins = [index for index, position in enumerate(candidates) if len(_inputs(operations[position])) > 1]
+    tail = candidates[joins[-1] if joins else 0 :]
+    sizes = [int(np.prod(operations[position].output.shape[1:])) for position in tail]
+    return [position for position, size in zip(tail, sizes, strict=True) if size <= EXPANSION * min(sizes)][-1]
+
+
+def _named(operations: Sequence[Any], names: Sequence[str]) -> list[int]:
+    positions = {operation.name: position for position, operation in enumerate(operations)}
+    return [positions[name] for name in names]
+
+
+def _with_weights(operations: Sequence[Any], ends: Sequence[int]) -> list[int]:
+    """The ends without those of blocks that hold no weights: such a piece joins the block before it, or the first."""
+    kept: list[int] = []
+    for start, end in pairwise([-1, *sorted(set(ends))]):
+        if any(getattr(operation, "weights", ()) for operation in operations[start + 1 : end + 1]):
+            kept.append(end)
+        elif kept:
+            kept[-1] = end
+    return kept
