@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 
 
 def main() -> None:
     """Run `keras-transfer`; exit 0, 1 (the work failed), 2 (bad arguments) or 130 (interrupted)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from keras_transfer.cli import app, fail
+    debug = "--debug" in sys.argv
+    if not debug:
+        _hush_runtimes()
+    from keras_transfer import cli
     from keras_transfer.errors import KerasTransferError
 
-    debug = "--debug" in sys.argv
     try:
-        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+        cli.app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
     except KerasTransferError as error:
         if debug:
             raise
-        fail(str(error), error.exit_code)
+        cli.fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        fail("Interrupted; what was finished is saved, and the same command goes on from there.", 130)
+        cli.fail("Interrupted; what was finished is saved, and the same command goes on from there.", 130)
     except Exception as error:
         if debug:
             raise
         where = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        fail(f"Something unforeseen went wrong ({where[:300]}). Run it again with --debug to see where.", 1)
+        cli.fail(f"Something unforeseen went wrong ({where[:300]}). Run it again with --debug to see where.", 1)
+
+
+def _hush_runtimes() -> None:
+    """Keep the runtimes' own chatter from people; Python's standard error still reaches them.
+
+    TensorFlow, LiteRT and XNNPACK write to file descriptor 2 from C++, whatever Python's logging is told.
+    """
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 if __name__ == "__main__":

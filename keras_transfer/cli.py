@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,8 +31,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Add --debug to any command to see where an error comes from.",
 )
-out = Console()
-err = Console(stderr=True)
+
+PIPE_WIDTH = 120
+"""Columns of a table where the output is no terminal that has a width of its own."""
+
+
+def _console(stream: IO[str]) -> Console:
+    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH)
+
+
+out = _console(sys.stdout)
+err = _console(sys.stderr)
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
@@ -233,8 +242,8 @@ def _show_worth(run: Run) -> None:
 
 def _show_exports(run: Run, results: Sequence[Verified]) -> None:
     table = Table(title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures")
-    for column in ("file", "precision", "size", "accuracy", "agrees with Keras", "largest difference", "ms/picture"):
-        table.add_column(column, justify="left" if column in ("file", "precision") else "right", overflow="fold")
+    for column in ("file", "precision", "size", "accuracy", "agrees with Keras", "largest diff.", "ms/picture"):
+        table.add_column(column, justify="left" if column in ("file", "precision") else "right")
     for result in results:
         parity, artifact = result.parity, result.artifact
         table.add_row(

@@ -23,9 +23,9 @@ Aspect = Literal["stretch", "crop", "letterbox"]
 """How a picture becomes square: `stretch` ignores its proportions (what MediaPipe Tasks does on a phone),
 `crop` keeps the middle, `letterbox` pads with black."""
 
-Scaling = Literal["inside", "tf", "caffe", "torch", "lite"]
+Scaling = Literal["inside", "tf", "signed", "caffe", "torch", "lite"]
 """What the graph does to pixels 0-255 first. `inside`: the backbone does it itself; `tf`: x / 127.5 - 1;
-`caffe`: RGB to BGR, ImageNet mean subtracted; `torch`: x / 255, ImageNet mean and deviation;
+`signed`: x / 128 - 1; `caffe`: RGB to BGR, ImageNet mean subtracted; `torch`: x / 255, ImageNet mean and deviation;
 `lite`: (x - 127) / 128."""
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -224,7 +224,7 @@ class BackboneSpec:
     scaling: Scaling
     weights: tuple[WeightsSource, ...]
     traits: frozenset[str] = frozenset()
-    """Of: squeeze-excite, swish, hard-swish, relu6, depthwise, layer-scale."""
+    """Of: squeeze-excite, swish, hard-swish, gelu, relu6, depthwise, layer-scale."""
     parameters: int = 0
     """Of the network with its ImageNet head, as its authors count them."""
     top1: float | None = None
@@ -243,6 +243,9 @@ class Block:
     """Keras operations in graph order; every weight of the backbone is in exactly one block."""
     output: Any
     """KerasTensor that everything later depends on: shape (batch, height, width, channels)."""
+    alone: bool = True
+    """False where later blocks also take tensors from inside this or an earlier one (the cells of NASNet take the
+    last two): weights can be frozen up to here, but outputs cannot be stored here."""
 
     @property
     def resolution(self) -> int:

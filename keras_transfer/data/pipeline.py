@@ -13,15 +13,29 @@ import tensorflow as tf
 
 from keras_transfer import devices
 from keras_transfer.data import augment as augmentation
-from keras_transfer.data.decoding import decoded, squared, upright_rgb
+from keras_transfer.data import reading
+from keras_transfer.data.balancing import ORDERS, balancing_weights
+from keras_transfer.data.reading import PARALLEL
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.specs import Event, Listener, Split, Splits, silent
 
-PARALLEL = max(2, tf.config.threading.get_inter_op_parallelism_threads() or len(psutil.Process().cpu_affinity() or []))
-"""Pictures decoded at the same time; explicit, because the autotuner stays off."""
-
 CACHED_SHARE = 0.5
 """Of the memory that is free when a feed is made, the share that it may fill with decoded pictures."""
+
+ASPECTS = ("stretch", "crop", "letterbox")
+
+
+@dataclass(frozen=True)
+class FeedOptions:
+    """How a feed makes its batches."""
+
+    aspect: str = "stretch"
+    seed: int = 0
+    device: str | None = None
+    cache_bytes: int = 0
+    balance: str = "none"
+    strict: bool = False
+    service: str | None = None
 
 
 def make_feed(
@@ -31,6 +45,9 @@ def make_feed(
     seed: int = 0,
     device: str | None = None,
     cache_bytes: int | None = None,
+    balance: str = "none",
+    strict: bool = False,
+    service: str | None = None,
     listener: Listener = silent,
 ) -> PictureFeed:
     """Return a `Feed`: a split's name in, a tf.data.Dataset of (images, targets, weights) out.
@@ -42,13 +59,21 @@ def make_feed(
     (TensorShape([8, 32, 32, 3]), TensorShape([8, 10]), TensorShape([8]))
 
     aspect: `stretch`, `crop` or `letterbox`; device: where batches are put ahead of time, the best one if None;
-    cache_bytes: the most that decoded pictures may fill, half of the free memory if None, 0 to keep none.
+    cache_bytes: the most that decoded pictures may fill, half of the free memory if None, 0 to keep none;
+    balance: of the training split, `none`, `weights`, or `resample` (when it is shuffled);
+    strict: a broken picture raises DataError, where otherwise it is named and weighs nothing;
+    service: address of a tf.data service (`grpc://host:port`) that decodes what is shuffled. It reads JPEG alone, by
+    the same paths as here; other pictures are then decoded here.
     """
-    if aspect not in ("stretch", "crop", "letterbox"):
-        raise UsageError(unknown("aspect", aspect, ("stretch", "crop", "letterbox")))
+    for kind, received, known in (("aspect", aspect, ASPECTS), ("balance", balance, ORDERS)):
+        if received not in known:
+            raise UsageError(unknown(kind, received, known))
     if cache_bytes is None:
         cache_bytes = int(CACHED_SHARE * psutil.virtual_memory().available)
-    return PictureFeed(splits, aspect=aspect, seed=seed, device=device, cache_bytes=cache_bytes, listener=listener)
+    device = device or devices.best_device()
+    if "CPU" in device.upper():
+        listener(Event("note", f"Batches stay in the computer's memory: {device} is no accelerator to copy them to."))
+    return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
 
 
 def read_pictures(paths: Sequence[Path], *, image_size: int, aspect: str) -> np.ndarray:
@@ -56,28 +81,13 @@ def read_pictures(paths: Sequence[Path], *, image_size: int, aspect: str) -> np.
 
     Raises DataError that names the first file which cannot be read.
     """
-    names = [str(path) for path in paths]
+    names = np.array([str(path) for path in paths], dtype=str)
     pictures = np.empty((len(names), image_size, image_size, 3), np.uint8)
-    for rows, images, readable in _from_files(np.array(names, dtype=str), np.arange(len(names)), image_size, aspect):
-        _no_broken(names, rows[~readable.numpy()])
+    for rows, images, readable in reading.from_files(names, np.arange(len(names)), image_size, aspect, 32):
+        for row in rows[~readable]:
+            raise DataError(f"'{names[row]}' {reading.reason(Path(names[row]))}.")
         pictures[rows] = images
     return pictures
-
-
-def _no_broken(names: Sequence[str], rows: Any) -> None:
-    for row in np.asarray(rows):
-        raise DataError(f"'{names[row]}' {reason(Path(names[row]))}.")
-
-
-def reason(path: Path) -> str:
-    """Return why a picture that could not be decoded is broken, in a person's words."""
-    try:
-        upright_rgb(path.read_bytes())
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    except DataError as error:
-        return str(error)
-    return "is damaged"
 
 
 @dataclass(eq=False)
@@ -96,22 +106,22 @@ class Cache:
         self.pictures[rows], self.readable[rows] = images, readable
         self.there[rows] = True
 
+    def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give a batch."""
+        return self.pictures[rows], self.readable[rows]
+
 
 class PictureFeed:
     """Batches of a data set: see `Feed` for the call, `make_feed` for the options."""
 
-    def __init__(
-        self, splits: Splits, *, aspect: str, seed: int, device: str | None, cache_bytes: int, listener: Listener
-    ):
+    def __init__(self, splits: Splits, options: FeedOptions, listener: Listener):
         self.splits = splits
-        self.aspect = aspect
-        self.seed = seed
-        self.device = device
-        self.cache_bytes = cache_bytes
+        self.options = options
         self.unreadable: dict[str, str] = {}
         """Broken pictures met so far: key, and what is wrong with it."""
         self._listener = listener
         self._caches: dict[tuple[str, int], Cache] = {}
+        self._proven: set[str] = set()
         self._tensors = {name: self._targets_and_weights(splits[name]) for name in splits.counts}
 
     def __call__(
@@ -127,58 +137,103 @@ class PictureFeed:
         """Return a tf.data.Dataset of (images, targets, weights), as `Feed` says."""
         part = self.splits[split]
         policy = augmentation.policy(augment)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(part)) if shuffle else np.arange(len(part))
-        pictures = self._pictures(part, order, image_size, batch_size)
+        rng = np.random.default_rng((self.options.seed, epoch))
+        if shuffle:
+            order = ORDERS[self.options.balance if split == "train" else "none"](rng, part.labels)
+        else:
+            order = np.arange(len(part))
+        if self.options.strict and split not in self._proven:
+            self._prove(part, image_size, batch_size)
+        pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle)
         targets_of, weights_of = self._tensors[split]
+        noise_of = augmentation.noise(self.options.seed, epoch, len(part)) if augment != "none" else None
 
-        @tf.autograph.experimental.do_not_convert
         def finish(rows: Any, images: Any, readable: Any) -> tuple[Any, Any, Any]:
             targets = tf.gather(targets_of, rows)
             weights = tf.gather(weights_of, rows) * tf.cast(readable, tf.float32)
-            images, targets = policy(images, targets, lambda: augmentation.noise(self.seed, epoch, rows))
-            return images, targets, weights
+            if noise_of is not None:
+                images, targets = policy(images, targets, tf.gather(noise_of, rows))
+            return tf.ensure_shape(images, (None, image_size, image_size, 3)), targets, weights
 
-        batches = devices.without_autotune(pictures.map(finish, num_parallel_calls=PARALLEL))
-        return devices.prefetch(batches.apply(_counted(len(part), batch_size)), self.device)
+        finished = pictures.map(tf.autograph.experimental.do_not_convert(finish), num_parallel_calls=PARALLEL)
+        batches = -(-len(part) // batch_size)
+        counted = finished.apply(tf.data.experimental.assert_cardinality(batches))
+        return devices.prefetch(devices.without_autotune(counted), self.options.device)
 
-    def _pictures(self, part: Split, order: np.ndarray, size: int, batch_size: int) -> Any:
-        cache = self._cache(part, size)
+    def _pictures(self, part: Split, order: np.ndarray, size: int, batch_size: int, *, shuffle: bool) -> Any:
+        cache, aspect = self._cache(part, size), self.options.aspect
+        if callable(part.pictures) and cache is not None and shuffle and not cache.there.all():
+            self._run_through(part, size, batch_size)  # a stream has no other way to a shuffle of the whole
         if cache is not None and cache.there.all():
-            return _from_cache(cache, order, size, batch_size)
-        if not isinstance(part.pictures, np.ndarray):
-            raise UsageError(f"Pictures of {self.splits.source} cannot be read.")
-        read = _from_files if part.pictures.dtype.kind == "U" else _from_array
-        return self._noted(part, read(part.pictures, order, size, self.aspect, batch_size), cache)
+            return _from_cache(cache, order, batch_size)
+        if callable(part.pictures):
+            seed = int(order[0]) if shuffle else None
+            return self._noted(part, reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed), cache)
+        read = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
+        pictures = read(part.pictures, order, size, aspect, batch_size)
+        if shuffle and self.options.service and read is reading.from_files:
+            policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
+            pictures = pictures.unbatch().apply(
+                tf.data.experimental.service.distribute(policy, service=self.options.service)
+            )
+            pictures = pictures.batch(batch_size)
+        return self._noted(part, pictures, cache)
 
     def _noted(self, part: Split, pictures: Any, cache: Cache | None) -> Any:
-        def note(rows: np.ndarray, images: np.ndarray, readable: np.ndarray) -> np.ndarray:
-            for row in rows[~readable]:
-                self._note_broken(part, row)
+        size = pictures.element_spec[1].shape[1]
+
+        def note(rows: np.ndarray, images: np.ndarray, readable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if not readable.all():
+                images, readable = images.copy(), readable.copy()
+                for place in np.flatnonzero(~readable):
+                    readable[place] = self._read_again(part, rows[place], images[place])
             if cache is not None:
                 cache.keep(rows, images, readable)
-            return readable
+            return images, readable
 
-        @tf.autograph.experimental.do_not_convert
         def noted(rows: Any, images: Any, readable: Any) -> tuple[Any, Any, Any]:
-            same = tf.numpy_function(note, [rows, images, readable], tf.bool)
-            return rows, images, tf.ensure_shape(same, (None,))
+            images, readable = tf.numpy_function(note, [rows, images, readable], (tf.uint8, tf.bool))
+            return rows, tf.ensure_shape(images, (None, size, size, 3)), tf.ensure_shape(readable, (None,))
 
-        return pictures.map(noted)
+        return pictures.map(tf.autograph.experimental.do_not_convert(noted))
 
-    def _note_broken(self, part: Split, row: int) -> None:
+    def _read_again(self, part: Split, row: int, into: np.ndarray) -> bool:
         key = part.keys[row]
-        if key not in self.unreadable:
-            self.unreadable[key] = reason(Path(part.pictures[row]))
-            self._listener(Event("warning", f"Left out {key}, which {self.unreadable[key]}"))
+        if key in self.unreadable:
+            return False
+        try:
+            if not isinstance(part.pictures, np.ndarray):
+                raise DataError("cannot be decoded")
+            into[:] = reading.read_one(Path(part.pictures[row]), into.shape[0], self.options.aspect)
+        except DataError as error:
+            self.unreadable[key] = str(error)
+            self._listener(Event("warning", f"Left out {key}, which {error}"))
+            return False
+        return True
+
+    def _prove(self, part: Split, size: int, batch_size: int) -> None:
+        self._run_through(part, size, batch_size)
+        keys = set(part.keys)
+        broken = {key: why for key, why in self.unreadable.items() if key in keys}
+        if broken:
+            key, why = next(iter(broken.items()))
+            raise DataError(f"{len(broken)} of {len(part)} {part.name} pictures cannot be used: {key} {why}.")
+        self._proven.add(part.name)
+
+    def _run_through(self, part: Split, size: int, batch_size: int) -> None:
+        batches = -(-len(part) // batch_size)
+        pictures = self._pictures(part, np.arange(len(part)), size, batch_size, shuffle=False)
+        for done, _ in enumerate(devices.without_autotune(pictures), start=1):
+            self._listener(Event("progress", "Decoding pictures", done=done, total=batches))
 
     def _cache(self, part: Split, size: int) -> Cache | None:
         place = (part.name, size)
         if place not in self._caches:
-            n, needed = len(part), len(part) * size * size * 3
+            n, needed, limit = len(part), len(part) * size * size * 3, self.options.cache_bytes
             others = [each for each in self._caches if each[1] != size]
-            while others and self._cached_bytes() + needed > self.cache_bytes:
+            while others and self._cached_bytes() + needed > limit:
                 del self._caches[others.pop(0)]
-            if self._cached_bytes() + needed > self.cache_bytes:
+            if self._cached_bytes() + needed > limit:
                 return None
             self._caches[place] = Cache(np.empty((n, size, size, 3), np.uint8), np.zeros(n, bool), np.ones(n, bool))
         return self._caches[place]
@@ -189,56 +244,16 @@ class PictureFeed:
     def _targets_and_weights(self, part: Split) -> tuple[Any, Any]:
         targets = np.eye(len(self.splits.class_names), dtype=np.float32)[part.labels]
         weights = np.ones(len(part), np.float32) if part.weights is None else part.weights
+        if self.options.balance == "weights" and part.name == "train":
+            weights = weights * balancing_weights(part.labels)
         return tf.constant(targets), tf.constant(weights, tf.float32)
 
 
-def _counted(pictures: int, batch_size: int) -> Any:
-    batches = -(-pictures // batch_size)
-    return lambda dataset: dataset.apply(tf.data.experimental.assert_cardinality(batches))
-
-
-def _from_cache(cache: Cache, order: np.ndarray, size: int, batch_size: int) -> Any:
-    def take(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return cache.pictures[rows], cache.readable[rows]
-
-    @tf.autograph.experimental.do_not_convert
+def _from_cache(cache: Cache, order: np.ndarray, batch_size: int) -> Any:
     def taken(rows: Any) -> tuple[Any, Any, Any]:
-        images, readable = tf.numpy_function(take, [rows], (tf.uint8, tf.bool))
-        return rows, tf.ensure_shape(images, (None, size, size, 3)), tf.ensure_shape(readable, (None,))
+        images, readable = tf.numpy_function(cache.take, [rows], (tf.uint8, tf.bool))
+        shape = (None, *cache.pictures.shape[1:])
+        return rows, tf.ensure_shape(images, shape), tf.ensure_shape(readable, (None,))
 
-    return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(taken)
-
-
-def _from_array(pictures: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int = 32) -> Any:
-    def take(rows: np.ndarray) -> np.ndarray:
-        return pictures[rows]
-
-    @tf.autograph.experimental.do_not_convert
-    def taken(rows: Any) -> tuple[Any, Any, Any]:
-        images = tf.ensure_shape(tf.numpy_function(take, [rows], tf.uint8), (None, *pictures.shape[1:]))
-        return rows, tf.ensure_shape(squared(images, size, aspect), (None, size, size, 3)), tf.ones_like(rows, tf.bool)
-
-    return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(taken, num_parallel_calls=PARALLEL)
-
-
-def _from_files(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int = 32) -> Any:
-    @tf.autograph.experimental.do_not_convert
-    def read(row: Any, path: Any) -> tuple[Any, Any, Any]:
-        return row, decoded(tf.io.read_file(path), size, aspect), True
-
-    @tf.autograph.experimental.do_not_convert
-    def blank(row: Any) -> tuple[Any, Any, Any]:
-        return row, tf.zeros((size, size, 3), tf.uint8), False
-
-    @tf.autograph.experimental.do_not_convert
-    def read_or_blank(row: Any, path: Any) -> Any:
-        # An error ends a tf.data pipeline, so each picture is a little pipeline of its own with a black picture
-        # behind it: broken files keep their place, and the rows stay those of the labels.
-        picture = tf.data.Dataset.from_tensors((row, path)).map(read).ignore_errors(log_warning=False)
-        return picture.concatenate(tf.data.Dataset.from_tensors(row).map(blank)).take(1)
-
-    return (
-        tf.data.Dataset.from_tensor_slices((order, paths[order]))
-        .interleave(read_or_blank, cycle_length=2 * PARALLEL, num_parallel_calls=PARALLEL, deterministic=True)
-        .batch(batch_size)
-    )
+    rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+    return rows.map(tf.autograph.experimental.do_not_convert(taken))

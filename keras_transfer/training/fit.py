@@ -18,7 +18,7 @@ from keras_transfer.errors import TrainingError
 from keras_transfer.specs import Event, Listener, Losses, Network, Stage
 from keras_transfer.training import checkpoints
 from keras_transfer.training.freezing import Freeze
-from keras_transfer.training.learning_rates import SCHEDULES, optimizer
+from keras_transfer.training.learning_rates import SCHEDULES, key, optimizer
 from keras_transfer.training.stage_data import Settings, StageData
 
 
@@ -51,9 +51,9 @@ def fit(
 
     seconds: wall-clock budget since `began` (`time.perf_counter`); it then sets the schedule and the end.
     """
-    suffix = keras.Model(network.model.input if freeze.cut is None else freeze.cut, network.logits)
+    suffix = keras.Model(network.model.input if data.cut is None else data.cut, network.logits)
     factors = {
-        id(variable): stage.block_decay ** freeze.distance[id(layer)]
+        key(variable): stage.block_decay ** freeze.distance[id(layer)]
         for layer in freeze.learning
         for variable in layer.trainable_variables
     }

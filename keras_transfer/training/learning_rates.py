@@ -38,7 +38,7 @@ def optimizer(stage: Stage, factors: Mapping[int, float]) -> keras.optimizers.Op
     >>> optimizer(Stage(name="head", optimizer="adamw"), {}).name
     'adamw'
 
-    factors: `id(variable)` to a factor on the stage's rate; 1 where it is missing. Weight decay spares biases and
+    factors: `key(variable)` to a factor on the stage's rate; 1 where it is missing. Weight decay spares biases and
     batch norms (vectors), as is usual. Raises UsageError for a name that Keras does not have.
     """
     classes = {
@@ -61,6 +61,11 @@ def optimizer(stage: Stage, factors: Mapping[int, float]) -> keras.optimizers.Op
 _NOT_A_METHOD = ("Optimizer", "LossScaleOptimizer")
 
 
+def key(variable: Any) -> int:
+    """Return what a factor is filed under: Keras hands its optimizers the TensorFlow variable inside its own."""
+    return id(variable.value if isinstance(variable, keras.Variable) else variable)
+
+
 def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
     """Return a subclass of `kind` whose steps, weight decay included, are scaled for each variable.
 
@@ -69,14 +74,14 @@ def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
 
     class PerVariable(kind):
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            super().update_step(gradient, variable, learning_rate * factors.get(id(variable), 1.0))
+            super().update_step(gradient, variable, learning_rate * factors.get(key(variable), 1.0))
 
         def _apply_weight_decay(self, variables: Any) -> None:
             if self.weight_decay is None:
                 return
             for variable in variables:
                 if len(variable.shape) > 1:
-                    rate = self.learning_rate * factors.get(id(variable), 1.0)
+                    rate = self.learning_rate * factors.get(key(variable), 1.0)
                     variable.assign(variable - variable * rate * self.weight_decay)
 
     PerVariable.__name__ = kind.__name__

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.devices import prefetch, without_autotune
+from keras_transfer.order import of_epoch
 from keras_transfer.specs import Event, Feed, Listener, Stage, silent
 from keras_transfer.training import feature_store
 from keras_transfer.training.feature_store import DEFAULT_LIMIT_BYTES, Key, View
@@ -49,6 +50,8 @@ class StageData:
     validation: Callable[[], Any]
     steps: int
     """Batches per epoch."""
+    cut: Any
+    """KerasTensor that the inputs stand for; None where they are pictures."""
     engine: str
     reason: str
 
@@ -108,6 +111,7 @@ def prepare(
         train=lambda epoch: _shuffled(views, settings.batch_size, settings.seed, epoch),
         validation=lambda: _in_order(validation, settings.batch_size),
         steps=steps,
+        cut=cut,
         engine=prefix.engine,
         reason=f"{needed / 1e6:.0f} MB of features stored once; {prefix.reason}",
     )
@@ -121,6 +125,7 @@ def _streamed(stage: Stage, feed: Feed, settings: Settings, steps: int, reason: 
         ),
         validation=lambda: feed("validation", image_size=size, batch_size=batch),
         steps=steps,
+        cut=None,
         engine="none",
         reason=reason,
     )
@@ -129,7 +134,7 @@ def _streamed(stage: Stage, feed: Feed, settings: Settings, steps: int, reason: 
 def _shuffled(views: list[View], batch_size: int, seed: int, epoch: int) -> Any:
     """Each picture in a new order, from the next of its views: after as many epochs as views each was seen once."""
     count = len(views[0].features)
-    order = np.random.default_rng([seed, epoch]).permutation(count)
+    order = of_epoch(count, seed=seed, epoch=epoch)
     first_view = np.random.default_rng(seed).integers(len(views), size=count)
 
     def gather(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

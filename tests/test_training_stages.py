@@ -1,0 +1,227 @@
+"""Stages: what learns, what must not move, what is kept, and what a killed run goes on from."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SIZE, make_network
+
+from keras_transfer.errors import RunError, TrainingError, UsageError
+from keras_transfer.specs import Stage
+from keras_transfer.training import freezing, prefix, recipes, trainer
+from keras_transfer.training.stage_data import Settings
+
+HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
+TOP = Stage(name="top", blocks=(-2, -1), epochs=3, learning_rate=0.01)
+
+
+def settings(**changes):
+    return Settings(
+        **{"image_size": SIZE, "counts": {"train": 96, "validation": 48, "test": 48}, "batch_size": 16, **changes}
+    )
+
+
+def values(network):
+    return [variable.numpy() for variable in network.model.variables]
+
+
+def equal(before, after):
+    return all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "learning"), [((), ()), ((-1,), (3,)), ((-2, -1), (2, 3)), ((0,), (0,)), ("all", (0, 1, 2, 3))]
+)
+def test_exactly_the_named_blocks_and_the_head_move(network, feed, tmp_path, blocks, learning):
+    stage = Stage(name="any", blocks=blocks, epochs=1, learning_rate=0.05, augment="light")
+    before = {block.index: [w.numpy() for layer in block.layers for w in layer.weights] for block in network.blocks}
+    head = network.model.get_layer("logits").kernel.numpy()
+    trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+    for block in network.blocks:
+        after = [weight.numpy() for layer in block.layers for weight in layer.weights]
+        moved = [not np.array_equal(a, b) for a, b in zip(before[block.index], after, strict=True)]
+        assert all(moved) if block.index in learning else not any(moved), block.index
+    assert not np.array_equal(head, network.model.get_layer("logits").kernel)
+
+
+def test_batch_norms_of_learning_blocks_can_be_frozen(network, feed, tmp_path):
+    stage = TOP.model_copy(update={"batch_norm": "frozen"})
+    norms = [layer for layer in network.model.layers if "batch_norm" in layer.name]
+    before = [weight.numpy() for layer in norms for weight in layer.weights]
+    trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+    assert equal(before, [weight.numpy() for layer in norms for weight in layer.weights])
+
+
+def test_frozen_digests_are_in_the_result_and_equal(network, feed, tmp_path):
+    results = trainer.train(network, [HEAD, TOP], feed, settings(), folder=tmp_path)
+    for result in results:
+        assert result.frozen_digest_before == result.frozen_digest_after
+        assert result.frozen_tensors > 0
+
+
+def test_a_stage_that_does_not_beat_the_one_before_is_rolled_back(network, feed, tmp_path):
+    harmful = Stage(name="harmful", blocks="all", epochs=1, learning_rate=10, optimizer="sgd", batch_norm="frozen")
+    heard = []
+    results = trainer.train(network, [HEAD], feed, settings(), folder=tmp_path)
+    reached = values(network)
+    try:
+        results = trainer.train(network, [HEAD, harmful], feed, settings(), folder=tmp_path, listener=heard.append)
+    except TrainingError:
+        pytest.skip("diverged before the gate was asked")
+    assert [result.kept for result in results] == [True, False]
+    assert "rolled back" in results[1].reason
+    assert any(event.kind == "warning" and "rolled back" in event.message for event in heard)
+    assert equal(reached, values(network))
+
+
+def test_a_loss_that_is_no_number_stops_the_stage_and_names_it(network, feed, tmp_path):
+    wild = Stage(name="wild", blocks="all", epochs=2, learning_rate=10, optimizer="sgd", schedule="constant")
+    network.model.get_layer("logits").kernel.assign(np.full((24, 3), np.nan))
+    with pytest.raises(TrainingError, match=r"Stage 'wild' diverged in epoch 1: .* try a learning rate below 10\."):
+        trainer.train(network, [wild], feed, settings(), folder=tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["litert", "onnxruntime", "keras"])
+def test_every_engine_agrees_with_keras(network, stripes, engine):
+    import keras
+
+    model = keras.Model(network.model.input, network.blocks[1].output)
+    pictures = stripes["train"][0][:20]
+    built = prefix.build(model, check=pictures, engine=engine)
+    assert built.engine == engine
+    expected = model(pictures, training=False).numpy()
+    assert np.abs(built.compute(pictures) - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
+
+
+def test_equal_graphs_and_weights_have_equal_prefix_digests_and_others_do_not(stripes):
+    import keras
+
+    def digest(network, block):
+        model = keras.Model(network.model.input, network.blocks[block].output)
+        return prefix.build(model, check=stripes["train"][0][:2], engine="keras").digest
+
+    assert digest(make_network(), 1) == digest(make_network(), 1)
+    assert digest(make_network(), 1) != digest(make_network(), 2)
+    assert digest(make_network(), 1) != digest(make_network(seed=1), 1)
+
+
+def test_stored_features_give_the_losses_of_streaming(feed, tmp_path):
+    """With Keras computing the frozen part and whole floats stored, the store changes nothing but the time."""
+    stage = TOP.model_copy(update={"epochs": 1})
+    histories = []
+    for name, engine in (("store", "keras"), ("stream", "stream")):
+        network = make_network()
+        chosen = settings(engine=engine, store_dtype="float32", cache_folder=tmp_path / "features")
+        result = trainer.train(network, [stage], feed, chosen, folder=tmp_path / name)[0]
+        histories.append((result.history[0]["loss"], result.engine))
+    (stored, engine), (streamed, none) = histories
+    assert (engine, none) == ("keras", "none")
+    assert stored == pytest.approx(streamed, abs=1e-6)
+
+
+def test_features_are_computed_once_and_shared_between_runs(feed, tmp_path, monkeypatch):
+    chosen = settings(cache_folder=tmp_path / "features")
+    trainer.train(make_network(), [HEAD], feed, chosen, folder=tmp_path / "first")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("features.npy")}
+    trainer.train(make_network(), [HEAD], feed, chosen, folder=tmp_path / "second")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("features.npy")} == files
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(network, feed, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(TrainingError, match=r"The feature cache .* cannot take .* KERAS_TRANSFER_CACHE"):
+        trainer.train(network, [HEAD], feed, settings(cache_folder=tmp_path / "file"), folder=tmp_path / "run")
+
+
+def test_a_block_that_is_not_there_is_refused_before_anything_is_trained(network, feed, tmp_path):
+    with pytest.raises(UsageError, match=r"Stage 'top' names block 9, but this backbone has 4 blocks"):
+        trainer.train(network, [HEAD, TOP.model_copy(update={"blocks": (9,)})], feed, settings(), folder=tmp_path)
+    assert not (tmp_path / "stages").exists()
+
+
+def test_unknown_recipes_and_optimizers_suggest_the_nearest(network, feed, tmp_path):
+    with pytest.raises(UsageError, match="Did you mean 'head_then_top'"):
+        recipes.stages("head_and_top", 5)
+    with pytest.raises(UsageError, match=r"Unknown optimizer 'adamwe'\. Did you mean 'adamw'"):
+        trainer.train(network, [HEAD.model_copy(update={"optimizer": "adamwe"})], feed, settings(), folder=tmp_path)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "lion", "adafactor"])
+def test_blocks_further_from_the_head_learn_slower(network, feed, tmp_path, optimizer):
+    """At a decay of almost nothing, the first block all but stands still and the last one moves."""
+    stage = Stage(name="all", blocks="all", epochs=1, learning_rate=0.01, block_decay=1e-6, optimizer=optimizer)
+    before = [block.layers[0].kernel.numpy() for block in network.blocks]
+    trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+    moved = [
+        np.abs(block.layers[0].kernel - kernel).max() for block, kernel in zip(network.blocks, before, strict=True)
+    ]
+    assert moved[0] < 1e-6 < 1e-4 < moved[-1]
+
+
+def test_every_weight_is_decided_once(network):
+    freeze = freezing.decide(network, TOP)
+    decided = [id(layer) for layer in (*freeze.learning, *freeze.frozen)]
+    assert sorted(decided) == sorted(id(layer) for layer in network.model.layers if layer.weights)
+
+
+def test_a_list_of_stages_that_was_changed_is_not_resumed(network, feed, tmp_path):
+    trainer.train(network, [HEAD], feed, settings(), folder=tmp_path)
+    with pytest.raises(RunError, match="trained with other settings"):
+        trainer.train(network, [HEAD.model_copy(update={"epochs": 9})], feed, settings(), folder=tmp_path)
+
+
+KILLED = """
+import json, os, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import numpy as np
+import test_training_stages as here
+from conftest import make_network
+import conftest
+pictures = conftest.stripes.__wrapped__()
+feed = conftest.feed.__wrapped__(pictures)
+network = make_network()
+stages = [here.HEAD.model_copy(update={{"ema": 0.9}}), here.TOP.model_copy(update={{"augment": "light", "views": 2}})]
+heard = 0
+def listener(event):
+    global heard
+    heard += 1
+    if heard == {events}:
+        os.kill(os.getpid(), signal.SIGKILL)
+chosen = here.settings(cache_folder=Path({cache!r}))
+here.trainer.train(network, stages, feed, chosen, folder=Path({folder!r}), listener=listener)
+print(json.dumps([here.freezing.digest(network.model.layers), heard]))
+"""
+
+
+def run_until(events, folder, cache):
+    script = KILLED.format(tests=str(Path(__file__).parent), events=events, folder=str(folder), cache=str(cache))
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=os.environ)
+
+
+def check_killed(kills, tmp_path, seed):
+    whole = run_until(-1, tmp_path / "whole", tmp_path / "cache-whole")
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    digest, events = json.loads(whole.stdout.splitlines()[-1])
+    rng = np.random.default_rng(seed)
+    for number in range(kills):
+        folder, cache = tmp_path / f"killed-{number}", tmp_path / f"cache-{number}"
+        killed = run_until(int(rng.integers(2, events)), folder, cache)
+        assert killed.returncode == -signal.SIGKILL
+        resumed = run_until(-1, folder, cache)
+        assert resumed.returncode == 0, resumed.stderr[-2000:]
+        assert json.loads(resumed.stdout.splitlines()[-1])[0] == digest
+
+
+def test_a_killed_run_ends_bit_identical_after_it_is_resumed(tmp_path):
+    check_killed(3, tmp_path, seed=11)
+
+
+@pytest.mark.slow
+def test_twenty_killed_runs_end_bit_identical_after_they_are_resumed(tmp_path):
+    check_killed(20, tmp_path, seed=12)
