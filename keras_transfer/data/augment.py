@@ -26,51 +26,53 @@ Draw = Callable[[float, float], Any]
 Step = Callable[[Any, Any, Draw], tuple[Any, Any]]
 """`step(images, targets, draw) -> images, targets`: images are float32 (batch, size, size, 3) in 0-255."""
 
-Policy = Callable[[Any, Any, Callable[[], Any]], tuple[Any, Any]]
-"""`policy(images, targets, noise) -> images, targets`: uint8 (batch, size, size, 3), float32 (batch, classes), and a
-function that gives float32 (batch, NOISE) in [0, 1) where it is needed."""
+Policy = Callable[[Any, Any, Any], tuple[Any, Any]]
+"""`policy(images, targets, noise) -> images, targets`: uint8 (batch, size, size, 3), float32 (batch, classes), and
+float32 (batch, NOISE) in [0, 1)."""
 
 
 def policy(name: str) -> Policy:
     """Return the batch function of a named policy.
 
     >>> images, targets = np.zeros((2, 8, 8, 3), np.uint8), np.eye(2, dtype=np.float32)
-    >>> policy("none")(images, targets, lambda: None)[0] is images
+    >>> policy("none")(images, targets, None)[0] is images
     True
 
     Raises UsageError for a name that `POLICIES` does not have.
     """
     if name not in POLICIES:
         raise UsageError(unknown("augmentation", name, POLICIES))
-    steps = POLICIES[name]
+    return _traced(name) if POLICIES[name] else _unchanged
 
-    def augmented(images: Any, targets: Any, noise: Callable[[], Any]) -> tuple[Any, Any]:
-        if not steps:
-            return images, targets
-        columns = iter(tf.unstack(noise(), num=NOISE, axis=1))
+
+def _unchanged(images: Any, targets: Any, noise: Any) -> tuple[Any, Any]:
+    return images, targets
+
+
+@cache
+def _traced(name: str) -> Policy:
+    steps = [make_step() for make_step in POLICIES[name]]
+
+    def augmented(images: Any, targets: Any, noise: Any) -> tuple[Any, Any]:
+        columns = iter(tf.unstack(noise, num=NOISE, axis=1))
 
         def draw(low: float, high: float) -> Any:
             return low + (high - low) * next(columns)
 
         floats = tf.cast(images, tf.float32)
-        for make_step in steps:
-            floats, targets = make_step()(floats, targets, draw)
-        return tf.cast(tf.clip_by_value(tf.round(floats), 0, 255), tf.uint8), targets
+        for step in steps:
+            floats, targets = step(floats, targets, draw)
+        return tf.cast(tf.clip_by_value(floats + 0.5, 0, 255), tf.uint8), targets
 
-    return augmented
+    return tf.function(augmented, autograph=False, reduce_retracing=True)
 
 
-def noise(seed: int, epoch: int, rows: Any) -> Any:
-    """Return uniform numbers in [0, 1) for the pictures at `rows`: float32 (batch, NOISE).
+def noise(seed: int, epoch: int, pictures: int) -> np.ndarray:
+    """Return uniform numbers in [0, 1) for each picture of a split: float32 (pictures, NOISE).
 
-    rows: positions in the split, int64 (batch,). The same (seed, epoch, row) gives the same numbers in any batch.
+    A row depends on (seed, epoch, row) alone: a longer split begins with the same rows.
     """
-    start = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
-
-    def of_row(row: Any) -> Any:
-        return tf.random.stateless_uniform((NOISE,), seed=tf.stack([tf.constant(start, tf.int64), row]))
-
-    return tf.map_fn(of_row, rows, fn_output_signature=tf.float32)
+    return np.random.default_rng((seed, epoch, NOISE)).random((pictures, NOISE), np.float32)
 
 
 def geometry(*, shift: float, zoom: float, turn: float = 0.0) -> Callable[[], Step]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,25 +24,30 @@ JPEG_START = b"\xff\xd8\xff"
 EXIF_WITHIN_BYTES = 4096
 """Where the Exif block of a JPEG file begins, if there is one: before anything else of size."""
 
-SCALES = (8, 4, 2)
-"""By how much JPEG can be decoded smaller than it is, at a fraction of the work."""
+SCALES = (1, 2, 4, 8)
+"""By how much pictures can be decoded smaller than they are; for JPEG at a fraction of the work."""
 
 
-def upright_rgb(encoded: bytes, *, at_least: int | None = None) -> np.ndarray:
+def upright_rgb(encoded: bytes, *, size: int | None = None, aspect: str = "stretch") -> np.ndarray:
     """Return a picture of any kind as a person sees it: uint8 (height, width, 3).
 
     Turned as the camera noted, transparent parts on white, the first frame of an animation, 16-bit grey as 8-bit.
-    at_least: side in pixels below which neither side is shrunk while decoding; None decodes in full.
+    size, aspect: the square that it is meant for; it may come smaller than it is but not below that. None: in full.
     Raises DataError, in a person's words, where it cannot be read.
     """
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise DataError(f"declares {picture.width} x {picture.height} pixels, more than any photograph")
-            if at_least:
-                picture.draft("RGB", (at_least, at_least))
-            turned = ImageOps.exif_transpose(picture)
-            return np.asarray(_FROM_MODE.get(turned.mode, _plain)(turned))
+            scale = 1
+            if size:
+                side = (max if aspect == "letterbox" else min)(picture.size)
+                scale = max(each for each in SCALES if side >= each * size or each == 1)
+            if picture.format == "JPEG":
+                picture.draft(None, (picture.width // scale, picture.height // scale))
+                scale = 1
+            seen = _FROM_MODE.get(picture.mode, _plain)(ImageOps.exif_transpose(picture))
+            return np.asarray(seen.reduce(scale) if scale > 1 else seen)
     except DataError:
         raise
     except Image.DecompressionBombError:
@@ -92,7 +98,7 @@ def squared(pictures: Any, size: int, aspect: str) -> Any:
 
     pictures: uint8 (height, width, 3) or (batch, height, width, 3); size: side in pixels; aspect: `stretch` ignores
     the proportions, `crop` keeps the middle, `letterbox` pads with black. Plain TensorFlow operations, so a graph can
-    hold it. Shrinking averages the pixels that fall together, growing is bilinear.
+    hold it. Bilinear, and antialiased where a side becomes less than a third of what it was.
     """
     return _ASPECTS[aspect](pictures, size)
 
@@ -123,17 +129,20 @@ _ASPECTS: dict[str, Callable[[Any, int], Any]] = {"stretch": _stretch, "crop": _
 
 
 def _resized(pictures: Any, height: Any, width: Any) -> Any:
-    batched = pictures if pictures.shape.rank == 4 else pictures[None]
-    shrinks = tf.logical_and(height <= tf.shape(batched)[1], width <= tf.shape(batched)[2])
-    # Averaging over areas costs half of a triangle filter with antialiasing; where a side grows there is nothing to
-    # average, and areas would repeat pixels.
-    floats = tf.cond(
-        shrinks,
-        lambda: tf.image.resize(batched, (height, width), method="area"),
-        lambda: tf.image.resize(batched, (height, width), method="bilinear", antialias=True),
+    old_height, old_width = tf.unstack(tf.shape(pictures)[-3:-1])
+    least_height, least_width = tf.minimum(old_height, 3 * height), tf.minimum(old_width, 3 * width)
+    # Down to a third, bilinear looks at two of three pixels or more. What it would skip over is averaged first, which
+    # is seldom needed (decoding has done most of it) and costs four times as much as all the rest.
+    near = tf.cond(
+        tf.logical_and(old_height <= least_height, old_width <= least_width),
+        lambda: pictures,
+        lambda: _rounded(tf.image.resize(pictures, (least_height, least_width), antialias=True)),
     )
-    rounded = tf.cast(tf.clip_by_value(tf.round(floats), 0, 255), tf.uint8)
-    return rounded if pictures.shape.rank == 4 else rounded[0]
+    return _rounded(tf.image.resize(near, (height, width)))
+
+
+def _rounded(floats: Any) -> Any:
+    return tf.cast(floats + 0.5, tf.uint8)
 
 
 def decoded(encoded: Any, size: int, aspect: str) -> Any:
@@ -142,43 +151,35 @@ def decoded(encoded: Any, size: int, aspect: str) -> Any:
     encoded: scalar string. A broken picture raises InvalidArgumentError or UnknownError where it is evaluated.
     """
     is_jpeg = tf.strings.substr(encoded, 0, 3) == JPEG_START
-    square = tf.cond(
-        is_jpeg, lambda: _jpeg(encoded, size, aspect), lambda: squared(_by_pillow(encoded, size), size, aspect)
-    )
-    return tf.ensure_shape(square, (size, size, 3))
+    ways: list[Callable[[], Any]] = [lambda: _by_pillow(encoded, size, aspect)]
+    ways += [partial(tf.io.decode_jpeg, encoded, channels=3, ratio=scale) for scale in SCALES]
+    way = tf.cond(is_jpeg, lambda: _jpeg_way(encoded, size, aspect), lambda: 0)
+    square = squared(tf.ensure_shape(tf.switch_case(way, ways), (None, None, 3)), size, aspect)
+    # Exif in other formats is Pillow's business, which has turned those pictures already.
+    noted = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, EXIF_WITHIN_BYTES), rb"(?s)\C*Exif\C*")
+    turned = tf.cond(tf.logical_and(way > 0, noted), lambda: _turned(square, encoded), lambda: square)
+    return tf.ensure_shape(turned, (size, size, 3))
 
 
-def _jpeg(encoded: Any, size: int, aspect: str) -> Any:
+def _jpeg_way(encoded: Any, size: int, aspect: str) -> Any:
     shape = tf.io.extract_jpeg_shape(encoded)
+    pixels = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
+    with tf.control_dependencies([tf.debugging.assert_less_equal(pixels, tf.constant(MAX_PIXELS, tf.int64))]):
+        whole = decoding_scale_side(shape[0], shape[1], aspect) // size
     # Four components are CMYK, which is told apart from its inverse by marks that only Pillow reads.
-    return tf.cond(
-        shape[2] == 4,
-        lambda: squared(_by_pillow(encoded, size), size, aspect),
-        lambda: _turned(_jpeg_square(encoded, shape, size, aspect), encoded),
-    )
+    scales = 1 + sum(tf.cast(whole >= scale, tf.int32) for scale in SCALES[1:])
+    return tf.where(shape[2] == 4, 0, scales)
 
 
-def _jpeg_square(encoded: Any, shape: Any, size: int, aspect: str) -> Any:
-    height, width = tf.cast(shape[0], tf.int64), tf.cast(shape[1], tf.int64)
-    tf.debugging.assert_less_equal(height * width, tf.constant(MAX_PIXELS, tf.int64))
-    needed = tf.minimum(height, width) if aspect != "letterbox" else tf.maximum(height, width)
-
-    def at(scale: int) -> Callable[[], Any]:
-        return lambda: tf.io.decode_jpeg(encoded, channels=3, ratio=scale)
-
-    pixels = tf.case([(needed >= scale * size, at(scale)) for scale in SCALES], default=at(1))
-    return squared(tf.ensure_shape(pixels, (None, None, 3)), size, aspect)
+def decoding_scale_side(height: Any, width: Any, aspect: str) -> Any:
+    """Return the side in pixels that decoding may not shrink below the size asked for."""
+    return tf.maximum(height, width) if aspect == "letterbox" else tf.minimum(height, width)
 
 
 def _turned(square: Any, encoded: Any) -> Any:
-    head = tf.strings.substr(encoded, 0, EXIF_WITHIN_BYTES)
-    noted = tf.strings.regex_full_match(head, rb"(?s)\C*Exif\C*")
-    orientation = tf.cond(
-        noted, lambda: tf.numpy_function(_orientation, [encoded], tf.int32), lambda: tf.constant(1, tf.int32)
-    )
-    orientation = tf.ensure_shape(orientation, ())
-    turns = {position: (lambda turn=turn: turn(square)) for position, turn in enumerate(_TURNS)}
-    return tf.switch_case(tf.clip_by_value(orientation, 1, 8) - 1, turns)
+    orientation = tf.ensure_shape(tf.numpy_function(_orientation, [encoded], tf.int32), ())
+    turns = [partial(turn, square) for turn in _TURNS]
+    return tf.switch_case(orientation - 1, turns)
 
 
 _TURNS: tuple[Callable[[Any], Any], ...] = (
@@ -203,6 +204,5 @@ def _orientation(encoded: bytes) -> np.int32:
     return np.int32(noted if isinstance(noted, int) and 1 <= noted <= 8 else 1)
 
 
-def _by_pillow(encoded: Any, size: int) -> Any:
-    pixels = tf.numpy_function(lambda each: upright_rgb(each, at_least=size), [encoded], tf.uint8)
-    return tf.ensure_shape(pixels, (None, None, 3))
+def _by_pillow(encoded: Any, size: int, aspect: str) -> Any:
+    return tf.numpy_function(lambda each: upright_rgb(each, size=size, aspect=aspect), [encoded], tf.uint8)

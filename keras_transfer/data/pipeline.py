@@ -173,10 +173,8 @@ class PictureFeed:
         pictures = read(part.pictures, order, size, aspect, batch_size)
         if shuffle and self.options.service and read is reading.from_files:
             policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
-            pictures = pictures.unbatch().apply(
-                tf.data.experimental.service.distribute(policy, service=self.options.service)
-            )
-            pictures = pictures.batch(batch_size)
+            distribute = tf.data.experimental.service.distribute(policy, service=self.options.service)
+            pictures = pictures.apply(distribute).rebatch(batch_size)
         return self._noted(part, pictures, cache)
 
     def _noted(self, part: Split, pictures: Any, cache: Cache | None) -> Any:
