@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,20 @@ def cut(model: Any, spec: BackboneSpec, output: Any = None) -> tuple[Block, ...]
     `model` goes on behind it (a whole classifier, also one that was saved and loaded); the model's own if left out.
     """
     output = model.output if output is None else output
-    operations = _leading_to(model, output)
-    ends = _named(operations, spec.block_ends) if spec.block_ends else _by_resolution(operations)
-    ends = _with_weights(operations, [*ends, len(operations) - 1])
-    return tuple(
-        Block(index=index, layers=tuple(operations[start + 1 : end + 1]), output=operations[end].output)
-        for index, (start, end) in enumerate(pairwise([-1, *ends]))
-    )
+    operations = _leading_to(model.operations, output)
+    positions = _named(operations, spec.block_ends) if spec.block_ends else _by_resolution(operations)
+    blocks: list[Block] = []
+    done: set[int] = set()
+    for end in [*(operations[position] for position in positions), operations[-1]]:
+        reached = _leading_to(operations, end.output)
+        layers = tuple(operation for operation in reached if id(operation) not in done)
+        done |= {id(operation) for operation in layers}
+        if any(getattr(layer, "weights", ()) for layer in layers) or not blocks:
+            blocks.append(Block(len(blocks), layers, end.output, alone=_alone(operations, done, end)))
+        else:  # what holds no weights, such as a last pooling, ends the block before it
+            before = blocks.pop()
+            blocks.append(replace(before, layers=before.layers + layers, output=end.output))
+    return tuple(blocks)
 
 
 def _tensors(nested: Any) -> list[Any]:
@@ -51,16 +58,23 @@ def _inputs(operation: Any) -> list[Any]:
     return [tensor for tensor in _tensors(operation.input) if tensor is not operation.output]
 
 
-def _leading_to(model: Any, output: Any) -> list[Any]:
-    """The model's operations that `output` depends on, in the model's order."""
-    makers = {id(tensor): operation for operation in model.operations for tensor in _tensors(operation.output)}
+def _leading_to(operations: Sequence[Any], output: Any) -> list[Any]:
+    """The operations that `output` depends on, its own included, in the order given."""
+    makers = {id(tensor): operation for operation in operations for tensor in _tensors(operation.output)}
     needed, waiting = set(), [output]
     while waiting:
         operation = makers[id(waiting.pop())]
         if id(operation) not in needed:
             needed.add(id(operation))
             waiting.extend(_inputs(operation))
-    return [operation for operation in model.operations if id(operation) in needed]
+    return [operation for operation in operations if id(operation) in needed]
+
+
+def _alone(operations: Sequence[Any], done: set[int], end: Any) -> bool:
+    """Whether operations that are not done take nothing from those that are but the output of `end`."""
+    inside = {id(operation.output) for operation in operations if id(operation) in done and operation is not end}
+    later = (operation for operation in operations if id(operation) not in done)
+    return not any(id(tensor) in inside for operation in later for tensor in _inputs(operation))
 
 
 def cuts(operations: Sequence[Any]) -> Iterator[int]:
@@ -79,12 +93,13 @@ def cuts(operations: Sequence[Any]) -> Iterator[int]:
 
 def _by_resolution(operations: Sequence[Any]) -> list[int]:
     """The last cut of each resolution but the lowest, which the features end; what prepares the next is left out."""
-    height = _tensors(operations[0].output)[0].shape[1]
+    picture = operations[0].output.shape
     levels: dict[int, list[int]] = {}
     for position in cuts(operations):
         shape, before = operations[position].output.shape, _inputs(operations[position])
-        if before and shape[1] <= before[0].shape[1]:  # padding is the next operation's business
-            levels.setdefault(round(math.log2(height / shape[1])), []).append(position)
+        padding = before and shape[1] > before[0].shape[1]
+        if not padding and shape != picture:  # scaled pixels are no features yet
+            levels.setdefault(round(math.log2(picture[1] / shape[1])), []).append(position)
     return [_stage_end(operations, candidates) for candidates in list(levels.values())[:-1]]
 
 
@@ -99,14 +114,3 @@ def _stage_end(operations: Sequence[Any], candidates: Sequence[int]) -> int:
 def _named(operations: Sequence[Any], names: Sequence[str]) -> list[int]:
     positions = {operation.name: position for position, operation in enumerate(operations)}
     return [positions[name] for name in names]
-
-
-def _with_weights(operations: Sequence[Any], ends: Sequence[int]) -> list[int]:
-    """The ends without those of blocks that hold no weights: such a piece joins the block before it, or the first."""
-    kept: list[int] = []
-    for start, end in pairwise([-1, *sorted(set(ends))]):
-        if any(getattr(operation, "weights", ()) for operation in operations[start + 1 : end + 1]):
-            kept.append(end)
-        elif kept:
-            kept[-1] = end
-    return kept

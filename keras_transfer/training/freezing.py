@@ -77,7 +77,8 @@ def digest(layers: Iterable[Any]) -> str:
 def _cut(network: Network, blocks: tuple[int, ...]) -> Any:
     if not blocks:
         return network.embedding
-    return None if blocks[0] == 0 else network.blocks[blocks[0] - 1].output
+    alone = [block.output for block in network.blocks[: blocks[0]] if block.alone]
+    return alone[-1] if alone else None
 
 
 def _position(stage: Stage, block: int, total: int) -> int:
