@@ -1,0 +1,122 @@
+"""The values that advice is made of: what was measured of a task and of each backbone on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from keras_transfer.selection.pictures import InputShift
+from keras_transfer.specs import BackboneSpec, Plan, Stage, Value
+
+
+@dataclass(frozen=True)
+class BlockFeatures:
+    """What one block gives for the pictures looked at."""
+
+    features: np.ndarray
+    """float32 (n, channels): its output, averaged over the picture."""
+    distance: float | None = None
+    """Of its activations' statistics from the source's, in deviations; None without batch norm."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One backbone, frozen, on the pictures looked at."""
+
+    image_size: int
+    blocks: tuple[BlockFeatures, ...]
+    size_bytes: int
+    """Of its weights in float32."""
+    picture_ms: float
+    """For one picture in LiteRT on this machine."""
+    source_probabilities: np.ndarray | None = None
+    """float (n, source classes), where the weights bring the head they were trained with."""
+
+
+Measure = Callable[[BackboneSpec, int], Measurement]
+"""Takes a backbone and the side of a picture in pixels; raises WeightsError where its weights are not at hand."""
+
+Recipes = Mapping[str, Callable[[int], tuple[Stage, ...]]]
+"""Named lists of stages: each takes the number of blocks."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The pictures and labels that advice is asked for."""
+
+    source: str
+    labels: np.ndarray
+    """Of the pictures looked at, int (n,)."""
+    class_counts: np.ndarray
+    """Training pictures of each class, int (classes,)."""
+    image_size: int
+    """Side in pixels that the package would take by itself."""
+    shift: InputShift
+    seed: int = 0
+
+
+class Limits(Value):
+    """What the device allows; None where it does not matter."""
+
+    max_mb: float | None = Field(default=None, gt=0)
+    max_ms: float | None = Field(default=None, gt=0)
+    """For one picture, in LiteRT on this machine."""
+    int8: bool = False
+    """The model will be quantized to full int8."""
+
+
+class Reason(Value):
+    """One decision: what was decided, in one sentence with the number behind it."""
+
+    topic: str
+    sentence: str
+    value: float | None = None
+
+
+class BlockScore(Value):
+    """What a linear probe reads at one block's end."""
+
+    accuracy: float
+    standard_error: float
+    distance: float | None
+
+
+class Ranked(Value):
+    """One backbone's scores on the task; higher suits better."""
+
+    backbone: str
+    image_size: int
+    probe_accuracy: float | None
+    standard_error: float | None
+    logme: float | None
+    h_score: float | None
+    leep: float | None
+    intrinsic_dimension: float | None
+    size_mb: float
+    """As it would be shipped: float32, or int8 where that is asked for."""
+    picture_ms: float
+    blocks: tuple[BlockScore, ...]
+    obstacle: str = ""
+    """Why it cannot be taken, whatever its scores; empty where it can."""
+
+
+class Advice(Value):
+    """A plan, the reason for each of its choices, and what could not be known."""
+
+    plan: Plan
+    reasons: tuple[Reason, ...]
+    ranking: tuple[Ranked, ...]
+    """Best first."""
+    label_noise: float | None
+    suspects: tuple[int, ...]
+    """Positions, among the pictures looked at, of labels that are probably wrong; most suspicious first."""
+    unknown: tuple[str, ...]
+    seconds: float
+
+    @property
+    def blocks(self) -> tuple[BlockScore, ...]:
+        """The advised backbone's scores, block by block."""
+        return next((each.blocks for each in self.ranking if each.backbone == self.plan.backbone), ())

@@ -1,0 +1,157 @@
+"""Decides how to train from what was measured: one decision a function, each with its reason and number.
+
+The thresholds come from measured runs (EfficientNet-Lite0, two CPU cores; `scripts/bench advise` makes them again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_transfer.selection.findings import Ranked, Reason, Recipes, Task
+from keras_transfer.specs import Stage
+
+SOLVED = 0.98
+"""Probe accuracy above which the head is all there is to gain from."""
+
+FEW_PICTURES = 200
+"""Below this many training pictures batch statistics and early blocks are learnt from noise."""
+
+FEW_PER_CLASS = 10
+
+STEPS = 900
+"""Steps that a stage which learns much is worth, whatever the number of pictures: on 1,000 pictures ten epochs are 320
+steps, and ended below what thirty reach."""
+
+EPOCHS = (10, 30)
+"""Fewest and most epochs of a stage that learns blocks."""
+
+NOISY = 0.08
+"""Share of doubtful labels from which training should not be sure of any."""
+
+UNLIKE = 0.2
+"""Deviations from the source's statistics, mean over blocks, from which early blocks must move as fast as late ones:
+photographs at 224 px stand at 0.06, CIFAR-10 at 96 px at 0.31, Fashion-MNIST at 0.37."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What training should do, and why."""
+
+    recipe: str
+    stages: tuple[Stage, ...]
+    reasons: tuple[Reason, ...]
+
+
+def choose(task: Task, best: Ranked | None, label_noise: float | None, recipes: Recipes, batch_size: int) -> Choice:
+    """Return the stages for a task and the backbone that suits it best.
+
+    >>> choose(task, ranked, 0.02, {"head": head, "full": full}, 32).recipe  # doctest: +SKIP
+    'full'
+
+    best: None where nothing could be measured; then the choice rests on counts alone. recipes: `head` must be among
+    them; of `full`, `head_then_top` and `head` the deepest that is justified and known is taken.
+    """
+    name, depth = _depth(task, best, recipes)
+    blocks = len(best.blocks) if best and best.blocks else 5
+    stages, reasons = recipes[name](blocks), [depth]
+    for adapt in (_epochs, _rates, _batch_norm, _labels):
+        stages, reason = adapt(stages, task, best, label_noise, batch_size)
+        reasons.append(reason)
+    return Choice(name, stages, tuple(reasons))
+
+
+def _depth(task: Task, best: Ranked | None, recipes: Recipes) -> tuple[str, Reason]:
+    pictures, smallest = int(task.class_counts.sum()), int(task.class_counts.min())
+    probe = best.probe_accuracy if best else None
+    if probe is not None and probe >= SOLVED:
+        wish, why, value = "head", f"a linear classifier on the frozen features is already right in {probe:.1%}", probe
+    elif pictures < FEW_PICTURES or smallest < FEW_PER_CLASS:
+        wish, value = "head_then_top", float(pictures)
+        why = f"{pictures} pictures, {smallest} in the smallest class, are too few to move early blocks"
+    else:
+        wish, value = "full", probe if probe is not None else float(pictures)
+        why = (
+            f"a linear classifier on the frozen features is right in {probe:.1%} only, "
+            f"and {pictures} pictures can move all blocks"
+            if probe is not None
+            else f"{pictures} pictures can move all blocks; a stage that does not help is rolled back"
+        )
+    order = ["full", "head_then_top", "head"]
+    name = next(each for each in order[order.index(wish) :] if each in recipes)
+    return name, Reason(topic="which blocks learn", sentence=f"Recipe {name}: {why}.", value=value)
+
+
+Adapted = tuple[tuple[Stage, ...], Reason]
+
+
+def _epochs(
+    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+) -> Adapted:
+    per_epoch = max(1, int(np.ceil(task.class_counts.sum() / batch_size)))
+    wanted = int(np.clip(round(STEPS / per_epoch), *EPOCHS))
+    changed = tuple(
+        stage.model_copy(update={"epochs": max(stage.epochs, wanted)}) if stage.blocks else stage for stage in stages
+    )
+    sentence = f"At least {wanted} epochs where blocks learn: an epoch is {per_epoch} steps, and they want {STEPS}."
+    return changed, Reason(topic="epochs", sentence=sentence, value=float(wanted))
+
+
+def _rates(
+    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+) -> Adapted:
+    distances = [block.distance for block in best.blocks if block.distance is not None] if best else []
+    if not distances:
+        sentence = "Learning rates as the recipe has them: how unlike the pictures are could not be measured."
+        return tuple(stages), Reason(topic="learning rates", sentence=sentence)
+    mean = float(np.mean(distances))
+    decay, sentence = (
+        (
+            1.0,
+            f"One rate for all blocks: activations are {mean:.2f} deviations from those of the pictures the backbone "
+            f"learned from, so its first blocks have to move too.",
+        )
+        if mean >= UNLIKE
+        else (
+            0.8,
+            f"Earlier blocks learn slower, by 0.8 a block: activations are only {mean:.2f} deviations from those "
+            f"of the pictures the backbone learned from.",
+        )
+    )
+    changed = tuple(stage.model_copy(update={"block_decay": decay}) if stage.blocks else stage for stage in stages)
+    return changed, Reason(topic="learning rates", sentence=sentence, value=mean)
+
+
+def _batch_norm(
+    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+) -> Adapted:
+    pictures = int(task.class_counts.sum())
+    policy, why = (
+        ("frozen", "too few to estimate statistics from")
+        if pictures < FEW_PICTURES or batch_size < 16
+        else ("train", "enough to estimate statistics from")
+    )
+    changed = tuple(stage.model_copy(update={"batch_norm": policy}) if stage.blocks else stage for stage in stages)
+    sentence = f"Batch norm of learning blocks: {policy}; {pictures} pictures in batches of {batch_size} are {why}."
+    return changed, Reason(topic="batch norm", sentence=sentence, value=float(pictures))
+
+
+def _labels(
+    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+) -> Adapted:
+    if label_noise is None or label_noise < NOISY:
+        known = "not known" if label_noise is None else f"{label_noise:.1%}"
+        sentence = f"Labels are taken as they are: the share a probe doubts is {known}."
+        return tuple(stages), Reason(topic="label noise", sentence=sentence, value=label_noise)
+    changed = tuple(stage.model_copy(update={"label_smoothing": 0.1}) if stage.blocks else stage for stage in stages)
+    wrong = (
+        ""
+        if best is None or best.probe_accuracy is None
+        else f", which is itself wrong in {1 - best.probe_accuracy:.0%}"
+    )
+    sentence = (
+        f"Labels are smoothed by 0.1: a probe{wrong}, doubts {label_noise:.1%} of them; no more than that are wrong."
+    )
+    return changed, Reason(topic="label noise", sentence=sentence, value=label_noise)

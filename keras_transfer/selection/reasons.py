@@ -1,0 +1,81 @@
+"""Says, with the number behind it, what was found of a task and of the backbone that suits it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_transfer.selection.findings import Ranked, Reason, Task
+
+
+def about_task(task: Task) -> tuple[Reason, ...]:
+    """Return what there is to learn from."""
+    counts = task.class_counts
+    shift = task.shift
+    return (
+        Reason(
+            topic="pictures",
+            sentence=f"{len(counts)} classes with {counts.min()} to {counts.max()} training pictures each, "
+            f"{counts.sum()} in all.",
+            value=float(counts.sum()),
+        ),
+        Reason(
+            topic="input",
+            sentence=f"{shift.grey_share:.0%} of the pictures are grey, and {shift.fine_detail:.2%} of their variation "
+            f"is fine detail (sharp photographs: 2 to 10 %).",
+            value=shift.fine_detail,
+        ),
+    )
+
+
+def about_backbone(chosen: Ranked | None, ranking: Sequence[Ranked]) -> tuple[Reason, ...]:
+    """Return why this backbone, at this size, and where in it the knowledge stands; nothing where none was measured."""
+    if chosen is None:
+        return ()
+    size = Reason(
+        topic="image size",
+        sentence=f"{chosen.image_size} pixels a side, at which a picture takes {chosen.picture_ms:.1f} ms here.",
+        value=float(chosen.image_size),
+    )
+    if chosen.probe_accuracy is None:
+        return (
+            Reason(topic="backbone", sentence=f"{chosen.backbone}, for nothing could be told from its features."),
+            size,
+        )
+    rest = len(ranking) - 1
+    among = (
+        f", the smallest that chance does not tell from the best of {rest + 1}" if rest else ", the only one measured"
+    )
+    reasons = [
+        Reason(
+            topic="backbone",
+            sentence=f"{chosen.backbone}{among}: a linear classifier on its frozen features is right in "
+            f"{chosen.probe_accuracy:.1%}.",
+            value=chosen.probe_accuracy,
+        ),
+        size,
+    ]
+    if chosen.blocks:
+        accuracies = [block.accuracy for block in chosen.blocks]
+        peak = int(np.argmax(accuracies))
+        place = (
+            "the last block" if peak == len(accuracies) - 1 else f"block {peak} of {len(accuracies) - 1}, not the last"
+        )
+        reasons.append(
+            Reason(
+                topic="where the knowledge stands",
+                sentence=f"What is known of this task stands at the end of {place}: a probe there is right in "
+                f"{accuracies[peak]:.1%}.",
+                value=float(peak),
+            )
+        )
+    if chosen.intrinsic_dimension is not None:
+        reasons.append(
+            Reason(
+                topic="complexity",
+                sentence=f"The features vary in about {chosen.intrinsic_dimension:.0f} directions.",
+                value=chosen.intrinsic_dimension,
+            )
+        )
+    return tuple(reasons)

@@ -1,0 +1,276 @@
+"""Advice: what is chosen, why, and what is said where nothing can be known."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_transfer.errors import UsageError, WeightsError
+from keras_transfer.selection import measuring
+from keras_transfer.selection.advisor import advise
+from keras_transfer.selection.findings import BlockFeatures, Limits, Measurement, Task
+from keras_transfer.selection.pictures import InputShift, input_shift
+from keras_transfer.specs import BackboneSpec, Block, Plan, Stage
+
+PHOTOGRAPHS = InputShift(grey_share=0.0, fine_detail=0.05, alike=False)
+
+
+def head(blocks):
+    return (Stage(name="head", epochs=20),)
+
+
+def head_then_top(blocks):
+    return (*head(blocks), Stage(name="top", blocks=tuple(range(-(blocks // 2), 0)), epochs=10))
+
+
+def full(blocks):
+    return (*head(blocks), Stage(name="all", blocks="all", epochs=10))
+
+
+RECIPES = {"head": head, "head_then_top": head_then_top, "full": full}
+
+
+def spec(name="Small", *, traits=(), min_size=32):
+    return BackboneSpec(
+        name=name,
+        family="test",
+        build=lambda tensor: tensor,
+        input_size=224,
+        min_size=min_size,
+        scaling="tf",
+        weights=(),
+        traits=frozenset(traits),
+    )
+
+
+def task(per_class=100, classes=4, *, looked_at=50, shift=PHOTOGRAPHS, counts=None):
+    counts = np.full(classes, per_class) if counts is None else np.asarray(counts)
+    labels = np.concatenate([np.full(min(looked_at, count), i) for i, count in enumerate(counts)])
+    return Task(source="pictures", labels=labels, class_counts=counts, image_size=96, shift=shift)
+
+
+def separation(strength, labels, *, distance=0.05, size_bytes=13_000_000, ms=1.0, spread=1.0, source=None):
+    """A measurement whose later blocks tell the classes apart by `strength` deviations."""
+    rng = np.random.default_rng(0)
+    width = int(labels.max()) + 4
+    blocks = [
+        BlockFeatures(
+            (spread * rng.normal(size=(len(labels), width)) + share * strength * np.eye(width)[labels]).astype(
+                np.float32
+            ),
+            distance,
+        )
+        for share in (0.3, 0.6, 1.0)
+    ]
+    return Measurement(96, tuple(blocks), size_bytes, ms, source)
+
+
+def advised(given, strength=2.0, *, specs=None, limits=None, **measured):
+    return advise(
+        given,
+        specs or [spec()],
+        lambda row, side: separation(strength, given.labels, **measured),
+        RECIPES,
+        limits=limits,
+    )
+
+
+def reason(advice, topic):
+    return next(each for each in advice.reasons if each.topic == topic)
+
+
+def test_the_advice_is_a_plan_that_training_takes():
+    advice = advised(task())
+    assert Plan.model_validate(advice.plan.model_dump()) == advice.plan
+    assert type(advice).model_validate_json(advice.model_dump_json()) == advice
+
+
+def test_every_choice_comes_with_a_sentence_and_a_number():
+    advice = advised(task())
+    for topic in ("pictures", "backbone", "image size", "which blocks learn", "epochs", "learning rates", "batch norm"):
+        assert any(character.isdigit() for character in reason(advice, topic).sentence), topic
+
+
+def test_features_that_already_tell_the_classes_apart_need_the_head_alone():
+    advice = advised(task(), strength=20)
+    assert advice.plan.recipe == "head"
+    assert "already right in" in reason(advice, "which blocks learn").sentence
+
+
+def test_features_that_do_not_tell_the_classes_apart_let_all_blocks_learn():
+    assert advised(task(), strength=1).plan.recipe == "full"
+
+
+def test_few_pictures_leave_early_blocks_and_batch_statistics_alone():
+    plan = advised(task(per_class=20), strength=1).plan
+    assert plan.recipe == "head_then_top"
+    assert {stage.batch_norm for stage in plan.stages if stage.blocks} == {"frozen"}
+
+
+def test_fewer_pictures_get_more_epochs():
+    few, many = (advised(task(per_class=count), strength=1).plan.stages[-1].epochs for count in (100, 2000))
+    assert few > many
+
+
+@pytest.mark.parametrize(("distance", "decay"), [(0.05, 0.8), (0.4, 1.0)])
+def test_early_blocks_learn_as_fast_as_late_ones_only_where_pictures_are_unlike_the_source(distance, decay):
+    assert advised(task(), strength=1, distance=distance).plan.stages[-1].block_decay == decay
+
+
+def test_of_backbones_that_chance_does_not_tell_apart_the_smaller_is_taken():
+    given = task()
+    measured = {"Large": separation(2, given.labels, size_bytes=90_000_000), "Small": separation(2, given.labels)}
+    advice = advise(given, [spec("Large"), spec("Small")], lambda row, side: measured[row.name], RECIPES)
+    assert advice.plan.backbone == "Small"
+
+
+def test_a_clearly_better_backbone_is_taken_whatever_its_size():
+    given = task()
+    measured = {"Large": separation(6, given.labels, size_bytes=90_000_000), "Small": separation(0.5, given.labels)}
+    advice = advise(given, [spec("Small"), spec("Large")], lambda row, side: measured[row.name], RECIPES)
+    assert advice.plan.backbone == "Large"
+    assert [each.backbone for each in advice.ranking] == ["Large", "Small"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "obstacle"),
+    [
+        (Limits(max_mb=20), "90.0 MB, where 20 are allowed"),
+        (Limits(max_ms=5), "9.0 ms a picture, where 5 are allowed"),
+        (Limits(int8=True), "loses its accuracy in int8 (squeeze-excite, swish)"),
+    ],
+)
+def test_a_backbone_beyond_the_limits_is_ranked_last_with_its_obstacle(limits, obstacle):
+    given = task()
+    measured = {
+        "Large": separation(6, given.labels, size_bytes=90_000_000, ms=9.0),
+        "Small": separation(0.5, given.labels),
+    }
+    specs = [spec("Large", traits=("swish", "squeeze-excite")), spec("Small")]
+    advice = advise(given, specs, lambda row, side: measured[row.name], RECIPES, limits=limits)
+    assert advice.plan.backbone == "Small"
+    assert advice.ranking[-1].obstacle == obstacle
+
+
+def test_int8_is_counted_at_its_size():
+    assert advised(task(), limits=Limits(int8=True)).ranking[0].size_mb == pytest.approx(0.3 * 13)
+
+
+def test_limits_that_nothing_meets_are_an_error_that_says_by_how_much():
+    with pytest.raises(UsageError, match=r"the best of them, Small: 13.0 MB, where 1 are allowed. Allow more"):
+        advised(task(), limits=Limits(max_mb=1))
+
+
+def test_no_backbone_at_all_is_an_error():
+    with pytest.raises(UsageError, match="at least one backbone"):
+        advise(task(), [], lambda row, side: None, RECIPES)
+
+
+def test_without_weights_the_plan_rests_on_counts_and_says_so():
+    def measure(row, side):
+        raise WeightsError("not here. Fetch them.")
+
+    advice = advise(task(), [spec()], measure, RECIPES)
+    assert advice.plan.backbone == "Small"
+    assert "Small was not measured: not here. Fetch them." in advice.unknown
+    assert any(each.startswith("No pretrained weights are at hand") for each in advice.unknown)
+    assert advice.ranking == ()
+
+
+def test_constant_features_are_said_to_tell_nothing():
+    advice = advised(task(), strength=0, spread=0)
+    assert any("All pictures give the same features" in each for each in advice.unknown)
+    assert advice.ranking[0].probe_accuracy is None
+    assert "nothing could be told from its features" in reason(advice, "backbone").sentence
+
+
+def test_features_that_are_nan_are_said_to_be():
+    advice = advised(task(), spread=np.nan)
+    assert any("Features must be finite" in each for each in advice.unknown)
+
+
+def test_two_pictures_a_class_are_said_to_be_a_guess():
+    advice = advised(task(per_class=2))
+    assert advice.unknown[0] == "4 of 4 classes have fewer than 5 pictures: what is said of them is a guess."
+    assert advice.plan.recipe != "full"
+
+
+def test_a_thousand_classes_are_advised_on():
+    advice = advised(task(per_class=5, classes=300, looked_at=3))
+    assert advice.plan.stages
+
+
+def test_one_class_a_hundred_times_another_is_warned_of():
+    advice = advised(task(counts=[2000, 20, 20]))
+    assert any("100 times the pictures of the smallest" in each for each in advice.unknown)
+
+
+def test_a_class_without_training_pictures_does_not_divide_by_zero():
+    assert advised(task(counts=[100, 100, 0])).plan.stages
+
+
+def test_pictures_that_are_all_alike_are_said_to_be():
+    advice = advised(task(shift=InputShift(0.0, 0.0, alike=True)), strength=0, spread=0)
+    assert any("are the same" in each for each in advice.unknown)
+
+
+def test_leep_is_given_where_the_source_predicts():
+    given = task()
+    source = np.full((len(given.labels), 7), 1 / 7) + np.eye(7)[given.labels] / 100
+    assert advised(given, source=source / source.sum(axis=1, keepdims=True)).ranking[0].leep <= 0
+
+
+def test_a_picture_is_never_smaller_than_the_backbone_takes():
+    sides = []
+
+    def measure(row, side):
+        sides.append(side)
+        return separation(2, task().labels)
+
+    advise(task(), [spec(min_size=128)], measure, RECIPES)
+    assert sides == [128]
+
+
+def test_grey_pictures_are_seen():
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 256, (3, 32, 32, 1), np.uint8), 3, axis=-1)
+    colour = rng.integers(0, 256, (1, 32, 32, 3), np.uint8)
+    assert input_shift(np.concatenate([grey, colour])).grey_share == 0.75
+
+
+def test_an_enlarged_picture_has_lost_its_fine_detail():
+    sharp = keras.ops.cast(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8), "float32")
+    blurred = np.asarray(keras.ops.image.resize(sharp, (96, 96), interpolation="bicubic")).clip(0, 255).astype(np.uint8)
+    assert input_shift(blurred).fine_detail < 0.05 * input_shift(np.asarray(sharp).astype(np.uint8)).fine_detail
+
+
+def test_black_pictures_do_not_divide_by_zero():
+    shift = input_shift(np.zeros((3, 32, 32, 3), np.uint8))
+    assert (shift.grey_share, shift.fine_detail, shift.alike) == (1.0, 0.0, True)
+
+
+def test_measuring_gives_every_block_pooled_and_its_distance_from_the_source():
+    image = keras.Input((16, 16, 3), dtype="uint8", name="image")
+    pixels = keras.layers.Rescaling(1 / 255)(image)
+    norm = keras.layers.BatchNormalization(name="norm")
+    first = keras.layers.Conv2D(4, 3, strides=2, use_bias=False)
+    middle = norm(first(pixels))
+    last = keras.layers.Conv2D(6, 3)
+    end = last(middle)
+    model = keras.Model(image, end)
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    scaled = images / np.float32(255)
+    taken = np.asarray(first(scaled))
+    norm.moving_mean.assign(taken.mean(axis=(0, 1, 2)))
+    norm.moving_variance.assign(taken.var(axis=(0, 1, 2)))
+
+    def engine(graph, check):
+        return lambda pictures: np.asarray(graph(pictures))
+
+    blocks = (Block(0, (first, norm), middle), Block(1, (last,), end))
+    measured = measuring.measure(model, blocks, images, engine)
+    assert [block.features.shape for block in measured.blocks] == [(40, 4), (40, 6)]
+    assert np.allclose(measured.blocks[0].features, np.asarray(norm(first(scaled))).mean(axis=(1, 2)), atol=1e-5)
+    assert measured.blocks[0].distance == pytest.approx(0, abs=1e-3)
+    assert measured.blocks[1].distance is None
+    norm.moving_mean.assign_add(np.sqrt(taken.var(axis=(0, 1, 2))))
+    assert measuring.measure(model, blocks, images, engine).blocks[0].distance == pytest.approx(1, abs=1e-3)
