@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_transfer.data import folders, samples
+from keras_transfer.data import folders, manifests, records, samples, tfds_builders
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.specs import Listener, Splits, silent
 
@@ -27,6 +27,14 @@ class Source:
 
 SOURCES = (
     Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load),
+    Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load),
+    Source(
+        "manifest",
+        "TABLE.csv",
+        lambda text: _path(text).suffix.lower() in manifests.READERS and _path(text).is_file(),
+        manifests.load,
+    ),
+    Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load),
     Source(
         "split folders",
         "FOLDER/train/CLASS/*.jpg",

@@ -1,0 +1,99 @@
+"""Lists the pictures of a manifest: a CSV or Parquet table of paths and labels, perhaps splits and weights."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_transfer.data.folders import SPLIT_FOLDERS
+from keras_transfer.data.gathering import Listing, gather
+from keras_transfer.errors import DataError, unknown
+from keras_transfer.specs import Listener, Splits, silent
+
+COLUMNS = ("path", "label", "split", "weight")
+NEEDED = ("path", "label")
+
+
+def _read_csv(path: Path) -> Any:
+    from pyarrow import csv, string
+
+    columns = {name: string() for name in COLUMNS}
+    as_text = csv.ConvertOptions(column_types=columns, strings_can_be_null=True, null_values=[""])
+    return csv.read_csv(path, convert_options=as_text)
+
+
+def _read_parquet(path: Path) -> Any:
+    from pyarrow import parquet
+
+    return parquet.read_table(path)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {".csv": _read_csv, ".parquet": _read_parquet}
+"""How a manifest is read, by its suffix."""
+
+
+def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+    """Return the splits of a manifest with the columns path, label and, where it has them, split and weight.
+
+    Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by content.
+    Raises DataError for a missing column, an empty table, a path that leads elsewhere, a weight that is no weight.
+    """
+    path = Path(source).expanduser()
+    import pyarrow
+
+    try:
+        table = READERS[path.suffix.lower()](path)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"'{path}' is not a table that can be read: {str(error).splitlines()[0]}") from None
+    for name in NEEDED:
+        if name not in table.column_names:
+            meant = unknown("column", name, table.column_names)
+            raise DataError(f"'{path}' has no column '{name}'. It has: {', '.join(table.column_names)}. {meant}")
+    if not table.num_rows:
+        raise DataError(f"'{path}' lists no pictures. Write a row for each: path,label")
+    columns = {name: table[name].to_pylist() for name in COLUMNS if name in table.column_names}
+    return gather(source, list(_listed(path, columns)), seed=seed, listener=listener)
+
+
+def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listing]:
+    folder = manifest.parent
+    empty = [None] * len(columns["path"])
+    rows = zip(*(columns.get(name, empty) for name in COLUMNS), strict=True)
+    for number, (path, label, split, weight) in enumerate(rows, start=1):
+        where = f"'{manifest}', row {number}"
+        if not path or label is None or not str(label).strip():
+            raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
+        inside = os.path.normpath(path)
+        if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
+            raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")
+        yield Listing(
+            path=folder / inside,
+            key=Path(inside).as_posix(),
+            label=str(label),
+            split=_split(where, split),
+            weight=_weight(where, weight),
+        )
+
+
+def _split(where: str, written: Any) -> str | None:
+    if written is None or not str(written).strip():
+        return None
+    name = SPLIT_FOLDERS.get(str(written).strip().casefold())
+    if name is None:
+        raise DataError(f"{where}: {unknown('split', str(written), SPLIT_FOLDERS)}")
+    return name
+
+
+def _weight(where: str, written: Any) -> float:
+    if written is None or written == "":
+        return 1.0
+    try:
+        weight = float(written)
+    except ValueError:
+        weight = math.nan
+    if not (math.isfinite(weight) and weight >= 0):
+        raise DataError(f"{where}: a weight must be a number of at least 0. Received: '{written}'")
+    return weight

@@ -1,0 +1,167 @@
+"""Writes and reads data sets as TFRecord shards, for those too big to be small files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_transfer.errors import DataError
+from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
+
+INDEX = "shards.json"
+"""What stands beside the shards: class names, and for each split its files, labels, keys and weights."""
+
+VERSION = 1
+SHARD_BYTES = 128 * 2**20
+"""A shard is closed once it holds so much: large enough to read in one go, small enough to copy."""
+
+
+def write(splits: Splits, folder: Path, *, listener: Listener = silent) -> Path:
+    """Write a data set as shards into a new folder and return that folder.
+
+    Each record is a tf.train.Example with `image/encoded`, `image/class/label`, `image/class/text` and `image/key`.
+    The folder appears under its name when all is written. Raises DataError where it stands already.
+    """
+    if folder.exists():
+        raise DataError(f"'{folder}' is there already. Name a folder that is not.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        index = {
+            "version": VERSION,
+            "class_names": list(splits.class_names),
+            "digest": splits.digest,
+            "typical_size": splits.typical_size,
+            "splits": {
+                name: {
+                    "files": _write_split(splits, splits[name], unfinished, listener),
+                    "labels": splits[name].labels.tolist(),
+                    "keys": list(splits[name].keys),
+                    "weights": _listed(splits[name].weights),
+                }
+                for name in SPLIT_NAMES
+            },
+        }
+        (unfinished / INDEX).write_text(json.dumps(index), encoding="utf-8")
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be written: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+    """Return the splits of a folder of shards, as they were written; nothing is read but the index.
+
+    Raises DataError for an index of another version or shards that are missing.
+    """
+    folder = Path(source).expanduser()
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if index["version"] != VERSION:
+            raise DataError(f"'{folder / INDEX}' is of version {index['version']}, but this reads version {VERSION}.")
+        splits = {name: _split(folder, name, index["splits"][name]) for name in SPLIT_NAMES}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"'{folder / INDEX}' is not an index of shards ({error}). Write the shards anew.") from None
+    return Splits(
+        source=source,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        class_names=tuple(index["class_names"]),
+        digest=index["digest"],
+        typical_size=index["typical_size"],
+    )
+
+
+def has_shards(folder: Path) -> bool:
+    """Return whether a folder was written by `write`."""
+    return (folder / INDEX).is_file()
+
+
+def _split(folder: Path, name: str, index: dict[str, Any]) -> Split:
+    files = [folder / os.path.basename(file) for file in index["files"]]
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"The shard '{file}' is missing. Copy it back or write the shards anew.")
+    weights = index["weights"]
+    return Split(
+        name=name,
+        pictures=_stream([str(file) for file in files]),
+        labels=np.array(index["labels"], np.int64),
+        keys=tuple(index["keys"]),
+        weights=None if weights is None else np.array(weights, np.float32),
+    )
+
+
+def _stream(files: list[str]) -> Callable[[], Any]:
+    def encoded() -> Any:
+        import tensorflow as tf
+
+        feature = {"image/encoded": tf.io.FixedLenFeature((), tf.string)}
+        records = tf.data.TFRecordDataset(files, buffer_size=2**20)
+        return records.map(lambda record: tf.io.parse_single_example(record, feature)["image/encoded"])
+
+    return encoded
+
+
+def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener) -> list[str]:
+    import tensorflow as tf
+
+    files: list[str] = []
+    writer, written = None, SHARD_BYTES
+    for position, encoded in enumerate(encoded_pictures(split)):
+        if written >= SHARD_BYTES:
+            if writer is not None:
+                writer.close()
+            files.append(f"{split.name}-{len(files):05d}.tfrecord")
+            writer, written = tf.io.TFRecordWriter(str(folder / files[-1])), 0
+        label = int(split.labels[position])
+        example = tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    "image/encoded": _bytes(encoded),
+                    "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+                    "image/class/text": _bytes(splits.class_names[label].encode()),
+                    "image/key": _bytes(split.keys[position].encode()),
+                }
+            )
+        )
+        writer.write(example.SerializeToString())  # type: ignore[union-attr]
+        written += len(encoded)
+        if position % 1000 == 999:
+            listener(Event("progress", f"Writing {split.name}", done=position + 1, total=len(split)))
+    if writer is not None:
+        writer.close()
+    return files
+
+
+def encoded_pictures(split: Split) -> Iterator[bytes]:
+    """Yield the encoded bytes of each picture of a split, in order; arrays come as PNG."""
+    if callable(split.pictures):
+        yield from split.pictures().as_numpy_iterator()
+    elif split.pictures.dtype.kind == "U":
+        yield from (Path(path).read_bytes() for path in split.pictures)
+    else:
+        import tensorflow as tf
+
+        yield from (tf.io.encode_png(pixels).numpy() for pixels in split.pictures)
+
+
+def _bytes(value: bytes) -> Any:
+    import tensorflow as tf
+
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _listed(weights: np.ndarray | None) -> list[float] | None:
+    return None if weights is None else weights.tolist()

@@ -1,0 +1,155 @@
+"""Manifests and shards: tables that say where pictures are, and what is wrong with a table."""
+
+import numpy as np
+import pytest
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
+
+from keras_transfer.data import records
+from keras_transfer.data.pipeline import make_feed
+from keras_transfer.data.sources import load
+from keras_transfer.errors import DataError
+from tests.test_data_sources import write_picture
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(20):
+            write_picture(tmp_path / name / f"{number}.png", 1000 * label + number)
+    return tmp_path
+
+
+def write_manifest(folder, rows, header="path,label"):
+    path = folder / "pictures.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return str(path)
+
+
+def rows_of(folder, extra=lambda name, number: ""):
+    return [f"{name}/{number}.png,{name}{extra(name, number)}" for name in ("cat", "dog") for number in range(20)]
+
+
+def test_a_csv_manifest_gives_the_same_splits_as_the_folder_it_lists(folder):
+    listed, found = load(write_manifest(folder, rows_of(folder))), load(str(folder))
+    assert listed.digest == found.digest
+    assert sorted(listed.train.keys) == sorted(found.train.keys)
+
+
+def test_a_parquet_manifest_says_what_its_csv_says(folder):
+    path = write_manifest(folder, rows_of(folder))
+    parquet.write_table(arrow_csv.read_csv(path), folder / "pictures.parquet")
+    assert load(str(folder / "pictures.parquet")).digest == load(path).digest
+
+
+def test_splits_and_weights_of_a_manifest_are_kept(folder):
+    split = lambda name, number: "train" if number < 12 else "val" if number < 16 else "test"  # noqa: E731
+    rows = rows_of(folder, lambda name, number: f",{split(name, number)},{1 + number / 10}")
+    splits = load(write_manifest(folder, rows, "path,label,split,weight"))
+    assert splits.counts == {"train": 24, "validation": 8, "test": 8}
+    _, _, weights = next(iter(make_feed(splits)("train", image_size=16, batch_size=24)))
+    assert np.allclose(sorted(weights.numpy())[:4], [1, 1, 1.1, 1.1])
+
+
+def test_labels_that_look_like_numbers_stay_names(folder):
+    rows = [row.replace(",cat", ",007").replace(",dog", ",1e3") for row in rows_of(folder)]
+    assert load(write_manifest(folder, rows)).class_names == ("007", "1e3")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "sentence"),
+    [
+        ("path,label", "../secret.png,cat", r"row 41: a path must stay in the manifest's folder. Received: '../secret"),
+        ("path,label", "cat/../../secret.png,cat", r"row 41: a path must stay in the manifest's folder"),
+        (
+            "path,label",
+            "/etc/passwd,cat",
+            r"row 41: a path must stay .* Received: '/etc/passwd'",
+        ),
+        ("path,label", "cat/1.png,", r"row 41: a path and a label are needed. Received: 'cat/1.png', ''"),
+        ("path,label", "cat/1.png,Cat", r"Classes 'Cat' and 'cat' differ in case or blanks only"),
+        ("file,label", "cat/1.png,cat", r"has no column 'path'. It has: file, label."),
+        ("path,labels", "cat/1.png,cat", r"has no column 'label'. .* Did you mean 'labels'\?"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_is_one_sentence(folder, header, row, sentence):
+    with pytest.raises(DataError, match=sentence):
+        load(write_manifest(folder, [*rows_of(folder), row], header))
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("cat/1.png,cat,trian,1", r"row 1: Unknown split 'trian'. Did you mean 'train'\?"),
+        ("cat/1.png,cat,train,heavy", r"row 1: a weight must be a number of at least 0. Received: 'heavy'"),
+        ("cat/1.png,cat,train,-1", r"row 1: a weight must be a number of at least 0. Received: '-1'"),
+        ("cat/1.png,cat,train,nan", r"row 1: a weight must be a number of at least 0"),
+    ],
+)
+def test_a_split_or_weight_that_makes_no_sense_is_named_with_its_row(folder, row, sentence):
+    with pytest.raises(DataError, match=sentence):
+        load(write_manifest(folder, [row], "path,label,split,weight"))
+
+
+def test_an_empty_manifest_says_what_to_write(folder):
+    with pytest.raises(DataError, match=r"lists no pictures. Write a row for each: path,label"):
+        load(write_manifest(folder, []))
+
+
+@pytest.mark.parametrize(("name", "content"), [("t.csv", b""), ("t.csv", b"a,b\n1\n"), ("t.parquet", b"not parquet")])
+def test_a_file_that_is_no_table_says_so(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="is not a table that can be read"):
+        load(str(tmp_path / name))
+
+
+def test_a_picture_that_a_manifest_names_and_nobody_has_is_left_out(folder):
+    splits = load(write_manifest(folder, [*rows_of(folder), "cat/gone.png,cat"]))
+    assert splits.skipped == ("cat/gone.png cannot be read: No such file or directory",)
+
+
+def batches_of(splits, split):
+    parts = make_feed(splits)(split, image_size=16, batch_size=8)
+    return [np.concatenate(part) for part in zip(*[[np.asarray(p) for p in batch] for batch in parts], strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["files", "arrays"])
+def test_shards_give_back_the_data_set_that_was_written(folder, tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(records, "SHARD_BYTES", 8000)
+    splits = load(str(folder) if kind == "files" else "sample:fashion")
+    written = records.write(splits, tmp_path / "out" / "shards")
+    again = load(str(written))
+    assert (again.digest, again.class_names, again.counts) == (splits.digest, splits.class_names, splits.counts)
+    assert again.validation.keys == splits.validation.keys
+    assert len(list(written.glob("train-*.tfrecord"))) > 1
+    for expected, found in zip(batches_of(splits, "validation"), batches_of(again, "validation"), strict=True):
+        assert (expected == found).all()
+
+
+def test_shards_are_not_written_over_anything(folder, tmp_path):
+    splits = load(str(folder))
+    (tmp_path / "there").mkdir()
+    with pytest.raises(DataError, match=r"'.*there' is there already. Name a folder that is not."):
+        records.write(splits, tmp_path / "there")
+
+
+def test_nothing_half_written_is_left_when_writing_fails(folder, tmp_path):
+    splits = load(str(folder))
+    (folder / splits.validation.keys[0]).unlink()
+    with pytest.raises(DataError, match="cannot be written: No such file"):
+        records.write(splits, tmp_path / "out" / "shards")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_missing_shard_is_named(folder, tmp_path):
+    written = records.write(load(str(folder)), tmp_path / "shards")
+    next(written.glob("test-*")).unlink()
+    with pytest.raises(DataError, match=r"The shard '.*test-00000.tfrecord' is missing"):
+        load(str(written))
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"version": 1}', "[]"])
+def test_an_index_that_is_none_says_so(tmp_path, content):
+    (tmp_path / records.INDEX).write_text(content)
+    with pytest.raises(DataError, match="is not an index of shards"):
+        load(str(tmp_path))
