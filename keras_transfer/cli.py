@@ -17,6 +17,7 @@ from rich.table import Table
 from keras_transfer import plan as plans
 from keras_transfer import runs
 from keras_transfer.errors import UsageError
+from keras_transfer.files import write_bytes
 from keras_transfer.specs import BackboneSpec, Event, Listener, Run
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def train(
     weights: Annotated[str | None, typer.Option(help="imagenet, a weights file, or none.")] = None,
     recipe: Annotated[str | None, typer.Option(help="A named list of stages: head, head_then_top, …")] = None,
     compare: Annotated[str | None, typer.Option(help="scratch: also train from random weights, as long.")] = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Measure first and train what is advised.")] = False,
     run: Annotated[str | None, typer.Option("--run", help="Name of the run folder.")] = None,
     engine: Annotated[
         str, typer.Option(help="Who computes frozen parts: auto, litert, onnxruntime, keras, stream.")
@@ -77,19 +79,128 @@ def train(
     named = {"data": sources[0] if sources else None, "backbone": backbone, "weights": weights, "recipe": recipe}
     given = {key: value for key, value in named.items() if value is not None}
     overrides = [each for each in arguments or () if each not in sources]
-    if plan_file is None:
+    advice = None
+    if auto and plan_file:
+        raise UsageError("--auto makes the plan itself: leave --plan out, or leave --auto out.")
+    if auto:
+        from keras_transfer import workflow
+
+        with _progress() as listener:
+            names = [backbone] if backbone else []
+            advice = workflow.advise(sources[0], names=names, listener=listener)
+        advised = advice.plan.model_dump()
+        if recipe:
+            advised["stages"] = ()
+        plan = plans.make(plans.override({**advised, **given}, overrides))
+    elif plan_file is None:
         plan = plans.make(plans.override(given, overrides))
     else:
         plan = plans.make({**plans.read(plan_file, overrides).model_dump(), **given})
     from keras_transfer import workflow
 
     with _progress() as listener:
-        done = workflow.train(plan, folder=folder, name=run, compare=compare, engine=engine, listener=listener)
+        done = workflow.train(
+            plan, folder=folder, name=run, compare=compare, engine=engine, advice=advice, listener=listener
+        )
     if as_json:
         _print_json({"folder": str(done.folder), **done.record.model_dump(mode="json")})
     else:
         _show_run(done)
         _next(f"keras-transfer export {done.folder}")
+
+
+@app.command()
+def advise(
+    source: Annotated[str, typer.Argument(help="A folder of class folders, 'sample:fashion', or another source.")],
+    backbone: Annotated[list[str] | None, typer.Option(help="Choose among these; repeat for several.")] = None,
+    max_mb: Annotated[float | None, typer.Option(min=0.01, help="Largest file that the device allows.")] = None,
+    max_ms: Annotated[float | None, typer.Option(min=0.001, help="Longest time for a picture, in LiteRT here.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="The model will be quantized to full int8.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="Side of a picture in pixels.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Write the plan to this TOML file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at the pictures before anything is trained: which backbone, which blocks, how fast, and why."""
+    from keras_transfer import workflow
+    from keras_transfer.workflow import Limits
+
+    limits = Limits(max_mb=max_mb, max_ms=max_ms, int8=int8)
+    with _progress() as listener:
+        advice = workflow.advise(source, names=backbone or (), limits=limits, image_size=image_size, listener=listener)
+    if write:
+        write_bytes(write, plans.to_toml(advice.plan).encode())
+    if as_json:
+        _print_json(advice.model_dump(mode="json"))
+        return
+    ranking = Table("backbone", "probe", "LogME", "H-score", "MB", "ms/picture", "", title="features as they are")
+    for row in advice.ranking:
+        scores = (f"{row.probe_accuracy:.1%}" if row.probe_accuracy is not None else "-", _score(row.logme))
+        cost = (f"{row.size_mb:.1f}", f"{row.picture_ms:.1f}", row.obstacle)
+        ranking.add_row(row.backbone, *scores, _score(row.h_score), *cost)
+    out.print(ranking)
+    reasons = Table("decision", "why", show_lines=True)
+    for reason in advice.reasons:
+        reasons.add_row(reason.topic, _plain(reason.sentence))
+    for sentence in advice.unknown:
+        reasons.add_row("unknown", _plain(sentence))
+    out.print(reasons)
+    out.print(f"measured in {advice.seconds:.0f} s")
+    _next(f"keras-transfer train --plan {write}" if write else f"keras-transfer train {source} --auto")
+
+
+@app.command()
+def report(
+    run: Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", help="Several are set side by side.")] = None,
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML file that tells a person what a run is worth, with its model card."""
+    opened = [runs.open_run(each) for each in run] if run else [runs.latest(folder)]
+    from keras_transfer import workflow
+
+    with _progress() as listener:
+        path = workflow.report_of(opened, listener=listener)
+    if as_json:
+        _print_json({"report": str(path), "model_card": str(path.parent / "MODEL_CARD.md")})
+    else:
+        out.print(f"{path}\n{path.parent / 'MODEL_CARD.md'}")
+
+
+bench = typer.Typer(help="Measure on this machine, each figure beside a named peer.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("transfer")
+def bench_transfer(
+    source: Annotated[str, typer.Argument(help="A folder of class folders, or 'sample:fashion'.")],
+    per_class: Annotated[str, typer.Option(help="Labelled pictures of each class.")] = "5,10,25,50,100,all",
+    seeds: Annotated[int, typer.Option(min=1, help="How many different draws of those pictures.")] = 3,
+    backbone: Annotated[str, typer.Option(help="A row of: keras-transfer backbones")] = "EfficientNetLite0",
+    plot: Annotated[Path | None, typer.Option(help="Write the curve to this SVG file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Accuracy against the number of labels: transfer, a linear probe, and from scratch for as long."""
+    try:
+        counts = [None if each == "all" else int(each) for each in per_class.split(",")]
+    except ValueError:
+        raise UsageError(f"--per-class takes numbers and 'all', such as 5,25,all. Received: '{per_class}'") from None
+    from keras_transfer import workflow
+
+    with _progress() as listener:
+        compared = workflow.bench_transfer(
+            source, per_class=counts, seeds=range(seeds), backbone=backbone, listener=listener
+        )
+    if plot:
+        write_bytes(plot, compared.plot.encode())
+    if as_json:
+        _print_json({"rows": compared.rows, "sentence": compared.sentence})
+        return
+    table = Table("pictures/class", "method", "seed", "accuracy", "seconds", "CPU-seconds")
+    for row in compared.rows:
+        figures = (f"{row['accuracy']:.1%}", f"{row['seconds']:.0f}", f"{row['cpu_seconds']:.0f}")
+        table.add_row(str(row["per_class"]), row["method"], str(row["seed"]), *figures)
+    out.print(table)
+    out.print(compared.sentence)
 
 
 @app.command()
@@ -113,7 +224,7 @@ def evaluate(
         return
     table = Table("class", "pictures", "precision", "recall", "F1", title=f"{model} on the {split} split")
     for row in metrics.per_class:
-        table.add_row(row.name, str(row.count), *(f"{value:.3f}" for value in (row.precision, row.recall, row.f1)))
+        table.add_row(row.name, str(row.count), *(_score(value) for value in (row.precision, row.recall, row.f1)))
     out.print(table)
     out.print(f"accuracy {metrics.accuracy:.1%}, log loss {metrics.log_loss:.3f}")
     _next(f"keras-transfer predict {model} PICTURE.jpg")
@@ -271,6 +382,10 @@ def _backbone_row(row: BackboneSpec) -> dict[str, Any]:
         "traits": sorted(row.traits),
         "weights": [source.name for source in row.weights],
     }
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _print_json(value: Any) -> None:

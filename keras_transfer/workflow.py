@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +20,19 @@ import numpy as np
 
 from keras_transfer import plan as plans
 from keras_transfer import runs
-from keras_transfer.backbones import blocks, features, registry
+from keras_transfer.backbones import blocks, features, registry, weights
 from keras_transfer.data import pipeline, sources
 from keras_transfer.errors import ArtifactError, UsageError
-from keras_transfer.evaluation import metrics
+from keras_transfer.evaluation import gradcam, metrics, model_card, plots, report
 from keras_transfer.evaluation.metrics import Metrics
+from keras_transfer.evaluation.report import Evidence
+from keras_transfer.evaluation.verdict import labels_saved
 from keras_transfer.export import exporters, latency, parity, runtime
 from keras_transfer.export.latency import Latency
 from keras_transfer.export.parity import Parity
 from keras_transfer.files import drafted, write_bytes
+from keras_transfer.selection import advisor, measuring, pictures
+from keras_transfer.selection.findings import Advice, Limits, Measurement, Task
 from keras_transfer.specs import (
     Artifact,
     BackboneSpec,
@@ -35,6 +44,7 @@ from keras_transfer.specs import (
     Plan,
     Run,
     RunRecord,
+    Split,
     Splits,
     Stage,
     StageResult,
@@ -42,11 +52,17 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.tasks import classification
-from keras_transfer.training import freezing, recipes, trainer
+from keras_transfer.training import freezing, prefix, recipes, trainer
 from keras_transfer.training.stage_data import Settings
 
 CALIBRATION_PICTURES = 200
 EVALUATION_BATCH = 128
+
+LOOKED_AT = 1000
+"""Training pictures that advice measures: a probe's accuracy is then known to about a point and a half."""
+
+ADVICE = "advice.json"
+REPORT = "report.html"
 
 
 class Prediction(Value):
@@ -56,6 +72,17 @@ class Prediction(Value):
     class_name: str
     probability: float
     probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TransferCurve:
+    """What labels are worth with transfer, with a linear probe, and from scratch."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    sentence: str
+    """What transfer saved, as a manager reads it."""
+    plot: str
+    """SVG."""
 
 
 class Verified(Value):
@@ -74,6 +101,8 @@ def train(
     compare: str | None = None,
     engine: str = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    advice: Advice | None = None,
+    splits: Splits | None = None,
     listener: Listener = silent,
 ) -> Run:
     """Train what `plan` says, or go on where an unfinished run of the same plan stopped; return the run.
@@ -83,15 +112,19 @@ def train(
 
     compare: `scratch` also trains the same network from random weights, all of it, for as many seconds.
     engine: who computes frozen parts, see `training.prefix.ENGINES`; `stream` stores nothing.
+    advice: what the plan came from; it is kept beside the run, for the report.
+    splits: the pictures to take, where they are only some of those the plan names.
     """
     if compare not in (None, "scratch"):
         raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
     spec = registry.backbone(plan.backbone)
-    splits = sources.load(plan.data, seed=plan.seed, listener=listener)
+    splits = splits or sources.load(plan.data, seed=plan.seed, listener=listener)
     plan = _resolved(plan, spec, splits, listener)
     place = runs.place_for(plan, folder, name)
     with runs.locked(place):
         write_bytes(place / runs.PLAN, plans.to_toml(plan).encode())
+        if advice:
+            write_bytes(place / ADVICE, advice.model_dump_json(indent=2).encode())
         began = time.perf_counter()
         feed = pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, listener=listener)
         settings = _settings(plan, splits, engine, tuple(callbacks))
@@ -106,6 +139,124 @@ def train(
             run = _with_scratch(run, spec, splits, feed, settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
     return runs.open_run(place)
+
+
+def advise(
+    source: str,
+    *,
+    names: Sequence[str] = (),
+    limits: Limits | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    listener: Listener = silent,
+) -> Advice:
+    """Return a plan for the pictures of `source`, measured before anything is trained, and the reason of each choice.
+
+    >>> advise("sample:fashion").plan.backbone  # doctest: +SKIP
+    'EfficientNetLite0'
+
+    names: backbones to choose from; all whose weights are at hand where left out. limits: what the device allows.
+    image_size: side in pixels; from the pictures and the backbone where it is left out.
+    """
+    splits = sources.load(source, seed=seed, listener=listener)
+    specs = [registry.backbone(name) for name in names] or [row for row in registry.rows() if _at_hand(row)]
+    specs = specs or [registry.backbone(str(Plan.model_fields["backbone"].default))]
+    feed = pipeline.make_feed(splits, seed=seed, listener=listener)
+    look = functools.cache(lambda side: _looked_at(feed, side))
+    size = image_size or _fitting_size(specs[0], splits.typical_size)
+    images, labels = look(size)
+    task = Task(
+        source=source,
+        labels=labels,
+        class_counts=np.bincount(splits.train.labels, minlength=len(splits.class_names)),
+        image_size=size,
+        shift=pictures.input_shift(images),
+        seed=seed,
+    )
+
+    def measure(spec: BackboneSpec, side: int) -> Measurement:
+        built = features.build(spec, image_size=side, listener=listener)
+        return measuring.measure(
+            built.model,
+            blocks.cut(built.model, spec),
+            look(side)[0],
+            lambda model, check: prefix.build(model, check=check).compute,
+        )
+
+    return advisor.advise(task, specs, measure, recipes.RECIPES, limits=limits, listener=listener)
+
+
+def report_of(opened: Sequence[Run], *, listener: Listener = silent) -> Path:
+    """Write the report of a run, or of several side by side, as one HTML file; return its path.
+
+    >>> report_of([runs.latest()])  # doctest: +SKIP
+    PosixPath('saved_models/fashion-EfficientNetLite0/report.html')
+
+    It stands in the (first) run's folder, with the model card of that run.
+    """
+    evidence = [_evidence(run, listener) for run in opened]
+    first, place = evidence[0], opened[0].folder
+    card = model_card.card(first.name, first.record, first.metrics, first.exports)
+    write_bytes(place / "model_card.json", card.model_dump_json(indent=2).encode())
+    write_bytes(place / "MODEL_CARD.md", model_card.markdown(card).encode())
+    text = report.render(first) if len(evidence) == 1 else report.render_comparison(evidence)
+    path = place / (REPORT if len(evidence) == 1 else "comparison.html")
+    write_bytes(path, text.encode())
+    return path
+
+
+def bench_transfer(
+    source: str,
+    *,
+    per_class: Sequence[int | None] = (5, 10, 25, 50, 100, None),
+    seeds: Sequence[int] = (0, 1, 2),
+    backbone: str = "EfficientNetLite0",
+    recipe: str = "head_then_top",
+    listener: Listener = silent,
+) -> TransferCurve:
+    """Return accuracy against labelled pictures for transfer, a linear probe, and from scratch for as long.
+
+    >>> bench_transfer("sample:fashion", per_class=[5, None], seeds=[0]).rows[0]["method"]  # doctest: +SKIP
+    'transfer'
+
+    per_class: training pictures of each class, None for all; validation has no more. One row for each method, number
+    and seed: method, per_class, seed, accuracy (test), seconds, cpu_seconds.
+    """
+    splits = sources.load(source, listener=listener)
+    most = int(np.bincount(splits.train.labels).max())
+    rows: list[Mapping[str, Any]] = []
+    for count in dict.fromkeys(min(each or most, most) for each in per_class):
+        for seed in seeds:
+            fewer = _fewer(splits, count, seed)
+            for method, stages in (("transfer", recipe), ("linear probe", "head")):
+                plan = Plan(data=source, backbone=backbone, recipe=stages, seed=seed)
+                with tempfile.TemporaryDirectory() as folder:
+                    began = time.process_time()
+                    run = train(plan, folder=Path(folder), splits=fewer, listener=listener)
+                    spent = time.process_time() - began
+                    measured = {"per_class": count, "seed": seed}
+                    record = run.record
+                    rows.append(
+                        {
+                            "method": method,
+                            **measured,
+                            "accuracy": record.test["accuracy"],
+                            "seconds": record.seconds,
+                            "cpu_seconds": round(spent, 2),
+                        }
+                    )
+                    if method == "transfer":
+                        began = time.process_time()
+                        scratch = _from_scratch(run, fewer, listener)
+                        rows.append(
+                            {
+                                "method": "scratch",
+                                **measured,
+                                **scratch,
+                                "cpu_seconds": round(time.process_time() - began, 2),
+                            }
+                        )
+    return TransferCurve(tuple(rows), labels_saved(rows), plots.labels_against_accuracy(rows))
 
 
 def evaluate(model: Path, source: str | None = None, *, split: str = "test", listener: Listener = silent) -> Metrics:
@@ -292,6 +443,103 @@ def _with_scratch(
     tested = _tested(network, feed, splits, record.image_size)
     scratch = {"accuracy": tested["accuracy"], "seconds": round(time.perf_counter() - began, 2)}
     return Run(run.folder, record.model_copy(update={"scratch": scratch}))
+
+
+def _from_scratch(run: Run, splits: Splits, listener: Listener) -> dict[str, float]:
+    """Train the network of `run` from random weights for as long as the run took."""
+    plan = run.record.plan
+    feed = pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, listener=listener)
+    settings = _settings(plan, splits, "stream", ())
+    return _with_scratch(run, registry.backbone(plan.backbone), splits, feed, settings, listener).record.scratch
+
+
+def _fewer(splits: Splits, per_class: int, seed: int) -> Splits:
+    """The same test pictures, with at most `per_class` of each class to train on, and to validate with."""
+    rng = np.random.default_rng(seed)
+    kept = {}
+    for split in (splits.train, splits.validation):
+        if not isinstance(split.pictures, np.ndarray):
+            raise UsageError("A part of the pictures can be taken of folders, manifests and samples only.")
+        order = rng.permutation(len(split))
+        rank = np.empty(len(split), int)
+        for each in np.unique(split.labels):
+            rank[order[split.labels[order] == each]] = np.arange((split.labels == each).sum())
+        chosen = np.flatnonzero(rank < per_class)
+        kept[split.name] = Split(
+            name=split.name,
+            pictures=split.pictures[chosen],
+            labels=split.labels[chosen],
+            keys=tuple(split.keys[i] for i in chosen),
+            weights=None if split.weights is None else split.weights[chosen],
+        )
+    digest = hashlib.sha256(f"{splits.digest} {per_class} {seed}".encode()).hexdigest()
+    return replace(splits, train=kept["train"], validation=kept["validation"], digest=digest)
+
+
+def _at_hand(spec: BackboneSpec) -> bool:
+    """Whether the backbone's weights are on this machine: a package that is installed, or Keras' own cache."""
+    cached = [path.name.lower().replace("_", "") for path in weights.cache().glob("*top*")]
+    held = {
+        "package": lambda source: importlib.util.find_spec(source.file.split("/")[0]) is not None,
+        "keras": lambda source: any(name.startswith(spec.name.lower()) for name in cached),
+    }
+    return any(held[source.kind](source) for source in spec.weights)
+
+
+def _looked_at(feed: Feed, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Up to `LOOKED_AT` training pictures, chosen by the seed, and their labels."""
+    images, targets, _ = next(iter(feed("train", image_size=size, batch_size=LOOKED_AT, shuffle=True)))
+    return np.asarray(images), np.asarray(targets).argmax(axis=1)
+
+
+def _evidence(run: Run, listener: Listener) -> Evidence:
+    """All that a report tells of a run, from its folder: predictions are made again, exports verified again."""
+    record = run.record
+    splits, feed = _data(None, run, listener)
+    model = keras.models.load_model(run.model_path, compile=False)
+    probabilities = _predict_split(model.predict_on_batch, feed, "test", record.image_size, len(splits.test), listener)
+    of_batch = functools.lru_cache(maxsize=4)(
+        lambda number: next(
+            iter(feed("test", image_size=record.image_size, batch_size=EVALUATION_BATCH).skip(number).take(1))
+        )[0].numpy()
+    )
+
+    def picture(position: int) -> np.ndarray:
+        return of_batch(position // EVALUATION_BATCH)[position % EVALUATION_BATCH]
+
+    verified = verify(run, listener=listener) if exporters.exported(run.exports) else ()
+    advice = run.folder / ADVICE
+    return Evidence(
+        name=run.folder.name,
+        record=record,
+        metrics=metrics.score(probabilities, splits.test.labels, splits.class_names),
+        probabilities=probabilities,
+        labels=splits.test.labels,
+        keys=splits.test.keys,
+        picture=picture,
+        explain=lambda positions: gradcam.gradcam(model, np.stack([picture(i) for i in positions])),
+        exports=[
+            {
+                "name": each.artifact.path.name,
+                "size_bytes": each.artifact.size_bytes,
+                "accuracy": each.parity.accuracy,
+                "agreement": each.parity.agreement,
+                "latency_ms": each.latency.median_ms,
+                "accepted": each.parity.passed,
+            }
+            for each in verified
+        ],
+        advice=_told(Advice.model_validate_json(advice.read_bytes())) if advice.exists() else None,
+        commands=(
+            f"keras-transfer train --plan {run.folder / runs.PLAN}",
+            f"keras-transfer report {run.folder}",
+        ),
+    )
+
+
+def _told(advice: Advice) -> dict[str, Any]:
+    blocks = [block.model_dump() for block in advice.blocks]
+    return {"reasons": [each.model_dump() for each in advice.reasons], "blocks": blocks, "unknown": advice.unknown}
 
 
 def _tested(network: Network, feed: Feed, splits: Splits, size: int) -> dict[str, float]:
