@@ -20,6 +20,9 @@ from keras_transfer.errors import UsageError, unknown
 NOISE = 32
 """Random numbers per picture and epoch."""
 
+GREY = 127.0
+"""What covered parts show: the middle of the range, which normalization takes to about zero."""
+
 Draw = Callable[[float, float], Any]
 """`draw(low, high)`: the next uniform number for each picture, float32 (batch,)."""
 
@@ -132,7 +135,7 @@ def erasing(*, least: float, most: float) -> Callable[[], Step]:
     def make() -> Step:
         import keras_cv
 
-        cut = keras_cv.layers.RandomCutout((least, most), (least, most), fill_value=127.0)
+        cut = keras_cv.layers.RandomCutout((least, most), (least, most), fill_value=GREY)
 
         def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
             size = tf.cast(tf.shape(images)[1], tf.float32)
@@ -152,6 +155,59 @@ def erasing(*, least: float, most: float) -> Callable[[], Step]:
     return cache(make)
 
 
+def grid(*, least: float, most: float, gap: float) -> Callable[[], Step]:
+    """Return the step that lays a grid of grey squares over half of the pictures (GridMask, Chen 2020).
+
+    least, most: distance of the squares, as a fraction of the picture's side; gap: their side, as a fraction of that.
+    keras-cv's own layer draws its grid picture by picture, which takes longer than all of `strong` together.
+    """
+
+    def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
+        size = tf.cast(tf.shape(images)[1], tf.float32)
+        unit = size * draw(least, most)
+        line = tf.range(size)[None, :]
+        across, down = (
+            tf.math.floormod(line + (unit * draw(0, 1))[:, None], unit[:, None]) < gap * unit[:, None] for _ in range(2)
+        )
+        covered = down[:, :, None] & across[:, None, :] & (draw(0, 1) < 0.5)[:, None, None]
+        return tf.where(covered[..., None], GREY, images), targets
+
+    return lambda: step
+
+
+def mixing() -> Callable[[], Step]:
+    """Return the step that mixes pictures and their targets with the next one in the batch.
+
+    A quarter of the pictures is blended (MixUp, Zhang et al. 2018, arXiv:1710.09412), a quarter gets a patch
+    (CutMix, Yun et al. 2019, arXiv:1905.04899), each with alpha = 1.
+    """
+
+    def make() -> Step:
+        blend, patch = keras.layers.MixUp(), keras.layers.CutMix()
+
+        def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
+            shape = tf.shape(images)
+            next_one = tf.roll(tf.range(shape[0]), 1, axis=0)
+            choice, share = draw(0, 1), draw(0, 1)
+            size = tf.cast(shape[1], tf.float32)
+            side = tf.where((choice >= 0.25) & (choice < 0.5), size * tf.sqrt(1 - share), 0.0)
+            line, masks = tf.range(size)[None, :], []
+            for _ in range(2):
+                start = draw(0, 1) * (size - side)
+                masks.append((line >= start[:, None]) & (line < (start + side)[:, None]))
+            covered = (masks[0][:, :, None] & masks[1][:, None, :])[..., None]
+            kept = 1 - tf.reduce_mean(tf.cast(covered, tf.float32), axis=(1, 2, 3))
+            patched = {"permutation_order": next_one, "batch_masks": covered, "mix_weight": kept}
+            blended = {"permutation_order": next_one, "mix_weight": tf.where(choice < 0.25, share, 1.0)}
+            for layer, how in ((patch, patched), (blend, blended)):
+                images, targets = layer.transform_images(images, how), layer.transform_labels(targets, how)
+            return images, targets
+
+        return step
+
+    return cache(make)
+
+
 def _per_picture(numbers: Any) -> Any:
     return numbers[:, None, None, None]
 
@@ -163,6 +219,13 @@ POLICIES: dict[str, tuple[Callable[[], Step], ...]] = {
         geometry(shift=0.1, zoom=0.15, turn=0.15),
         light_and_colour(brightness=0.1, contrast=0.2, paleness=0.3),
         erasing(least=0.1, most=0.35),
+    ),
+    "strong": (
+        geometry(shift=0.15, zoom=0.3, turn=0.35),
+        light_and_colour(brightness=0.2, contrast=0.4, paleness=0.6),
+        grid(least=0.2, most=0.5, gap=0.4),
+        erasing(least=0.1, most=0.4),
+        mixing(),
     ),
 }
 """Name of a policy: makers of its steps, in order. What needs keras-cv imports it when it is first asked for."""
