@@ -17,7 +17,6 @@ from rich.table import Table
 from keras_transfer import plan as plans
 from keras_transfer import runs
 from keras_transfer.errors import UsageError
-from keras_transfer.files import write_bytes
 from keras_transfer.specs import BackboneSpec, Event, Listener, Run
 
 if TYPE_CHECKING:
@@ -127,8 +126,6 @@ def advise(
     limits = Limits(max_mb=max_mb, max_ms=max_ms, int8=int8)
     with _progress() as listener:
         advice = workflow.advise(source, names=backbone or (), limits=limits, image_size=image_size, listener=listener)
-    if write:
-        write_bytes(write, plans.to_toml(advice.plan).encode())
     if as_json:
         _print_json(advice.model_dump(mode="json"))
         return
@@ -188,10 +185,8 @@ def bench_transfer(
 
     with _progress() as listener:
         compared = workflow.bench_transfer(
-            source, per_class=counts, seeds=range(seeds), backbone=backbone, listener=listener
+            source, per_class=counts, seeds=range(seeds), backbone=backbone, plot=plot, listener=listener
         )
-    if plot:
-        write_bytes(plot, compared.plot.encode())
     if as_json:
         _print_json({"rows": compared.rows, "sentence": compared.sentence})
         return

@@ -81,8 +81,6 @@ class TransferCurve:
     rows: tuple[Mapping[str, Any], ...]
     sentence: str
     """What transfer saved, as a manager reads it."""
-    plot: str
-    """SVG."""
 
 
 class Verified(Value):
@@ -148,6 +146,7 @@ def advise(
     limits: Limits | None = None,
     image_size: int | None = None,
     seed: int = 0,
+    write: Path | None = None,
     listener: Listener = silent,
 ) -> Advice:
     """Return a plan for the pictures of `source`, measured before anything is trained, and the reason of each choice.
@@ -156,7 +155,7 @@ def advise(
     'EfficientNetLite0'
 
     names: backbones to choose from; all whose weights are at hand where left out. limits: what the device allows.
-    image_size: side in pixels; from the pictures and the backbone where it is left out.
+    image_size: side in pixels; from the pictures and the backbone where it is left out. write: where to put the plan.
     """
     splits = sources.load(source, seed=seed, listener=listener)
     specs = [registry.backbone(name) for name in names] or [row for row in registry.rows() if _at_hand(row)]
@@ -183,7 +182,10 @@ def advise(
             lambda model, check: prefix.build(model, check=check).compute,
         )
 
-    return advisor.advise(task, specs, measure, recipes.RECIPES, limits=limits, listener=listener)
+    advice = advisor.advise(task, specs, measure, recipes.RECIPES, limits=limits, listener=listener)
+    if write:
+        write_bytes(write, plans.to_toml(advice.plan).encode())
+    return advice
 
 
 def report_of(opened: Sequence[Run], *, listener: Listener = silent) -> Path:
@@ -212,6 +214,7 @@ def bench_transfer(
     seeds: Sequence[int] = (0, 1, 2),
     backbone: str = "EfficientNetLite0",
     recipe: str = "head_then_top",
+    plot: Path | None = None,
     listener: Listener = silent,
 ) -> TransferCurve:
     """Return accuracy against labelled pictures for transfer, a linear probe, and from scratch for as long.
@@ -220,7 +223,7 @@ def bench_transfer(
     'transfer'
 
     per_class: training pictures of each class, None for all; validation has no more. One row for each method, number
-    and seed: method, per_class, seed, accuracy (test), seconds, cpu_seconds.
+    and seed: method, per_class, seed, accuracy (test), seconds, cpu_seconds. plot: where to put the curve as SVG.
     """
     splits = sources.load(source, listener=listener)
     most = int(np.bincount(splits.train.labels).max())
@@ -256,7 +259,9 @@ def bench_transfer(
                                 "cpu_seconds": round(time.process_time() - began, 2),
                             }
                         )
-    return TransferCurve(tuple(rows), labels_saved(rows), plots.labels_against_accuracy(rows))
+    if plot:
+        write_bytes(plot, plots.labels_against_accuracy(rows).encode())
+    return TransferCurve(tuple(rows), labels_saved(rows))
 
 
 def evaluate(model: Path, source: str | None = None, *, split: str = "test", listener: Listener = silent) -> Metrics:
@@ -507,7 +512,7 @@ def _evidence(run: Run, listener: Listener) -> Evidence:
     def picture(position: int) -> np.ndarray:
         return of_batch(position // EVALUATION_BATCH)[position % EVALUATION_BATCH]
 
-    verified = verify(run, listener=listener) if exporters.exported(run.exports) else ()
+    verified = verify(run, listener=listener) if run.exports.is_dir() else ()
     advice = run.folder / ADVICE
     return Evidence(
         name=run.folder.name,
