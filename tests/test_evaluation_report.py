@@ -46,7 +46,7 @@ def stage(name, index, *, kept=True, accuracy=0.7, after="ab" * 32):
         validation_accuracy=accuracy,
         validation_loss=0.9,
         kept=kept,
-        reason="better than before" if kept else "no better than stage head",
+        reason="kept: better than before" if kept else "rolled back: no better than stage head",
         frozen_tensors=40,
         frozen_digest_before="ab" * 32,
         frozen_digest_after=after,
@@ -128,7 +128,9 @@ def shown(browser, path, width, *, theme="light", media="screen"):
     return browser
 
 
-def pages(tmp_path):
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
     few = evidence("a-run-with-a-long-name-" * 4, count=5, explain=False)
     written = {
         "report": report.render(evidence()),
@@ -136,13 +138,13 @@ def pages(tmp_path):
         "comparison": report.render_comparison([evidence("first"), evidence("second"), few]),
     }
     for name, text in written.items():
-        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
-    return [tmp_path / f"{name}.html" for name in written]
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.html" for name in written]
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_overflows_and_the_console_stays_silent(browser, tmp_path, width):
-    for path in pages(tmp_path):
+def test_nothing_overflows_and_the_console_stays_silent(browser, pages, width):
+    for path in pages:
         page = shown(browser, path, width)
         assert page.execute_script("return document.documentElement.scrollWidth") <= width, path.stem
         beyond = page.execute_script(
@@ -155,8 +157,8 @@ def test_nothing_overflows_and_the_console_stays_silent(browser, tmp_path, width
         assert len(image) > 5000
 
 
-def test_text_is_readable_on_light_on_dark_and_on_paper(browser, tmp_path):
-    path = pages(tmp_path)[0]
+def test_text_is_readable_on_light_on_dark_and_on_paper(browser, pages):
+    path = pages[0]
     contrast = """
       const level = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => (x /= 255) <= 0.03928 ? x / 12.92 :
         ((x + 0.055) / 1.055) ** 2.4); return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
@@ -170,8 +172,8 @@ def test_text_is_readable_on_light_on_dark_and_on_paper(browser, tmp_path):
         assert [name for name, ratio in page.execute_script(contrast) if ratio < 4.5] == [], (theme, media)
 
 
-def test_paper_is_white_whatever_the_theme(browser, tmp_path):
-    page = shown(browser, pages(tmp_path)[0], 1280, theme="dark", media="print")
+def test_paper_is_white_whatever_the_theme(browser, pages):
+    page = shown(browser, pages[0], 1280, theme="dark", media="print")
     assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
