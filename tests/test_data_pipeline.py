@@ -235,5 +235,5 @@ def test_without_an_accelerator_the_feed_says_that_there_is_nothing_to_copy(fash
     events = []
     make_feed(fashion, device="/CPU:0", listener=events.append)
     assert [event.message for event in events] == [
-        "Batches stay in the computer's memory: /CPU:0 is no accelerator to copy them to."
+        "/CPU:0 is no accelerator: batches are made ahead but copied nowhere."
     ]

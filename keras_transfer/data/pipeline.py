@@ -72,7 +72,7 @@ def make_feed(
         cache_bytes = int(CACHED_SHARE * psutil.virtual_memory().available)
     device = device or devices.best_device()
     if "CPU" in device.upper():
-        listener(Event("note", f"Batches stay in the computer's memory: {device} is no accelerator to copy them to."))
+        listener(Event("note", f"{device} is no accelerator: batches are made ahead but copied nowhere."))
     return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
 
 

@@ -1,0 +1,131 @@
+"""Writes the clean data set that a diagnosis leaves: as a manifest of paths, or as shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_transfer.data import records
+from keras_transfer.data.doctor import Examination, Look, near_pairs
+from keras_transfer.errors import DataError
+from keras_transfer.specs import SPLIT_NAMES, Listener, Split, Splits, silent
+
+
+def cleaned(splits: Splits, examination: Examination) -> Splits:
+    """Return the data set without what is unreadable, is there twice, or is called by two names.
+
+    Of copies within a split the first stays. Of copies and near copies across splits the one that judges stays and
+    the training picture goes. Nothing else is left out: odd sizes and suspicious labels are for a person to decide.
+    """
+    gone = {name: set[int]() for name in SPLIT_NAMES}
+    for look in _to_leave_out(examination.looks):
+        gone[look.split].add(look.position)
+    parts = {name: _without(splits[name], gone[name]) for name in SPLIT_NAMES}
+    return replace(splits, train=parts["train"], validation=parts["validation"], test=parts["test"])
+
+
+def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
+    """Write a data set as a manifest (`.csv`, `.parquet`) or, to a name without such an ending, as shards.
+
+    A manifest's paths are relative to it, so it must stand beside or above the pictures. Raises DataError otherwise.
+    """
+    if path.suffix.lower() not in _TABLES:
+        return records.write(splits, path, listener=listener)
+    import pyarrow
+
+    columns: dict[str, list[Any]] = {"path": [], "label": [], "split": [], "weight": []}
+    for name in SPLIT_NAMES:
+        part = splits[name]
+        if not isinstance(part.pictures, np.ndarray) or part.pictures.dtype.kind != "U":
+            raise DataError(f"'{splits.source}' has no picture files to list. Name a folder, and shards are written.")
+        weights = np.ones(len(part)) if part.weights is None else part.weights
+        columns["path"] += [_relative(Path(each), path) for each in part.pictures]
+        columns["label"] += [splits.class_names[label] for label in part.labels]
+        columns["split"] += [name] * len(part)
+        columns["weight"] += [float(weight) for weight in weights]
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _TABLES[path.suffix.lower()](pyarrow.table(columns), draft)
+        draft.rename(path)
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be written: {error.strerror}.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def _write_csv(table: Any, path: Path) -> None:
+    from pyarrow import csv
+
+    csv.write_csv(table, path)
+
+
+def _write_parquet(table: Any, path: Path) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(table, path)
+
+
+_TABLES: dict[str, Callable[[Any, Path], None]] = {".csv": _write_csv, ".parquet": _write_parquet}
+
+
+def _to_leave_out(looks: Sequence[Look]) -> list[Look]:
+    leave = [look for look in looks if look.problem]
+    readable = [look for look in looks if not look.problem]
+    held_out = {look.content for look in readable if look.split != "train"}
+    labels: dict[str, set[int]] = {}
+    for look in readable:
+        labels.setdefault(look.content, set()).add(look.label)
+    seen: set[str] = set()
+    for look in sorted(readable, key=lambda look: look.split == "train"):
+        leaked = look.split == "train" and look.content in held_out
+        if leaked or look.content in seen or len(labels[look.content]) > 1:
+            leave.append(look)
+        seen.add(look.content)
+    leave += [
+        first if first.split == "train" else second
+        for first, second in near_pairs(readable)
+        if "train" in (first.split, second.split) and first.split != second.split
+    ]
+    return leave
+
+
+def _without(part: Split, gone: set[int]) -> Split:
+    if not gone:
+        return part
+    mask = np.ones(len(part), bool)
+    mask[list(gone)] = False
+    keep = np.flatnonzero(mask)
+    pictures = _filtered(part.pictures, mask) if callable(part.pictures) else part.pictures[keep]
+    return Split(
+        name=part.name,
+        pictures=pictures,
+        labels=part.labels[keep],
+        keys=tuple(part.keys[each] for each in keep),
+        weights=None if part.weights is None else part.weights[keep],
+    )
+
+
+def _filtered(stream: Callable[[], Any], mask: np.ndarray) -> Callable[[], Any]:
+    def encoded() -> Any:
+        import tensorflow as tf
+
+        wanted = tf.constant(mask)
+        return stream().enumerate().filter(lambda row, each: wanted[row]).map(lambda row, each: each)
+
+    return encoded
+
+
+def _relative(picture: Path, manifest: Path) -> str:
+    inside = os.path.relpath(picture.absolute(), manifest.parent.absolute())
+    if inside.startswith(".."):
+        raise DataError(
+            f"The manifest '{manifest}' must stand beside or above its pictures, but '{picture}' lies elsewhere."
+        )
+    return Path(inside).as_posix()
