@@ -24,7 +24,7 @@ def suspicious(features: np.ndarray, labels: np.ndarray, *, folds: int = 5) -> l
     if len(np.unique(labels[judged])) < 2:
         return []
     given = labels[judged]
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
     probabilities = cross_val_predict(probe, features[judged], given, cv=folds, method="predict_proba")
     names = np.unique(given)
     own = probabilities[names[None, :] == given[:, None]]
