@@ -1,0 +1,105 @@
+"""The verbs `advise`, `report`, `bench transfer` and `train --auto`, on real weights and real pictures."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_transfer import cli, workflow
+from keras_transfer.errors import KerasTransferError
+from keras_transfer.plan import read
+from keras_transfer.specs import Plan, Stage
+
+BACKBONE = "EfficientNetLite0"
+
+
+@pytest.fixture
+def colours(tmp_path):
+    """A folder of class folders in which colour tells the classes: trivial, so that training is short."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200)), ("green", (30, 180, 30))):
+        for i in range(24):
+            noise = rng.integers(-30, 30, (40, 40, 3))
+            (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def run(colours, tmp_path):
+    plan = Plan(data=str(colours), backbone=BACKBONE, image_size=64, stages=(Stage(name="head", epochs=3),))
+    advice = workflow.advise(str(colours), names=[BACKBONE], image_size=64)
+    return workflow.train(plan, folder=tmp_path / "runs", name="colours", advice=advice)
+
+
+def test_advice_on_real_pictures_is_a_plan_file_that_can_be_read(colours, tmp_path):
+    written = tmp_path / "plan.toml"
+    advice = workflow.advise(str(colours), names=[BACKBONE], image_size=64, write=written)
+    assert read(written) == advice.plan
+    assert advice.ranking[0].probe_accuracy == 1.0
+    assert advice.plan.recipe == "head"
+    assert len(advice.blocks) >= 4
+    assert all(block.distance is not None for block in advice.blocks)
+
+
+def test_a_run_has_a_report_and_a_model_card_with_its_advice(run):
+    path = workflow.report_of([run])
+    text = path.read_text(encoding="utf-8")
+    assert path == run.folder / "report.html"
+    assert "What was advised, and what came of it" in text
+    assert "Where the model looked" in text
+    card = json.loads((run.folder / "model_card.json").read_text())
+    assert card["data_digest"] == run.record.data_digest
+    assert card["weights_license"] == run.record.weights_license
+    assert (run.folder / "MODEL_CARD.md").read_text().startswith("# colours\n")
+
+
+@pytest.mark.slow
+def test_labels_are_worth_what_was_measured(tmp_path):
+    compared = workflow.bench_transfer("sample:fashion", per_class=[5, 25], seeds=[0])
+    assert [(row["method"], row["per_class"]) for row in compared.rows] == [
+        (method, count) for count in (5, 25) for method in ("transfer", "scratch", "linear probe")
+    ]
+    assert compared.sentence
+
+
+def test_a_part_of_the_pictures_has_as_many_of_each_class_and_all_the_test():
+    from keras_transfer.data import sources
+
+    whole = sources.load("sample:fashion")
+    part, again, other = (workflow._fewer(whole, 7, seed) for seed in (0, 0, 1))
+    assert np.bincount(part.train.labels).tolist() == [7] * 10
+    assert set(part.train.keys) <= set(whole.train.keys)
+    assert part.test is whole.test
+    assert part.train.keys == again.train.keys != other.train.keys
+    assert len({whole.digest, part.digest, other.digest}) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "sample:fashion", "--auto", "--plan", "x.toml"], "--auto makes the plan itself"),
+        (["bench", "transfer", "sample:fashion", "--per-class", "5,many"], "Received: '5,many'"),
+        (["advise", "no-such-folder"], "no-such-folder"),
+        (["advise", "sample:fashion", "--backbone", "EfficientNetLite00"], "Did you mean 'EfficientNetLite0'"),
+        (["report", "no-such-run"], "There is no run in 'no-such-run'"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KerasTransferError) as error:
+        cli.app(args=arguments, standalone_mode=False)
+    assert said in str(error.value)
+
+
+@pytest.mark.slow
+def test_train_auto_trains_what_was_advised(colours, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", str(colours), "--auto", "--backbone", BACKBONE, "--run", "auto", "--json", "image_size=64"]
+    cli.app(args=arguments, standalone_mode=False)
+    record = json.loads(capsys.readouterr().out)
+    advice = json.loads((tmp_path / "saved_models" / "auto" / "advice.json").read_text())
+    assert record["plan"]["recipe"] == advice["plan"]["recipe"] == "head"
