@@ -198,9 +198,7 @@ def report_of(opened: Sequence[Run], *, listener: Listener = silent) -> Path:
     """
     evidence = [_evidence(run, listener) for run in opened]
     first, place = evidence[0], opened[0].folder
-    card = model_card.card(first.name, first.record, first.metrics, first.exports)
-    write_bytes(place / "model_card.json", card.model_dump_json(indent=2).encode())
-    write_bytes(place / "MODEL_CARD.md", model_card.markdown(card).encode())
+    _write_card(place, first.name, first.record, first.metrics, first.exports)
     text = report.render(first) if len(evidence) == 1 else report.render_comparison(evidence)
     path = place / (REPORT if len(evidence) == 1 else "comparison.html")
     write_bytes(path, text.encode())
@@ -311,12 +309,18 @@ def export(
         artifacts = exporters.export(model, run.exports, names, contract, calibration=calibration, listener=listener)
     if not check:
         return artifacts
-    return verify(run, [artifact.path for artifact in artifacts], listener=listener)
+    checked, scored = _judged(run, [artifact.path for artifact in artifacts], listener)
+    _write_card(run.exports, run.folder.name, run.record, scored, [_shipped(each) for each in checked])
+    return checked
 
 
 def verify(run: Run, paths: Sequence[Path] | None = None, *, listener: Listener = silent) -> tuple[Verified, ...]:
     """Run each exported file of `run` in its own runtime on the test split and compare it with the Keras model."""
-    paths = list(paths) if paths else exporters.exported(run.exports)
+    return _judged(run, paths or exporters.exported(run.exports), listener)[0]
+
+
+def _judged(run: Run, paths: Sequence[Path], listener: Listener) -> tuple[tuple[Verified, ...], Metrics]:
+    """Return what became of each file, and what the Keras model they are compared with is worth."""
     splits, feed = _data(None, run, listener)
     contract = _contract(run)
     reference_model = runtime.load(run.model_path, contract=contract)
@@ -342,7 +346,7 @@ def verify(run: Run, paths: Sequence[Path] | None = None, *, listener: Listener 
                 latency=latency.measure(loaded, images),
             )
         )
-    return tuple(checked)
+    return tuple(checked), metrics.score(reference, splits.test.labels, splits.class_names)
 
 
 def backbones() -> tuple[BackboneSpec, ...]:
@@ -523,23 +527,33 @@ def _evidence(run: Run, listener: Listener) -> Evidence:
         keys=splits.test.keys,
         picture=picture,
         explain=lambda positions: gradcam.gradcam(model, np.stack([picture(i) for i in positions])),
-        exports=[
-            {
-                "name": each.artifact.path.name,
-                "size_bytes": each.artifact.size_bytes,
-                "accuracy": each.parity.accuracy,
-                "agreement": each.parity.agreement,
-                "latency_ms": each.latency.median_ms,
-                "accepted": each.parity.passed,
-            }
-            for each in verified
-        ],
+        exports=[_shipped(each) for each in verified],
         advice=_told(Advice.model_validate_json(advice.read_bytes())) if advice.exists() else None,
         commands=(
             f"keras-transfer train --plan {run.folder / runs.PLAN}",
             f"keras-transfer report {run.folder}",
         ),
     )
+
+
+def _shipped(verified: Verified) -> dict[str, Any]:
+    """An exported file as reports and model cards tell of it."""
+    return {
+        "name": verified.artifact.path.name,
+        "size_bytes": verified.artifact.size_bytes,
+        "accuracy": verified.parity.accuracy,
+        "agreement": verified.parity.agreement,
+        "latency_ms": verified.latency.median_ms,
+        "accepted": verified.parity.passed,
+    }
+
+
+def _write_card(
+    folder: Path, name: str, record: RunRecord, scored: Metrics, exports: Sequence[Mapping[str, Any]]
+) -> None:
+    card = model_card.card(name, record, scored, exports)
+    write_bytes(folder / "model_card.json", card.model_dump_json(indent=2).encode())
+    write_bytes(folder / "MODEL_CARD.md", model_card.markdown(card).encode())
 
 
 def _told(advice: Advice) -> dict[str, Any]:
