@@ -65,7 +65,7 @@ def test_a_second_export_adds_to_the_manifest(tmp_path):
 
 
 def test_what_was_exported_can_be_listed(tmp_path):
-    with pytest.raises(ArtifactError, match="Nothing has been exported to .* yet"):
+    with pytest.raises(ArtifactError, match=r"Nothing has been exported to .* yet"):
         exporters.exported(tmp_path)
     exporters.export(model(), tmp_path, ["onnx"], CONTRACT)
     assert exporters.exported(tmp_path) == (tmp_path / "model.onnx",)

@@ -6,10 +6,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
@@ -29,11 +29,11 @@ class Source:
     scratch: Path
 
     @cached_property
-    def frozen(self) -> Path:
+    def frozen(self) -> tflite.Frozen:
         """A SavedModel of constants with a batch of 1, written once for all TFLite files."""
         path = self.scratch / "frozen"
         saved_model.write_frozen(self.graph, path, batch=1)
-        return path
+        return tflite.Frozen(path)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,6 @@ class Exporter:
     output_dtype: str = "float32"
     calibrated: bool = False
     """Whether it measures activations on pictures."""
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 def _saved_model(source: Source, path: Path, card: Card) -> None:
@@ -59,14 +58,25 @@ def _tflite(source: Source, path: Path, card: Card) -> None:
 
 
 def _onnx(source: Source, path: Path, card: Card) -> None:
-    path.write_bytes(onnx.convert(source.graph, card))
+    path.write_bytes(onnx.convert(source.graph, card, source.calibration))
+
+
+def _onnx_nchw(source: Source, path: Path, card: Card) -> None:
+    path.write_bytes(onnx.convert(source.graph, card, layout="nchw"))
 
 
 EXPORTERS: dict[str, Exporter] = {
     "saved_model": Exporter("saved_model", "saved_model", _saved_model),
     "tflite": Exporter("model.tflite", "tflite", _tflite),
+    "tflite-float16": Exporter("model-float16.tflite", "tflite", _tflite, "float16"),
+    "tflite-dynamic": Exporter("model-dynamic.tflite", "tflite", _tflite, "dynamic"),
+    "tflite-weight-int8": Exporter("model-weight-int8.tflite", "tflite", _tflite, "weight-int8"),
+    "tflite-int16x8": Exporter("model-int16x8.tflite", "tflite", _tflite, "int16x8", calibrated=True),
     "tflite-int8": Exporter("model-int8.tflite", "tflite", _tflite, "int8", output_dtype="uint8", calibrated=True),
     "onnx": Exporter("model.onnx", "onnx", _onnx),
+    "onnx-float16": Exporter("model-float16.onnx", "onnx", _onnx, "float16"),
+    "onnx-int8": Exporter("model-int8.onnx", "onnx", _onnx, "int8", calibrated=True),
+    "onnx-nchw": Exporter("model-nchw.onnx", "onnx", _onnx_nchw),
 }
 
 

@@ -133,7 +133,7 @@ def _as_manifested(path: Path) -> None:
 def _agree(path: Path, opened: Opened, contract: Contract) -> None:
     side, classes = contract.image_size, len(contract.class_names)
     image, output = opened.image, opened.output
-    if image.dtype != "uint8" or image.shape[1:] != (side, side, 3):
+    if image.dtype != "uint8" or image.shape[1:] not in ((side, side, 3), (3, side, side)):
         raise ArtifactError(
             f"'{path}' promises uint8 pictures of {side} x {side} px, but its input is {image.dtype} {image.shape}."
         )
@@ -212,6 +212,12 @@ def _open_onnx(path: Path, threads: int) -> Opened:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (image,), (output,) = session.get_inputs(), session.get_outputs()
 
+    channels_first = image.shape[1] == 3
+
+    def run(images: np.ndarray) -> np.ndarray:
+        given = images.transpose(0, 3, 1, 2) if channels_first else images
+        return session.run([output.name], {image.name: given})[0].astype(np.float32, copy=False)
+
     def tensor(value: Any) -> Tensor:
         name = value.type.removeprefix("tensor(").removesuffix(")")
         free = tuple(side if isinstance(side, int) else None for side in value.shape)
@@ -221,7 +227,7 @@ def _open_onnx(path: Path, threads: int) -> Opened:
         tensor(image),
         tensor(output),
         metadata.from_onnx(session.get_modelmeta().custom_metadata_map, where=str(path)),
-        lambda images: session.run([output.name], {image.name: images})[0].astype(np.float32, copy=False),
+        run,
         batch=64,
     )
 
