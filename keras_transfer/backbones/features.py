@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_transfer.backbones import weights as weights_module
+from keras_transfer.backbones.depthwise import with_depthwise
 from keras_transfer.backbones.scaling import scale_in_float32, scaled
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import IMAGE_INPUT, BackboneSpec, Listener, silent
@@ -38,7 +39,7 @@ def build(spec: BackboneSpec, *, image_size: int, weights: str = "imagenet", lis
         )
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name=IMAGE_INPUT)
     loaded = weights_module.load(spec, scaled(image, spec.scaling), weights, listener)
-    model = keras.Model(image, loaded.network.output, name=spec.name)
+    model = with_depthwise(keras.Model(image, loaded.network.output, name=spec.name))
     scale_in_float32(model)
     return Features(
         model=model,

@@ -1,0 +1,165 @@
+"""What every row of the catalogue must do, as functions that a test and the README's table both call.
+
+Random weights make poor witnesses: activations vanish or saturate, all outputs are alike, and a wrong graph passes.
+`lively` therefore sets every batch norm to the statistics of the pictures, spreads scales and shifts, and
+standardizes the logits, so that each picture gets its own answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_transfer.backbones import features
+from keras_transfer.backbones.blocks import cut
+from keras_transfer.backbones.registry import backbone
+from keras_transfer.export import exporters, runtime
+from keras_transfer.specs import BackboneSpec, Contract, Stage
+from keras_transfer.tasks import classification
+from keras_transfer.training import freezing
+
+CLASSES = 4
+PICTURES = 8
+FORMATS = ("saved_model", "tflite", "onnx")
+TOLERANCE = 1e-4
+
+
+SIDE = 96
+"""Pixels; at the smallest sizes the last maps are 1 x 1, too few values for batch norm to say anything sound."""
+
+
+def pictures(size: int, count: int = PICTURES) -> np.ndarray:
+    """Blotches of colour under fine noise, uint8 (count, size, size, 3), each of its own."""
+    rng = np.random.default_rng(7)
+    coarse = rng.integers(0, 256, (count, 4, 4, 3)).repeat(-(-size // 4), axis=1).repeat(-(-size // 4), axis=2)
+    return np.clip(coarse[:, :size, :size] + rng.normal(0, 20, (count, size, size, 3)), 0, 255).astype(np.uint8)
+
+
+def layers_of(model: keras.Model) -> list[keras.Layer]:
+    """Every layer, those inside nested ones (ConvNeXt's stem) too."""
+    return [layer for layer in model._flatten_layers(include_self=False) if not list(layer._layers)]
+
+
+def lively(spec: BackboneSpec, size: int = SIDE) -> keras.Model:
+    """A classifier on the row with random weights under which pictures differ in their probabilities."""
+    keras.utils.set_random_seed(3)
+    base = features.build(spec, image_size=size, weights="none").model
+    images, rng = pictures(size), np.random.default_rng(5)
+    for layer in layers_of(base):
+        for variable in layer.trainable_variables:
+            if variable.name == "gamma":
+                variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+            elif variable.name in ("beta", "bias"):
+                variable.assign(rng.normal(0, 0.1, variable.shape))
+    norms = [layer for layer in layers_of(base) if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    if norms:
+        base(images, training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    pooled = np.asarray(base(images, training=False), np.float64).mean(axis=(1, 2))
+    classifier = classification.attach(base, classes=CLASSES)
+    kernel = rng.normal(size=(pooled.shape[1], CLASSES))
+    logits = pooled @ kernel
+    kernel /= logits.std(axis=0)
+    classifier.get_layer(classification.LOGITS_LAYER).set_weights([kernel, -(pooled @ kernel).mean(axis=0)])
+    return classifier
+
+
+def scaling_error(spec: BackboneSpec) -> float:
+    """Largest difference, relative, from Keras' own model behind `preprocess_input` applied by hand."""
+    size = SIDE
+    ours = features.build(spec, image_size=size, weights="none").model
+    application = getattr(keras.applications, spec.name)
+    reference = application(include_top=False, weights=None, input_shape=(size, size, 3))
+    reference.set_weights(
+        [value.reshape(w.shape) for value, w in zip(ours.get_weights(), reference.weights, strict=True)]
+    )
+    images = pictures(size)
+    prepared = preprocess_input(application)(images.astype(np.float32))
+    expected, found = np.asarray(reference(prepared)), np.asarray(ours(images))
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def preprocess_input(application):
+    """`preprocess_input` of the application's family."""
+    return getattr(keras.applications, application.__module__.rpartition(".")[2]).preprocess_input
+
+
+def uncovered(spec: BackboneSpec) -> int:
+    """How many weights are in no block, or in more than one."""
+    model = features.build(spec, image_size=SIDE, weights="none").model
+    held = [id(w) for block in cut(model, spec) for layer in block.layers for w in getattr(layer, "weights", ())]
+    return len(set(held) ^ {id(weight) for weight in model.weights}) + len(held) - len(set(held))
+
+
+def network(spec: BackboneSpec, classifier: keras.Model):
+    """The classifier with its blocks."""
+    return classification.network(classifier, cut(classifier, spec, classification.features_of(classifier)))
+
+
+def moved_although_frozen(spec: BackboneSpec, classifier: keras.Model, learning: int) -> list[str]:
+    """Train one step with the last `learning` blocks; return the layers that did otherwise than decided."""
+    whole = network(spec, classifier)
+    stage = Stage(name="top", blocks=tuple(range(-learning, 0)))
+    freeze = freezing.decide(whole, stage)
+    freezing.apply(freeze)
+    must_move = [layer for layer in freeze.learning if layer.trainable_variables]
+    before = {id(layer): [np.array(w) for w in layer.weights] for layer in (*freeze.frozen, *must_move)}
+    train_step(classifier, pictures(SIDE))
+
+    def moved(layer):
+        return any((old != np.array(new)).any() for old, new in zip(before[id(layer)], layer.weights, strict=True))
+
+    return [
+        *(layer.name for layer in freeze.frozen if moved(layer)),
+        *(layer.name for layer in must_move if not moved(layer)),
+    ]
+
+
+def train_step(classifier: keras.Model, images: np.ndarray) -> None:
+    """One step of plain gradient descent, batch norms in the mode that `trainable` gives them."""
+    targets = tf.one_hot(np.arange(len(images)) % CLASSES, CLASSES)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(keras.losses.categorical_crossentropy(targets, classifier(images, training=True)))
+    optimizer = keras.optimizers.SGD(0.1)
+    variables = classifier.trainable_variables
+    optimizer.apply(tape.gradient(loss, [variable.value for variable in variables]), variables)
+
+
+def export_errors(spec: BackboneSpec, folder: Path) -> dict[str, float]:
+    """Largest difference in probability between Keras and each format's own runtime, on pictures that differ."""
+    classifier, images = lively(spec), pictures(SIDE)
+    expected = np.asarray(classifier(images, training=False))
+    spread = float(expected.std(axis=0).min())
+    if not spread > 0.05:
+        raise AssertionError(f"{spec.name}: the pictures' probabilities are too much alike to prove anything: {spread}")
+    names = tuple(f"class {index}" for index in range(CLASSES))
+    contract = Contract(class_names=names, image_size=SIDE, backbone=spec.name)
+    artifacts = exporters.export(classifier, folder, FORMATS, contract)
+    return {
+        name: float(np.abs(runtime.load(artifact.path).predict(images) - expected).max())
+        for name, artifact in zip(FORMATS, artifacts, strict=True)
+    }
+
+
+def check(name: str, folder: Path) -> dict[str, float | int | str]:
+    """Everything above for one row, as one line of the table."""
+    spec = backbone(name)
+    classifier = lively(spec)
+    blocks = len(network(spec, classifier).blocks)
+    moved = {learning: moved_although_frozen(spec, classifier, learning) for learning in range(blocks + 1)}
+    return {
+        "backbone": name,
+        "side": SIDE,
+        "blocks": blocks,
+        "uncovered": uncovered(spec),
+        "scaling": scaling_error(spec) if hasattr(keras.applications, name) else 0.0,
+        "freezing": sum(map(len, moved.values())),
+        **export_errors(spec, folder),
+    }
