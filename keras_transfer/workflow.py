@@ -180,6 +180,7 @@ def advise(
             blocks.cut(built.model, spec),
             look(side)[0],
             lambda model, check: prefix.build(model, check=check).compute,
+            weights.classifier(spec),
         )
 
     advice = advisor.advise(task, specs, measure, recipes.RECIPES, limits=limits, listener=listener)

@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_transfer.backbones import features, registry
 from keras_transfer.errors import ArtifactError
 from keras_transfer.evaluation.gradcam import gradcam, overlay
+from keras_transfer.tasks import classification
 
 SIDE = 32
 
@@ -71,3 +73,19 @@ def test_an_overlay_leaves_cold_places_as_they_are():
     drawn = overlay(image, heat)
     assert (drawn[1:] == 90).all()
     assert (drawn[0, 0] != 90).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted({row.family for row in registry.rows()}))
+def test_every_family_of_the_catalogue_can_be_explained(family):
+    spec = next(row for row in registry.rows() if row.family == family)
+    side = max(96, spec.min_size)
+    model = classification.attach(
+        features.build(spec, image_size=side, weights="none").model, classes=3, dropout=0.2, seed=0
+    )
+    images = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
+    # Random weights may leave a class without anything that speaks for it: of three, one has something.
+    heat = np.stack([gradcam(model, images, np.full(2, each)) for each in range(3)])
+    assert heat.shape == (3, 2, side, side)
+    assert np.isfinite(heat).all()
+    assert heat.max() > 0

@@ -43,6 +43,7 @@ def test_advice_on_real_pictures_is_a_plan_file_that_can_be_read(colours, tmp_pa
     assert advice.plan.recipe == "head"
     assert len(advice.blocks) >= 4
     assert all(block.distance is not None for block in advice.blocks)
+    assert advice.ranking[0].leep < 0
 
 
 def test_a_run_has_a_report_and_a_model_card_with_its_advice(run):

@@ -165,7 +165,7 @@ def _row(
         traits=frozenset({"relu6", "depthwise"}),
         parameters=round(millions * 1e6),
         top1=top1,
-        options={"keras_weights": keras_weights},
+        options={"keras_weights": keras_weights, "classifier": ("_fc.weight", "_fc.bias")},
     )
 
 

