@@ -121,6 +121,8 @@ class Contract(Value):
     """Licence of the weights the training began from."""
     run_digest: str = ""
     """SHA-256 over the training run this model came from."""
+    temperature: float = Field(default=1.0, gt=0)
+    """What the logits are divided by inside the graph, so that probabilities mean what they say."""
     version: int = 1
 
 

@@ -83,9 +83,31 @@ def test_an_unknown_format_is_refused_with_the_one_that_was_meant(tmp_path):
 
 
 def test_int8_without_pictures_to_calibrate_on_is_refused_and_leaves_nothing(tmp_path):
-    with pytest.raises(ExportError, match="int8 needs pictures to calibrate on, and none came"):
+    with pytest.raises(ExportError, match=r"at least one for each of the 3 classes\. Received: 0"):
         exporters.export(model(), tmp_path, ["tflite-int8"], CONTRACT)
     assert not list(tmp_path.iterdir())
+
+
+def test_calibration_on_fewer_pictures_than_classes_is_refused(tmp_path):
+    with pytest.raises(ExportError, match=r"at least one for each of the 3 classes\. Received: 2"):
+        exporters.export(model(), tmp_path, ["onnx-int8"], CONTRACT, calibration=pictures()[:2])
+
+
+def test_a_rejected_file_is_kept_under_a_name_that_says_so(tmp_path):
+    (artifact,) = exporters.export(model(), tmp_path, ["tflite"], CONTRACT)
+    aside = exporters.reject(artifact.path)
+    assert aside.name == "model.tflite.rejected"
+    assert not artifact.path.exists()
+    assert manifest.read(tmp_path).artifacts == ()
+    assert runtime.load(aside).artifact.sha256 == artifact.sha256
+
+
+def test_a_new_export_takes_the_place_of_a_rejected_one(tmp_path):
+    (artifact,) = exporters.export(model(), tmp_path, ["tflite"], CONTRACT)
+    aside = exporters.reject(artifact.path)
+    exporters.export(model(), tmp_path, ["tflite"], CONTRACT)
+    assert artifact.path.exists()
+    assert not aside.exists()
 
 
 def test_a_contract_that_is_not_the_models_is_refused(tmp_path):

@@ -19,6 +19,8 @@ from keras_transfer.export import graph, manifest, onnx, saved_model, tflite
 from keras_transfer.export.metadata import Card
 from keras_transfer.specs import Artifact, Contract, Event, Listener, silent
 
+REJECTED = ".rejected"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -27,6 +29,7 @@ class Source:
     graph: graph.Graph
     calibration: np.ndarray | None
     scratch: Path
+    square: saved_model.Square | None = None
 
     @cached_property
     def frozen(self) -> tflite.Frozen:
@@ -50,7 +53,7 @@ class Exporter:
 
 
 def _saved_model(source: Source, path: Path, card: Card) -> None:
-    saved_model.write(source.graph, path, card)
+    saved_model.write(source.graph, path, card, source.square)
 
 
 def _tflite(source: Source, path: Path, card: Card) -> None:
@@ -87,6 +90,7 @@ def export(
     contract: Contract,
     *,
     calibration: np.ndarray | None = None,
+    square: saved_model.Square | None = None,
     listener: Listener = silent,
 ) -> tuple[Artifact, ...]:
     """Write a model in the named formats, and `manifest.json` beside them; return one artifact per name, in order.
@@ -95,23 +99,39 @@ def export(
     'model.tflite'
 
     model: `image` uint8 (None, side, side, 3) to `probabilities` float32 (None, classes). contract: travels inside
-    every file. calibration: uint8 (n, side, side, 3), read by the fully quantized formats.
+    every file. calibration: uint8 (n, side, side, 3), read by the fully quantized formats. square: how training made
+    pictures square; with it the SavedModel also takes encoded pictures.
     Raises UsageError for a name that the table has not, ExportError where a format cannot be written as promised;
     a file that could not be finished is not there.
     """
     rows = [_row(name) for name in names]
+    if any(row.calibrated for row in rows):
+        _check_calibration(calibration, contract)
     traced = graph.trace(model)
     _agree(traced, contract)
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = []
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
-        source = Source(traced, calibration, Path(scratch))
+        source = Source(traced, calibration, Path(scratch), square)
         for position, (name, row) in enumerate(zip(names, rows, strict=True)):
             listener(Event("progress", f"Writing {name}", done=position, total=len(names)))
             artifacts.append(_write(row, source, folder, contract))
         listener(Event("progress", "Written", done=len(names), total=len(names)))
     manifest.write(folder, tuple(artifacts))
     return tuple(artifacts)
+
+
+def reject(path: Path) -> Path:
+    """Set aside a file that must not be used, under a name that says so; it leaves the manifest. Return its new path.
+
+    >>> reject(Path("exports/model-int8.tflite")).name  # doctest: +SKIP
+    'model-int8.tflite.rejected'
+    """
+    aside = path.with_name(path.name + REJECTED)
+    _remove(aside)
+    os.replace(path, aside)
+    manifest.write(path.parent, ())
+    return aside
 
 
 def exported(folder: Path) -> tuple[Path, ...]:
@@ -142,11 +162,26 @@ def _agree(traced: graph.Graph, contract: Contract) -> None:
         )
 
 
+def _check_calibration(calibration: np.ndarray | None, contract: Contract) -> None:
+    count, classes = (0 if calibration is None else len(calibration)), len(contract.class_names)
+    if count < classes:
+        raise ExportError(
+            f"int8 needs pictures to calibrate on, at least one for each of the {classes} classes. Received: {count}."
+        )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _write(row: Exporter, source: Source, folder: Path, contract: Contract) -> Artifact:
     temporary, final = source.scratch / row.file, folder / row.file
     row.write(source, temporary, Card(contract=contract, precision=row.precision))
-    if final.is_dir():
-        shutil.rmtree(final)
+    for old in (final, final.with_name(final.name + REJECTED)):
+        _remove(old)
     os.replace(temporary, final)
     size_bytes, sha256 = manifest.digest(final)
     return Artifact(

@@ -182,6 +182,6 @@ def _constant(node: Any, nodes: dict[str, Any]) -> bool:
     return node.op == "Const"
 
 
-def _side(frozen: Any) -> tuple[int, int]:
+def _side(frozen: Any) -> tuple[int, ...]:
     (image,) = (node for node in frozen.node if node.name == IMAGE_INPUT)
-    return tuple(dim.size for dim in image.attr["shape"].shape.dim[1:3])  # type: ignore[return-value]
+    return tuple(dim.size for dim in image.attr["shape"].shape.dim[1:3])

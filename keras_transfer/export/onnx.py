@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
-from keras_transfer.export import metadata
+from keras_transfer.export import metadata, operators
 from keras_transfer.export.graph import Graph
 from keras_transfer.export.metadata import Card
 from keras_transfer.specs import IMAGE_INPUT, PROBABILITIES_OUTPUT
@@ -59,6 +59,7 @@ def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
         input_names=[f"{IMAGE_INPUT}:0"],
         output_names=[f"{PROBABILITIES_OUTPUT}:0"],
         opset=OPSET,
+        custom_op_handlers=operators.HANDLERS,
         inputs_as_nchw=[f"{IMAGE_INPUT}:0"] if layout == "nchw" else None,
     )
     _name(model)
@@ -96,12 +97,11 @@ def _int8(model: Any, calibration: np.ndarray | None) -> Any:
     if calibration is None or not len(calibration):
         raise ExportError("int8 needs pictures to calibrate on, and none came. Give the training pictures.")
 
-    class Pictures(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rest = iter(calibration[:CALIBRATION_PICTURES])
+    pictures = iter(calibration[:CALIBRATION_PICTURES])
 
+    class Pictures(CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
-            picture = next(self.rest, None)
+            picture = next(pictures, None)
             return None if picture is None else {IMAGE_INPUT: picture[None]}
 
     large = _large_weights(model)

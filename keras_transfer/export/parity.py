@@ -36,6 +36,18 @@ TOLERANCES: dict[str, Tolerance] = {
 """Floats must decide alike; whole numbers may decide otherwise as long as they are right about as often."""
 
 
+def tolerance(precision: str, **bounds: float | None) -> Tolerance:
+    """Return the tolerance of a precision with the given bounds in place of its own.
+
+    >>> tolerance("int8", drop_points=0.5).drop_points
+    0.5
+    """
+    if precision not in TOLERANCES:
+        raise UsageError(unknown("precision", precision, TOLERANCES))
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return Tolerance.model_validate({**TOLERANCES[precision].model_dump(), **given})
+
+
 class Parity(Value):
     """An artifact's answers beside the model's on the same pictures."""
 

@@ -52,7 +52,7 @@ def refine(quantized: bytes, exact: bytes, pictures: np.ndarray) -> bytes:
         return quantized  # the converter merged layers: there is nothing to compare them with
     seen = _inputs(exact, layers, pictures[:PICTURES])
     for layer, other, (mean, covariance) in zip(layers, others, seen, strict=True):
-        if other.bias is not None and other.weight.type == _tensor_type("INT8"):
+        if other.weight.type == _tensor_type("INT8"):
             _choose(given, other, _weights(wanted, layer), mean, covariance)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(given))
 
@@ -67,6 +67,8 @@ def _choose(model: Any, layer: Layer, exact: np.ndarray, mean: np.ndarray, covar
         stored = _rounded(*by_group, covariance).reshape(exact.shape)
     shift = ((exact - stored * steps[:, None]) * mean).sum(axis=1)
     _store(model, layer.weight, _unflat(stored, layer))
+    if layer.bias is None:
+        return
     bias = _data(model, layer.bias)
     if np.issubdtype(bias.dtype, np.floating):
         _store(model, layer.bias, bias + shift)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +14,28 @@ from keras_transfer.export.graph import Graph
 from keras_transfer.export.metadata import Card
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Aspect
 
+Square = Callable[[Any, int, Aspect], Any]
+"""`square(pixels, side, aspect)`: uint8 (height, width, 3) to uint8 (side, side, 3), of TensorFlow operations."""
 
-def write(graph: Graph, path: Path, card: Card) -> None:
-    """Write the folder `path` with the signatures `serving_default` and `serve_bytes`.
+
+def write(graph: Graph, path: Path, card: Card, square: Square | None = None) -> None:
+    """Write the folder `path` with the signatures `serving_default` and, where `square` is given, `serve_bytes`.
 
     `serving_default`: `image`, uint8 (batch, side, side, 3); `serve_bytes`: `image_bytes`, strings (batch,) of JPEG,
-    PNG, BMP or GIF files. Both give `probabilities`, float32 (batch, classes).
+    PNG, BMP or GIF files, their pixels as they are stored. Both give `probabilities`, float32 (batch, classes).
+    square: how training made pictures square, so that serving does the same.
     """
     module = tf.Module()
     module.variables_of_model = graph.variables
-    staging = path.with_name(f"{path.name}.assets")
-    staging.mkdir(parents=True)
-    try:
+    signatures = {"serving_default": graph.function}
+    if square is not None:
+        signatures["serve_bytes"] = _serve_bytes(graph, card.contract.aspect, square)
+    with tempfile.TemporaryDirectory() as staging:
         module.assets = []
         for name, content in metadata.files(card).items():
-            (staging / name).write_bytes(content)
-            module.assets.append(tf.saved_model.Asset(str(staging / name)))
-        signatures = {
-            "serving_default": graph.function,
-            "serve_bytes": _serve_bytes(graph, card.contract.aspect),
-        }
+            (Path(staging) / name).write_bytes(content)
+            module.assets.append(tf.saved_model.Asset(str(Path(staging) / name)))
         tf.saved_model.save(module, str(path), signatures=signatures)
-    finally:
-        for each in staging.iterdir():
-            each.unlink()
-        staging.rmdir()
 
 
 def write_frozen(graph: Graph, path: Path, *, batch: int) -> None:
@@ -49,36 +48,16 @@ def write_frozen(graph: Graph, path: Path, *, batch: int) -> None:
     tf.saved_model.save(tf.Module(), str(path), signatures={"serving_default": graph.fixed(batch)}, options=options)
 
 
-def _serve_bytes(graph: Graph, aspect: Aspect) -> Any:
+def _serve_bytes(graph: Graph, aspect: Aspect, square: Square) -> Any:
     side = graph.image_size
 
     def picture(content: tf.Tensor) -> tf.Tensor:
         pixels = tf.image.decode_image(content, channels=3, expand_animations=False)
-        pixels = tf.ensure_shape(pixels, (None, None, 3))
-        return tf.cast(tf.clip_by_value(tf.round(_RESIZE[aspect](pixels, side)), 0, 255), tf.uint8)
+        return square(tf.ensure_shape(pixels, (None, None, 3)), side, aspect)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
     def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        spec = tf.TensorSpec((side, side, 3), tf.uint8)
-        images = tf.map_fn(picture, image_bytes, fn_output_signature=spec)
+        images = tf.map_fn(picture, image_bytes, fn_output_signature=tf.TensorSpec((side, side, 3), tf.uint8))
         return {PROBABILITIES_OUTPUT: graph.function(image=images)[PROBABILITIES_OUTPUT]}
 
     return serve_bytes
-
-
-def _stretch(pixels: tf.Tensor, side: int) -> tf.Tensor:
-    return tf.image.resize(pixels, (side, side), antialias=True)
-
-
-def _crop(pixels: tf.Tensor, side: int) -> tf.Tensor:
-    shape = tf.shape(pixels)
-    shorter = tf.minimum(shape[0], shape[1])
-    top, left = (shape[0] - shorter) // 2, (shape[1] - shorter) // 2
-    return _stretch(tf.image.crop_to_bounding_box(pixels, top, left, shorter, shorter), side)
-
-
-def _letterbox(pixels: tf.Tensor, side: int) -> tf.Tensor:
-    return tf.image.resize_with_pad(pixels, side, side, antialias=True)
-
-
-_RESIZE = {"stretch": _stretch, "crop": _crop, "letterbox": _letterbox}

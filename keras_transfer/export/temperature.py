@@ -40,7 +40,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
     """
     if not len(labels):
         raise ExportError("A temperature is fitted on validation pictures, and there are none.")
-    logits = np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny))
+    logits = _logits(probabilities)
 
     def log_loss(log_temperature: float) -> float:
         scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
@@ -50,8 +50,13 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
     return Calibration(
         temperature=found,
         error_before=expected_calibration_error(probabilities, labels),
-        error_after=expected_calibration_error(softmax(logits / found, axis=1), labels),
+        error_after=expected_calibration_error(apply(probabilities, found), labels),
     )
+
+
+def apply(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities, float32 (n, classes), as a model says them whose logits are divided by `temperature`."""
+    return softmax(_logits(probabilities) / temperature, axis=1).astype(np.float32)
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -80,3 +85,8 @@ def fold(model: keras.Model, temperature: float) -> keras.Model:
     cooled = keras.layers.Rescaling(1 / temperature, name="temperature")(last.input)
     softened = keras.layers.Softmax(name=PROBABILITIES_OUTPUT)(cooled)
     return keras.Model(model.inputs, softened, name=model.name)
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    """Logits up to a constant, which a softmax does not see."""
+    return np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny))
