@@ -7,7 +7,7 @@ its row: it comes black, and `readable` says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from keras_transfer.errors import DataError
 
 PARALLEL = max(2, len(psutil.Process().cpu_affinity() or ()))
 """Pictures decoded at the same time; explicit, because the autotuner stays off."""
+
+BLOCK = 32
+"""Pictures that one thread decodes in a row: enough to make little of the cost of a block, few enough to share."""
 
 SHUFFLED = 1024
 """Encoded pictures of a stream that are held to draw from; what has files or fits the memory is shuffled as a whole."""
@@ -39,15 +42,17 @@ def from_files(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, bat
     """Return the batches of picture files: paths a str array, order the positions to read."""
     decode = decoder(size, aspect)
     rows_and_paths = tf.data.Dataset.from_tensor_slices((order, paths[order]))
-    return _decoded(rows_and_paths, lambda path: decode(tf.io.read_file(path)), size).batch(batch_size)
+    return _decoded(rows_and_paths, lambda path: decode(tf.io.read_file(path)), size, batch_size)
 
 
-def from_stream(encoded: Callable[[], Any], size: int, aspect: str, batch_size: int, *, seed: int | None = None) -> Any:
+def from_stream(
+    encoded: Callable[[], Any], size: int, aspect: str, batch_size: int, *, seed: int | None = None
+) -> Any:
     """Return the batches of a stream of encoded pictures, in its order or, given a seed, stirred within a buffer."""
     rows_and_bytes = encoded().enumerate()
     if seed is not None:
         rows_and_bytes = rows_and_bytes.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=False)
-    return _decoded(rows_and_bytes, decoder(size, aspect), size).batch(batch_size)
+    return _decoded(rows_and_bytes, decoder(size, aspect), size, batch_size)
 
 
 def from_array(pictures: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int) -> Any:
@@ -80,22 +85,34 @@ def reason(path: Path) -> str:
     return "is damaged"
 
 
-def _decoded(rows_and_sources: Any, decode: Callable[[Any], Any], size: int) -> Any:
-    def read(row: Any, source: Any) -> tuple[Any, Any, Any]:
-        return row, decode(source), True
+def _decoded(rows_and_sources: Any, decode: Callable[[Any], Any], size: int, batch_size: int) -> Any:
+    def read(row: Any, source: Any) -> tuple[Any, Any]:
+        return row, decode(source)
 
-    def blank(row: Any) -> tuple[Any, Any, Any]:
-        return row, tf.zeros((size, size, 3), tf.uint8), False
+    def read_block(rows: Any, sources: Any) -> Any:
+        # An error ends a tf.data pipeline, so each block is a little pipeline of its own. What is missing from it
+        # afterwards was broken and gets its place back, black: the rows stay those of the labels.
+        pictures = tf.data.Dataset.from_tensor_slices((rows, sources)).map(_plain(read))
+        block = pictures.ignore_errors(log_warning=False).batch(BLOCK)
+        nothing = tf.data.Dataset.from_tensors((rows[:0], tf.zeros((0, size, size, 3), tf.uint8)))
+        return block.concatenate(nothing).take(1).map(_plain(partial(_with_gaps_black, rows)))
 
-    def read_or_blank(row: Any, source: Any) -> Any:
-        # An error ends a tf.data pipeline, so each picture is a little pipeline of its own with a black picture
-        # behind it: broken files keep their place, and the rows stay those of the labels.
-        picture = tf.data.Dataset.from_tensors((row, source)).map(_plain(read)).ignore_errors(log_warning=False)
-        return picture.concatenate(tf.data.Dataset.from_tensors(row).map(_plain(blank))).take(1)
-
-    return rows_and_sources.interleave(
-        _plain(read_or_blank), cycle_length=2 * PARALLEL, num_parallel_calls=PARALLEL, deterministic=True
+    block_size = min(batch_size, BLOCK)
+    blocks = rows_and_sources.batch(block_size).interleave(
+        _plain(read_block), cycle_length=PARALLEL, num_parallel_calls=PARALLEL, deterministic=True
     )
+    return blocks if block_size == batch_size else blocks.rebatch(batch_size)
+
+
+def _with_gaps_black(rows: Any, found: Any, images: Any) -> tuple[Any, Any, Any]:
+    readable = tf.reduce_any(rows[:, None] == found[None, :], axis=1)
+
+    def filled() -> Any:
+        places = tf.where(readable)
+        return tf.scatter_nd(places, images, tf.concat([tf.shape(rows, tf.int64), tf.shape(images, tf.int64)[1:]], 0))
+
+    whole = tf.cond(tf.shape(found)[0] == tf.shape(rows)[0], lambda: images, filled)
+    return rows, tf.ensure_shape(whole, images.shape), readable
 
 
 def _plain(function: Callable[..., Any]) -> Any:
