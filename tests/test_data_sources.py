@@ -204,3 +204,24 @@ def test_a_link_that_leads_back_up_is_refused(pets):
 def test_a_link_loop_deep_in_a_class_ends(pets):
     (pets / "cat" / "again").symlink_to(pets / "cat", target_is_directory=True)
     assert sum(load(str(pets)).counts.values()) == 80
+
+
+def test_a_file_that_changed_is_read_again(pets):
+    before = load(str(pets))
+    assert load(str(pets)).digest == before.digest
+    write_picture(pets / "cat" / "0.png", 4711, size=(25, 16))
+    assert load(str(pets)).digest != before.digest
+
+
+def test_without_a_place_to_remember_files_all_are_read(pets, monkeypatch, tmp_path):
+    expected = load(str(pets)).digest
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    monkeypatch.setenv("KERAS_TRANSFER_CACHE", str(tmp_path / "blocked"))
+    assert load(str(pets)).digest == expected
+
+
+def test_a_damaged_memory_of_files_is_read_over(pets, tmp_path):
+    expected = load(str(pets)).digest
+    for index in tmp_path.rglob("files/*.json"):
+        index.write_text('{"version": 1, "files": ')
+    assert load(str(pets)).digest == expected

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from keras_transfer.specs import Event, Listener, silent
 
@@ -18,6 +20,9 @@ SUFFIXES = frozenset(
 
 READERS = 4
 """Threads that read: more than cores, because a disk answers late."""
+
+
+INDEX_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -35,36 +40,89 @@ ENDINGS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND"))
 """First bytes of a format, and bytes that a complete file must hold somewhere after them."""
 
 
-def picture_paths(folder: Path) -> list[Path]:
+def picture_paths(folder: Path) -> list[str]:
     """Return the picture files below a folder, sorted; hidden ones and other kinds are left out.
 
     Folders that are symbolic links are not entered, so a loop of links cannot hold the walk.
     """
-    return sorted(_walk(folder))
+    return sorted(_walk(folder))  # as text: sorting 100,000 Path objects takes seconds
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder, followlinks=False):
+def _walk(folder: Path) -> Iterator[str]:
+    for where, folders, names in os.walk(str(folder), followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield Path(where, name)
+                yield os.path.join(where, name)
 
 
-def facts_of(paths: Sequence[Path], *, listener: Listener = silent) -> list[FileFacts]:
-    """Return the facts of each file, in order; a file that cannot be read has a problem, it raises nothing."""
-    facts = []
+def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileFacts]:
+    """Return the facts of each file, in order; a file that cannot be read has a problem, it raises nothing.
+
+    What was read before is remembered in the cache folder, by path, size and time of change: a second look at
+    100,000 files takes a second. Without a place to remember, all is read again.
+    """
+    index = _index_file(paths)
+    remembered = _remembered(index)
+    stamps = [_stamp(path) for path in paths]
+    facts: dict[str, FileFacts] = {}
+    for path, stamp in zip(paths, stamps, strict=True):
+        before = remembered.get(path)
+        if stamp and before and before[:2] == stamp:
+            facts[path] = FileFacts(before[2], before[0], before[3])
+    unread = [path for path in dict.fromkeys(paths) if path not in facts]
     with ThreadPoolExecutor(READERS) as readers:
-        for done, each in enumerate(readers.map(_facts, paths, chunksize=64), start=1):
-            facts.append(each)
+        for done, (path, each) in enumerate(zip(unread, readers.map(_facts, unread), strict=True), start=1):
+            facts[path] = each
             if done % 1000 == 0:
-                listener(Event("progress", "Reading pictures", done=done, total=len(paths)))
-    return facts
+                listener(Event("progress", "Reading pictures", done=done, total=len(unread)))
+    if unread:
+        _remember(index, paths, stamps, facts)
+    return [facts[path] for path in paths]
 
 
-def _facts(path: Path) -> FileFacts:
+def _index_file(paths: Sequence[str]) -> Path:
+    base = os.environ.get("KERAS_TRANSFER_CACHE")
+    folder = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
+    common = os.path.commonpath([os.path.abspath(path) for path in (*paths[:1], *paths[-1:])]) if paths else ""
+    return folder / "files" / (hashlib.sha256(common.encode()).hexdigest()[:24] + ".json")
+
+
+def _stamp(path: str) -> list[int]:
     try:
-        content = path.read_bytes()
+        status = os.stat(path)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _remembered(index: Path) -> dict[str, list[Any]]:
+    try:
+        rows = json.loads(index.read_bytes())
+        return rows["files"] if rows["version"] == INDEX_VERSION else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _remember(index: Path, paths: Sequence[str], stamps: Sequence[list[int]], facts: dict[str, FileFacts]) -> None:
+    rows = {
+        path: [*stamp, facts[path].content, facts[path].problem]
+        for path, stamp in zip(paths, stamps, strict=True)
+        if stamp and facts[path].content
+    }
+    draft = index.with_suffix(f".{os.getpid()}")
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps({"version": INDEX_VERSION, "files": rows}))
+        draft.replace(index)
+    except OSError:  # it would only have saved time
+        draft.unlink(missing_ok=True)
+
+
+def _facts(path: str) -> FileFacts:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
     except OSError as error:
         return FileFacts("", 0, f"cannot be read: {error.strerror}")
     return FileFacts(hashlib.sha256(content).hexdigest(), len(content), _problem(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def has_split_folders(root: Path) -> bool:
 
 
 def _listed(root: Path, folder: Path, split: str | None) -> Iterator[Listing]:
-    classes = _folders(folder)
+    classes, start = _folders(folder), len(os.path.join(root, ""))
     if not classes:
         raise DataError(
             f"'{folder}' holds no class folders. Make one folder per class and put its pictures in: "
@@ -66,7 +67,7 @@ def _listed(root: Path, folder: Path, split: str | None) -> Iterator[Listing]:
         if not paths and split in (None, "train"):
             raise DataError(f"Class folder '{each}' holds no pictures. Put some in or remove the folder.")
         for path in paths:
-            yield Listing(path=path, key=path.relative_to(root).as_posix(), label=each.name, split=split)
+            yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=each.name, split=split)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -22,11 +21,11 @@ SIZED = 256
 """Files whose headers are read, evenly spaced, to learn the typical size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
     """One picture as a source lists it."""
 
-    path: Path
+    path: str
     key: str
     """How a person finds it: the path as the source writes it."""
     label: str
@@ -110,7 +109,7 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
         weights = np.array([row.weight for row in members], np.float32)
         splits[name] = Split(
             name=name,
-            pictures=np.array([str(row.path) for row in members], dtype=str),
+            pictures=np.array([row.path for row in members], dtype=str),
             labels=np.array([position[row.label] for row in members], np.int64),
             keys=tuple(row.key for row in members),
             weights=None if (weights == 1).all() else weights,
@@ -127,7 +126,7 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
     )
 
 
-def _typical_size(paths: Sequence[Path]) -> int:
+def _typical_size(paths: Sequence[str]) -> int:
     sides = []
     for path in paths[:: max(1, len(paths) // SIZED)]:
         try:

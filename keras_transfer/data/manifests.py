@@ -70,7 +70,7 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
         if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
             raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")
         yield Listing(
-            path=folder / inside,
+            path=os.path.join(folder, inside),
             key=Path(inside).as_posix(),
             label=str(label),
             split=_split(where, split),

@@ -45,9 +45,7 @@ def from_files(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, bat
     return _decoded(rows_and_paths, lambda path: decode(tf.io.read_file(path)), size, batch_size)
 
 
-def from_stream(
-    encoded: Callable[[], Any], size: int, aspect: str, batch_size: int, *, seed: int | None = None
-) -> Any:
+def from_stream(encoded: Callable[[], Any], size: int, aspect: str, batch_size: int, *, seed: int | None = None) -> Any:
     """Return the batches of a stream of encoded pictures, in its order or, given a seed, stirred within a buffer."""
     rows_and_bytes = encoded().enumerate()
     if seed is not None:
