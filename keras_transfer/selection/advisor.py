@@ -15,10 +15,11 @@ from keras_transfer.selection.findings import (
     Measure,
     Measurement,
     Ranked,
+    Reason,
     Recipes,
     Task,
 )
-from keras_transfer.specs import BackboneSpec, Event, Listener, Plan, silent
+from keras_transfer.specs import BackboneSpec, Event, Listener, Plan, Stage, silent
 
 T = TypeVar("T")
 
@@ -27,6 +28,9 @@ INT8_SHARE = 0.30
 
 COLLAPSE_IN_INT8 = frozenset({"squeeze-excite", "swish", "hard-swish"})
 """Traits of the networks that lose 15 points and more under full int8 quantization."""
+
+ADVICE_SHARE = 0.15
+"""Most that advice may cost of the training it advises on."""
 
 ANECDOTE_PICTURES = 5
 """Fewer pictures of a class than this and a probe of it is an anecdote."""
@@ -73,6 +77,15 @@ def advise(
     chosen = best[0] if best else None
     batch_size = Plan.model_fields["batch_size"].default
     choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
+    size_reasons: tuple[Reason, ...] = ()
+    if chosen:
+        spec = next(each for each in specs if each.name == chosen.backbone)
+        spent = time.perf_counter() - began
+        larger, size_reasons = _at_larger_size(chosen, spec, measure, task, limits, choice.stages, spent, unknown)
+        if larger is not chosen:
+            ranking = tuple(larger if each is chosen else each for each in ranking)
+            chosen = larger
+            choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
     plan = Plan(
         data=task.source,
         backbone=chosen.backbone if chosen else specs[0].name,
@@ -84,7 +97,7 @@ def advise(
     )
     return Advice(
         plan=plan,
-        reasons=(*reasons.about_task(task), *reasons.about_backbone(chosen, ranking), *choice.reasons),
+        reasons=(*reasons.about_task(task), *reasons.about_backbone(chosen, ranking), *size_reasons, *choice.reasons),
         ranking=ranking,
         label_noise=noise.rate if noise else None,
         suspects=noise.suspects if noise else (),
@@ -184,6 +197,38 @@ def _taken(measured: Sequence[tuple[Ranked, Measurement]]) -> tuple[Ranked, Meas
         return fitting[0]
     floor = best.probe_accuracy - best.standard_error
     return min((pair for pair in fitting if (pair[0].probe_accuracy or 0) >= floor), key=lambda pair: pair[0].size_mb)
+
+
+def _at_larger_size(
+    chosen: Ranked,
+    spec: BackboneSpec,
+    measure: Measure,
+    task: Task,
+    limits: Limits,
+    stages: Sequence[Stage],
+    spent_seconds: float,
+    unknown: list[str],
+) -> tuple[Ranked, tuple[Reason, ...]]:
+    """Take a third more pixels a side where a probe gains more than chance from them and looking is affordable."""
+    size = min(spec.input_size, -(-(chosen.image_size * 4 // 3) // 32) * 32)
+    training = policy.training_seconds(task, stages, chosen.picture_ms)
+    # The second look costs what the first did, and more by the pixels.
+    looking = spent_seconds * (1 + (size / chosen.image_size) ** 2)
+    if task.size_is_given or size <= chosen.image_size or chosen.probe_accuracy is None:
+        return chosen, ()
+    if looking > ADVICE_SHARE * training:
+        sentence = (
+            f"A larger size was not tried: it would cost more than {ADVICE_SHARE:.0%} of the "
+            f"{training:.0f} s that training takes."
+        )
+        return chosen, (Reason(topic="larger size", sentence=sentence, value=training),)
+    larger = _ranked(spec, measure(spec, size), task, limits, unknown)
+    gain = (larger.probe_accuracy or 0.0) - chosen.probe_accuracy
+    better = gain > (chosen.standard_error or 0.0) and not larger.obstacle
+    sentence = f"At {size} pixels a probe is right in {gain * 100:+.1f} points more, " + (
+        "which is worth its time." if better else "which chance alone could give or the limits forbid."
+    )
+    return larger if better else chosen, (Reason(topic="larger size", sentence=sentence, value=gain),)
 
 
 def _noise(task: Task, best: tuple[Ranked, Measurement] | None, unknown: list[str]) -> scores.LabelNoise | None:

@@ -55,6 +55,8 @@ class Task:
     image_size: int
     """Side in pixels that the package would take by itself."""
     shift: InputShift
+    size_is_given: bool = False
+    """Whether a person asked for `image_size`, so that no other is tried."""
     seed: int = 0
 
 

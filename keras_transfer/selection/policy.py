@@ -16,6 +16,9 @@ from keras_transfer.specs import Stage
 SOLVED = 0.98
 """Probe accuracy above which the head is all there is to gain from."""
 
+ORDER = ("full", "head_then_top", "head")
+"""Recipes, deepest first; the gate of a stage makes depth cost time and never accuracy."""
+
 FEW_PICTURES = 200
 """Below this many training pictures batch statistics and early blocks are learnt from noise."""
 
@@ -63,6 +66,12 @@ def choose(task: Task, best: Ranked | None, label_noise: float | None, recipes: 
     return Choice(name, stages, tuple(reasons))
 
 
+def training_seconds(task: Task, stages: Sequence[Stage], picture_ms: float) -> float:
+    """Return roughly how long stages take: a learning picture costs three times what looking at one does."""
+    epochs = sum(stage.epochs for stage in stages if stage.blocks)
+    return epochs * float(task.class_counts.sum()) * 3 * picture_ms / 1000
+
+
 def _depth(task: Task, best: Ranked | None, recipes: Recipes) -> tuple[str, Reason]:
     pictures, smallest = int(task.class_counts.sum()), int(task.class_counts.min())
     probe = best.probe_accuracy if best else None
@@ -70,17 +79,16 @@ def _depth(task: Task, best: Ranked | None, recipes: Recipes) -> tuple[str, Reas
         wish, why, value = "head", f"a linear classifier on the frozen features is already right in {probe:.1%}", probe
     elif pictures < FEW_PICTURES or smallest < FEW_PER_CLASS:
         wish, value = "head_then_top", float(pictures)
-        why = f"{pictures} pictures, {smallest} in the smallest class, are too few to move early blocks"
+        why = f"{pictures} pictures, {smallest} in the smallest class, are too few to move the first blocks"
     else:
         wish, value = "full", probe if probe is not None else float(pictures)
         why = (
             f"a linear classifier on the frozen features is right in {probe:.1%} only, "
-            f"and {pictures} pictures can move all blocks"
+            f"and {pictures} pictures can move what it rests on"
             if probe is not None
-            else f"{pictures} pictures can move all blocks; a stage that does not help is rolled back"
+            else f"{pictures} pictures can move more than the head; a stage that does not help is rolled back"
         )
-    order = ["full", "head_then_top", "head"]
-    name = next(each for each in order[order.index(wish) :] if each in recipes)
+    name = next(each for each in ORDER[ORDER.index(wish) :] if each in recipes)
     return name, Reason(topic="which blocks learn", sentence=f"Recipe {name}: {why}.", value=value)
 
 
