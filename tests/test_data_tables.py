@@ -16,8 +16,8 @@ from tests.test_data_sources import write_picture
 def folder(tmp_path):
     for label, name in enumerate(("cat", "dog")):
         for number in range(20):
-            write_picture(tmp_path / name / f"{number}.png", 1000 * label + number)
-    return tmp_path
+            write_picture(tmp_path / "pets" / name / f"{number}.png", 1000 * label + number)
+    return tmp_path / "pets"
 
 
 def write_manifest(folder, rows, header="path,label"):

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,12 +112,13 @@ def _remember(index: Path, paths: Sequence[str], stamps: Sequence[list[int]], fa
         if stamp and facts[path].content
     }
     draft = index.with_suffix(f".{os.getpid()}")
-    try:
+    with suppress(OSError):  # it would only have saved time
         index.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps({"version": INDEX_VERSION, "files": rows}))
-        draft.replace(index)
-    except OSError:  # it would only have saved time
-        draft.unlink(missing_ok=True)
+        try:
+            draft.write_text(json.dumps({"version": INDEX_VERSION, "files": rows}))
+            draft.replace(index)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _facts(path: str) -> FileFacts:
