@@ -85,8 +85,49 @@ def test_weights_saved_from_one_build_are_those_of_the_next(tmp_path):
 def test_the_weights_of_another_architecture_are_one_sentence(tmp_path):
     image = keras.Input((32, 32, 3))
     keras.Model(image, keras.layers.Conv2D(3, 3)(image)).save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(WeightsError, match="does not hold the weights of MobileNetV2"):
+    with pytest.raises(WeightsError, match="does not hold the weights of MobileNetV2: "):
         features.build(backbone("MobileNetV2"), image_size=32, weights=str(tmp_path / "other.weights.h5"))
+
+
+def saved_classifier(name, folder, size=64):
+    """A classifier on random features, saved as a run saves it."""
+    base = features.build(backbone(name), image_size=size, weights="none").model
+    pooled = keras.layers.GlobalAveragePooling2D()(base.output)
+    keras.Model(base.input, keras.layers.Dense(3, activation="softmax")(pooled)).save(folder / "model.keras")
+    return base
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0"])
+@pytest.mark.parametrize("size", [64, 96])
+def test_an_earlier_run_is_the_backbone_of_the_next_at_any_size(tmp_path, name, size):
+    base = saved_classifier(name, tmp_path)
+    again = features.build(backbone(name), image_size=size, weights=str(tmp_path)).model
+    assert again.input.shape == (None, size, size, 3)
+    if size == 64:
+        picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+        np.testing.assert_allclose(again(picture), base(picture), rtol=1e-5, atol=1e-7)
+    assert all(np.array_equal(a, b) for a, b in zip(base.get_weights(), again.get_weights(), strict=True))
+
+
+def test_a_run_on_another_backbone_is_one_sentence(tmp_path):
+    saved_classifier("MobileNetV2", tmp_path)
+    with pytest.raises(WeightsError, match=r"model\.keras' does not hold the weights of MobileNetV3Small: \d+ tensors"):
+        features.build(backbone("MobileNetV3Small"), image_size=64, weights=str(tmp_path))
+
+
+def test_weights_of_convolutions_written_as_depthwise_come_back(tmp_path):
+    first = features.build(backbone("ConvNeXtTiny"), image_size=32, weights="none").model
+    first.save_weights(tmp_path / "mine.weights.h5")
+    again = features.build(backbone("ConvNeXtTiny"), image_size=32, weights=str(tmp_path / "mine.weights.h5")).model
+    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
+
+
+def test_a_file_of_an_unknown_kind_is_refused(tmp_path):
+    (tmp_path / "weights.bin").touch()
+    with pytest.raises(
+        WeightsError, match=r"weights\.bin' is no weights file this program reads: \.h5, \.keras, \.pth"
+    ):
+        features.build(backbone("MobileNetV2"), image_size=32, weights=str(tmp_path / "weights.bin"))
 
 
 def test_a_missing_weights_file_is_named():

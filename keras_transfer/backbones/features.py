@@ -30,8 +30,8 @@ def build(spec: BackboneSpec, *, image_size: int, weights: str = "imagenet", lis
     >>> build(backbone("MobileNetV2"), image_size=96, weights="none").model.output.shape  # doctest: +SKIP
     (None, 3, 3, 1280)
 
-    image_size: side in pixels, at least the row's `min_size`. weights: `imagenet`, the path of a weights file, or
-    `none` (random). Raises UsageError for a size the row does not take, WeightsError where the weights cannot be had.
+    image_size: side in pixels, at least the row's `min_size`. weights: `imagenet`, `none` (random), or a path: see
+    `weights.load`. Raises UsageError for a size the row does not take, WeightsError where the weights cannot be had.
     """
     if image_size < spec.min_size:
         raise UsageError(
@@ -39,7 +39,8 @@ def build(spec: BackboneSpec, *, image_size: int, weights: str = "imagenet", lis
         )
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name=IMAGE_INPUT)
     loaded = weights_module.load(spec, scaled(image, spec.scaling), weights, listener)
-    model = with_depthwise(keras.Model(image, loaded.network.output, name=spec.name))
+    network = loaded.network
+    model = with_depthwise(keras.Model(network.inputs[0], network.output, name=spec.name))
     scale_in_float32(model)
     return Features(
         model=model,

