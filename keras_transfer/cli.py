@@ -20,7 +20,7 @@ from keras_transfer.errors import UsageError
 from keras_transfer.specs import BackboneSpec, Event, Listener, Run
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import Verified
+    from keras_transfer.workflow import Candidate, Verified
 
 app = typer.Typer(
     name="keras-transfer",
@@ -47,6 +47,9 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
 ]
 Folder = Annotated[Path, typer.Option("--folder", help="Where runs are kept.", show_default=True)]
+MaxDrop = Annotated[
+    float | None, typer.Option("--max-drop", min=0, help="Points of accuracy that whole-number files may lose.")
+]
 RunArgument = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder; the newest where left out.")]
 
 
@@ -249,15 +252,28 @@ def export(
     run: RunArgument = None,
     formats: Annotated[list[str] | None, typer.Option("--format", "-f", help="Repeat for several formats.")] = None,
     check: Annotated[bool, typer.Option(help="Run each file and compare it with the Keras model.")] = True,
+    calibrate: Annotated[bool, typer.Option(help="Fold a temperature in, so that probabilities are honest.")] = True,
+    precision: Annotated[str | None, typer.Option(help="auto: the smallest TFLite file within --max-drop.")] = None,
+    max_drop: MaxDrop = None,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Write SavedModel, TFLite and ONNX files of a run and prove that they say what the Keras model says."""
+    if precision not in (None, "auto"):
+        raise UsageError(f"--precision takes 'auto'; name a format with --format. Received: '{precision}'")
     opened = _run(run, folder)
     from keras_transfer import workflow
 
     with _progress() as listener:
-        results = workflow.export(opened, formats, check=check, listener=listener)
+        if precision == "auto":
+            drop = 0.5 if max_drop is None else max_drop
+            measured = workflow.choose_precision(opened, max_drop=drop, calibrate=calibrate, listener=listener)
+            formats = [each.name for each in measured if each.chosen]
+        results = workflow.export(
+            opened, formats, check=check, calibrate=calibrate, max_drop=max_drop, listener=listener
+        )
+    if precision == "auto" and not as_json:
+        _show_precisions(measured)
     if not check:
         rows = [result.model_dump(mode="json") for result in results]
         _print_json(rows) if as_json else out.print("\n".join(str(row["path"]) for row in rows))
@@ -269,6 +285,7 @@ def export(
 def verify(
     run: RunArgument = None,
     files: Annotated[list[Path] | None, typer.Option("--file", help="Only these exported files.")] = None,
+    max_drop: MaxDrop = None,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -277,8 +294,42 @@ def verify(
     from keras_transfer import workflow
 
     with _progress() as listener:
-        results = workflow.verify(opened, files, listener=listener)
+        results = workflow.verify(opened, files, max_drop=max_drop, listener=listener)
     _report(opened, results, as_json)
+
+
+@bench.command("latency")
+def bench_latency(
+    files: Annotated[list[Path], typer.Argument(help="Exported files of any format.")],
+    batch: Annotated[list[int] | None, typer.Option(help="Pictures a call; repeat for several.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Repeat for several.")] = None,
+    repeats: Annotated[int, typer.Option(help="Calls that count.", min=1)] = 100,
+    adb: Annotated[
+        Path | None, typer.Option("--adb", metavar="BINARY", help="On a plugged-in phone, by this benchmark_model.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Time exported files on this host: median, tails, pictures a second, load time, peak memory."""
+    from keras_transfer import workflow
+
+    if adb:
+        for file in files:
+            print(workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats))
+        return
+    results = workflow.bench_latency(files, batch_sizes=batch or [1], threads=threads or [1], repeats=repeats)
+    if as_json:
+        _print_json([result.model_dump(mode="json") for result in results])
+        return
+    table = Table(title="on this host, not on a phone")
+    for column in ("file", "batch", "threads", "median ms", "p90", "p99", "pictures/s", "load ms", "peak MB"):
+        table.add_column(column, justify="left" if column == "file" else "right", overflow="fold")
+    for result in results:
+        timed = result.latency
+        times = (timed.median_ms, timed.p90_ms, timed.p99_ms)
+        rest = (f"{timed.pictures_per_second:.0f}", f"{timed.load_ms:.0f}", f"{result.peak_memory_bytes / 1e6:.0f}")
+        name, counts = result.artifact.path.name, (str(timed.batch_size), str(timed.threads))
+        table.add_row(name, *counts, *(f"{value:.2f}" for value in times), *rest)
+    out.print(table)
 
 
 @app.command()
@@ -363,6 +414,17 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
         )
     out.print(table)
     _show_worth(run)
+
+
+def _show_precisions(measured: Sequence[Candidate]) -> None:
+    table = Table(title="precisions, on this host")
+    for column in ("format", "size", "accuracy", "drop in points", "ms/picture", "Pareto", ""):
+        table.add_column(column, justify="left" if column == "format" else "right")
+    for each in measured:
+        size, accuracy = f"{each.size_bytes / 1e6:.1f} MB", f"{each.accuracy:.1%}"
+        marks = ("yes" if each.pareto else "-", "chosen" if each.chosen else "")
+        table.add_row(each.name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
+    out.print(table)
 
 
 def _backbone_row(row: BackboneSpec) -> dict[str, Any]:

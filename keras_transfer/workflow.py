@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import tempfile
@@ -21,15 +22,26 @@ import numpy as np
 from keras_transfer import plan as plans
 from keras_transfer import runs
 from keras_transfer.backbones import blocks, features, registry, weights
-from keras_transfer.data import pipeline, sources
+from keras_transfer.data import decoding, pipeline, sources
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.evaluation import gradcam, metrics, model_card, plots, report
 from keras_transfer.evaluation.metrics import Metrics
 from keras_transfer.evaluation.report import Evidence
 from keras_transfer.evaluation.verdict import labels_saved
-from keras_transfer.export import exporters, latency, parity, runtime
+from keras_transfer.export import (
+    contact_sheet,
+    exporters,
+    latency,
+    memory,
+    parity,
+    phone,
+    precisions,
+    runtime,
+    temperature,
+)
 from keras_transfer.export.latency import Latency
 from keras_transfer.export.parity import Parity
+from keras_transfer.export.precisions import Candidate
 from keras_transfer.files import drafted, write_bytes
 from keras_transfer.selection import advisor, measuring, pictures
 from keras_transfer.selection.findings import Advice, Limits, Measurement, Task
@@ -89,6 +101,14 @@ class Verified(Value):
     artifact: Artifact
     parity: Parity
     latency: Latency
+
+
+class Benched(Value):
+    """One artifact, timed on this host at one batch size and thread count."""
+
+    artifact: Artifact
+    latency: Latency
+    peak_memory_bytes: int
 
 
 def train(
@@ -170,6 +190,7 @@ def advise(
         class_counts=np.bincount(splits.train.labels, minlength=len(splits.class_names)),
         image_size=size,
         shift=pictures.input_shift(images),
+        size_is_given=image_size is not None,
         seed=seed,
     )
 
@@ -295,59 +316,178 @@ def predict(model: Path, pictures: Sequence[Path]) -> tuple[Prediction, ...]:
 
 
 def export(
-    run: Run, formats: Sequence[str] | None = None, *, check: bool = True, listener: Listener = silent
+    run: Run,
+    formats: Sequence[str] | None = None,
+    *,
+    check: bool = True,
+    calibrate: bool = True,
+    max_drop: float | None = None,
+    listener: Listener = silent,
 ) -> tuple[Verified | Artifact, ...]:
     """Export `run` to `formats` (the plan's where left out) and prove each file against the Keras model.
 
-    Returns the artifacts as they are where `check` is False.
+    calibrate: fold a temperature, fitted on the validation split, into every file. max_drop: percentage points of
+    accuracy that whole-number files may lose, their precision's own bound where it is left out. A file that is out of
+    tolerance is set aside under a `.rejected` name. Returns the artifacts as they are where `check` is False.
     """
     names = tuple(formats or run.record.plan.exports)
-    _, feed = _data(None, run, listener)
-    contract = _contract(run)
-    calibration = _pictures(feed, "train", contract.image_size, CALIBRATION_PICTURES)
-    model = keras.models.load_model(run.model_path, compile=False)
     with runs.locked(run.folder):
-        artifacts = exporters.export(model, run.exports, names, contract, calibration=calibration, listener=listener)
+        artifacts = _exported(run, run.exports, names, calibrate, listener)
     if not check:
         return artifacts
-    checked, scored = _judged(run, [artifact.path for artifact in artifacts], listener)
+    checked, scored = _judged(run, [artifact.path for artifact in artifacts], max_drop, listener)
     _write_card(run.exports, run.folder.name, run.record, scored, [_shipped(each) for each in checked])
     return checked
 
 
-def verify(run: Run, paths: Sequence[Path] | None = None, *, listener: Listener = silent) -> tuple[Verified, ...]:
+def choose_precision(
+    run: Run, *, max_drop: float, calibrate: bool = True, listener: Listener = silent
+) -> tuple[Candidate, ...]:
+    """Measure every TFLite precision that the backbone's traits allow, and mark the smallest that loses little.
+
+    max_drop: percentage points of accuracy on the test split. The table and its plot are kept in the exports as
+    `precisions.json` and `precisions.png`.
+    """
+    names = precisions.candidates(registry.backbone(run.record.plan.backbone).traits)
+    with tempfile.TemporaryDirectory() as folder:
+        artifacts = _exported(run, Path(folder), names, calibrate, listener)
+        checked, _ = _judged(run, [artifact.path for artifact in artifacts], max_drop, listener)
+    measured = precisions.choose(
+        [
+            Candidate(
+                name=name,
+                size_bytes=each.artifact.size_bytes,
+                accuracy=each.parity.accuracy,
+                drop_points=each.parity.accuracy_drop_points,
+                median_ms=each.latency.median_ms,
+            )
+            for name, each in zip(names, checked, strict=True)
+        ],
+        max_drop=max_drop,
+    )
+    rows = json.dumps([each.model_dump() for each in measured], indent=2)
+    write_bytes(run.exports / "precisions.json", rows.encode())
+    write_bytes(run.exports / "precisions.png", precisions.plot(measured))
+    return measured
+
+
+def verify(
+    run: Run, paths: Sequence[Path] | None = None, *, max_drop: float | None = None, listener: Listener = silent
+) -> tuple[Verified, ...]:
     """Run each exported file of `run` in its own runtime on the test split and compare it with the Keras model."""
-    return _judged(run, paths or exporters.exported(run.exports), listener)[0]
+    return _judged(run, paths or exporters.exported(run.exports), max_drop, listener)[0]
 
 
-def _judged(run: Run, paths: Sequence[Path], listener: Listener) -> tuple[tuple[Verified, ...], Metrics]:
+def bench_latency(
+    paths: Sequence[Path],
+    *,
+    batch_sizes: Sequence[int] = (1,),
+    threads: Sequence[int] = (1,),
+    repeats: int = 100,
+    contract: Contract | None = None,
+) -> tuple[Benched, ...]:
+    """Time each file at every batch size and thread count on this host, and how much memory it takes.
+
+    A TFLite file takes one picture a call: a larger batch is as many calls.
+    """
+    found = []
+    for path in paths:
+        for count in threads:
+            opened = runtime.load(path, threads=count, contract=contract)
+            side = opened.artifact.contract.image_size
+            noise = np.random.default_rng(0).integers(0, 256, (max(batch_sizes), side, side, 3), np.uint8)
+            timed = [latency.measure(opened, noise, repeats=repeats, batch_size=size) for size in batch_sizes]
+            peak = memory.peak_bytes(path, opened.artifact.contract)
+            found += [Benched(artifact=opened.artifact, latency=each, peak_memory_bytes=peak) for each in timed]
+    return tuple(found)
+
+
+def bench_on_phone(path: Path, binary: Path, *, threads: int = 1, repeats: int = 100) -> str:
+    """Return what TensorFlow's `benchmark_model` says of a `.tflite` file on the phone that is plugged in."""
+    return phone.benchmark(path, binary, threads=threads, repeats=repeats)
+
+
+def _exported(
+    run: Run, folder: Path, names: Sequence[str], calibrate: bool, listener: Listener
+) -> tuple[Artifact, ...]:
+    splits, feed = _data(None, run, listener)
+    contract = _contract(run)
+    pictures = _pictures(feed, "train", contract.image_size, CALIBRATION_PICTURES)
+    model = keras.models.load_model(run.model_path, compile=False)
+    if calibrate:
+        total = len(splits.validation)
+        answers = _predict_split(model.predict_on_batch, feed, "validation", contract.image_size, total, listener)
+        found = temperature.fit(answers, splits.validation.labels)
+        before, after = found.error_before, found.error_after
+        listener(Event("note", f"temperature {found.temperature:.2f}: calibration error {before:.1%} -> {after:.1%}"))
+        contract = contract.model_copy(update={"temperature": found.temperature})
+        model = temperature.fold(model, found.temperature)
+    return exporters.export(
+        model, folder, names, contract, calibration=pictures, square=decoding.squared, listener=listener
+    )
+
+
+def _judged(
+    run: Run, paths: Sequence[Path], max_drop: float | None, listener: Listener
+) -> tuple[tuple[Verified, ...], Metrics]:
     """Return what became of each file, and what the Keras model they are compared with is worth."""
     splits, feed = _data(None, run, listener)
     contract = _contract(run)
     reference_model = runtime.load(run.model_path, contract=contract)
     reference = _predict_split(reference_model.predict, feed, "test", contract.image_size, len(splits.test), listener)
     images = _pictures(feed, "test", contract.image_size, 32)
-    checked = []
+    checked, answers = [], []
     for path in paths:
         listener(Event("note", f"running {path.name} on the test split"))
         loaded = runtime.load(path)
         if loaded.artifact.contract.class_names != contract.class_names:
             raise ArtifactError(f"'{path}' names other classes than the run in '{run.folder}'. Export it again.")
         candidate = _predict_split(loaded.predict, feed, "test", contract.image_size, len(splits.test), listener)
-        checked.append(
-            Verified(
-                artifact=loaded.artifact,
-                parity=parity.compare(
-                    reference,
-                    candidate,
-                    splits.test.labels,
-                    splits.test.keys,
-                    precision=loaded.artifact.precision,
-                ),
-                latency=latency.measure(loaded, images),
-            )
+        wanted = temperature.apply(reference, loaded.artifact.contract.temperature)
+        bound = max_drop if parity.TOLERANCES[loaded.artifact.precision].drop_points is not None else None
+        compared = parity.compare(
+            wanted,
+            candidate,
+            splits.test.labels,
+            splits.test.keys,
+            precision=loaded.artifact.precision,
+            tolerance=parity.tolerance(loaded.artifact.precision, drop_points=bound),
         )
-    return tuple(checked), metrics.score(reference, splits.test.labels, splits.class_names)
+        checked.append(Verified(artifact=loaded.artifact, parity=compared, latency=latency.measure(loaded, images)))
+        answers.append((wanted, candidate))
+    _draw_differences(run, splits.test, feed, checked, answers)
+    return tuple(map(_set_aside, checked)), metrics.score(reference, splits.test.labels, splits.class_names)
+
+
+def _set_aside(verified: Verified) -> Verified:
+    path = verified.artifact.path
+    if verified.parity.passed or path.name.endswith(exporters.REJECTED):
+        return verified
+    aside = verified.artifact.model_copy(update={"path": exporters.reject(path)})
+    return verified.model_copy(update={"artifact": aside})
+
+
+def _draw_differences(
+    run: Run, split: Split, feed: Feed, checked: Sequence[Verified], answers: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Keep, for each file, a contact sheet of the pictures it differs on most from the Keras model."""
+    positions = {key: position for position, key in enumerate(split.keys)}
+    worst = [[positions[key] for key, _ in each.parity.worst] for each in checked]
+    wanted = set().union(*worst)
+    seen: dict[int, np.ndarray] = {}
+    start = 0
+    for images, *_ in feed(split.name, image_size=run.record.image_size, batch_size=EVALUATION_BATCH):
+        here = [position for position in wanted if start <= position < start + len(images)]
+        seen |= {position: np.asarray(images[position - start]) for position in here}
+        start += len(images)
+    names = run.record.class_names
+    for each, rows, pair in zip(checked, worst, answers, strict=True):
+        captions = [
+            "\n".join([split.keys[row][-28:], *(f"{names[p[row].argmax()]} {p[row].max():.3f}" for p in pair)])
+            for row in rows
+        ]
+        sheet = contact_sheet.draw(np.stack([seen[row] for row in rows]), captions)
+        write_bytes(run.exports / "differences" / f"{each.artifact.path.name}.png", sheet)
 
 
 def backbones() -> tuple[BackboneSpec, ...]:

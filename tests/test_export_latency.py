@@ -4,7 +4,7 @@ import pytest
 from export_model import exported, pictures
 
 from keras_transfer.errors import UsageError
-from keras_transfer.export import latency, runtime
+from keras_transfer.export import latency, memory, runtime
 
 
 def test_a_measurement_says_what_it_measured():
@@ -20,3 +20,8 @@ def test_a_measurement_of_nothing_is_refused():
     opened = runtime.load(exported()["tflite"])
     with pytest.raises(UsageError, match="at least one picture, one repeat and a batch of one"):
         latency.measure(opened, pictures()[:0])
+
+
+def test_a_file_takes_memory():
+    path = exported()["tflite"]
+    assert memory.peak_bytes(path, runtime.load(path).artifact.contract) > path.stat().st_size

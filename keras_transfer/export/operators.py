@@ -16,5 +16,5 @@ def erfc(context: Any, node: Any, name: str, _: Any) -> None:
     context.make_node("Sub", [one, error.output[0]], name=name, outputs=node.output, shapes=[shape], dtypes=[dtype])
 
 
-HANDLERS = {"Erfc": (erfc, [])}
+HANDLERS: dict[str, Any] = {"Erfc": (erfc, [])}
 """By TensorFlow operator, in the form that tf2onnx takes."""

@@ -1,0 +1,46 @@
+"""Measures how much memory an artifact takes, in a process of its own.
+
+`python -m keras_transfer.export.memory FILE CONTRACT` prints the growth of the largest resident size, in bytes.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from keras_transfer.errors import ArtifactError
+from keras_transfer.export import runtime
+from keras_transfer.specs import Contract
+
+
+def peak_bytes(path: Path, contract: Contract) -> int:
+    """Return by how much loading a file and one prediction raise the peak of a fresh process, its imports included.
+
+    >>> peak_bytes(Path("exports/model.tflite"), contract)  # doctest: +SKIP
+    21561344
+    """
+    command = [sys.executable, "-m", "keras_transfer.export.memory", str(path), contract.model_dump_json()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ArtifactError(f"'{path}' could not be run in a process of its own: {done.stderr.strip()[-200:]}")
+    return int(done.stdout)
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _main(path: str, contract: str) -> None:
+    before = _peak()
+    opened = runtime.load(Path(path), threads=1, contract=Contract.model_validate_json(contract))
+    side = opened.artifact.contract.image_size
+    opened.predict(np.zeros((1, side, side, 3), np.uint8))
+    print(_peak() - before)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
