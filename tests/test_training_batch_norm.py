@@ -37,11 +37,11 @@ def test_fused_gives_the_outputs_gradients_and_statistics_of_keras(options):
 
 def test_layers_are_plain_keras_again_even_after_an_error():
     layer = keras.layers.BatchNormalization()
-    with fused([layer]) as count:
-        assert (count, type(layer)) == (1, FusedBatchNormalization)
+    with fused([layer], momentum=0.5) as count:
+        assert (count, type(layer), layer.momentum) == (1, FusedBatchNormalization, 0.5)
     with pytest.raises(ZeroDivisionError), fused([layer]):
         1 / 0  # noqa: B018
-    assert type(layer) is keras.layers.BatchNormalization
+    assert (type(layer), layer.momentum) == (keras.layers.BatchNormalization, 0.99)
 
 
 def test_a_frozen_layer_keeps_its_statistics():

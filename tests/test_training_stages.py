@@ -13,7 +13,7 @@ from conftest import SIZE, make_network
 
 from keras_transfer.errors import RunError, TrainingError, UsageError
 from keras_transfer.specs import Stage
-from keras_transfer.training import freezing, prefix, recipes, trainer
+from keras_transfer.training import freezing, learning_rates, prefix, recipes, trainer
 from keras_transfer.training.stage_data import Settings
 
 HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
@@ -161,6 +161,22 @@ def test_blocks_further_from_the_head_learn_slower(network, feed, tmp_path, opti
         np.abs(block.layers[0].kernel - kernel).max() for block, kernel in zip(network.blocks, before, strict=True)
     ]
     assert moved[0] < 1e-6 < 1e-4 < moved[-1]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_in_one_kernel_steps_where_that_of_keras_does(name):
+    import keras
+
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(5, 4)).astype("float32"), rng.normal(size=(6, 5, 4)).astype("float32")
+    ours, theirs = keras.Variable(start), keras.Variable(start)
+    plain = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[name]
+    reference = plain(learning_rate=0.01, weight_decay=0.1)
+    method = learning_rates.optimizer(Stage(name="any", optimizer=name, learning_rate=0.01, weight_decay=0.1), {})
+    for gradient in gradients:
+        method.apply([gradient], [ours])
+        reference.apply([gradient], [theirs])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_every_weight_is_decided_once(network):

@@ -46,16 +46,20 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 @contextmanager
-def fused(layers: Iterable[Any]) -> Iterator[int]:
+def fused(layers: Iterable[Any], *, momentum: float | None = None) -> Iterator[int]:
     """Compute the plain batch norms among `layers` fused for as long as the context lasts; yields how many.
 
-    Only exact `keras.layers.BatchNormalization` objects are changed, and changed back whatever happens inside.
+    momentum: of the moving statistics meanwhile, their own where it is None. Only exact
+    `keras.layers.BatchNormalization` objects are changed, and changed back whatever happens inside.
     """
     changed = [layer for layer in layers if type(layer) is keras.layers.BatchNormalization]
+    own = [layer.momentum for layer in changed]
     try:
         for layer in changed:
             layer.__class__ = FusedBatchNormalization
+            layer.momentum = layer.momentum if momentum is None else momentum
         yield len(changed)
     finally:
-        for layer in changed:
+        for layer, value in zip(changed, own, strict=True):
             layer.__class__ = keras.layers.BatchNormalization
+            layer.momentum = value

@@ -60,7 +60,7 @@ def fit(
     method = optimizer(stage, factors)
     method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
     average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
-    step, evaluate = _steps(suffix, network.losses, method, stage, average)
+    step, evaluate = _steps(suffix, network.losses, method, stage, data, average)
     tracked = [*suffix.variables, *method.variables, *average]
     reached = _resumed(checkpoint, stage, tracked)
     callbacks = keras.callbacks.CallbackList(list(settings.callbacks), model=network.model, epochs=stage.epochs)
@@ -139,10 +139,12 @@ def _steps(
     losses_of: Losses,
     method: keras.optimizers.Optimizer,
     stage: Stage,
+    data: StageData,
     average: list[Any],
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the compiled training step and evaluation step; both return (loss sum, correct, weight) over a batch."""
-    inputs = tf.TensorSpec((None, *suffix.input.shape[1:]))
+    # One signature for whole and last batches: a second shape would be a second trace, which takes seconds.
+    signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in data.validation().element_spec]
     trainable = suffix.trainable_variables
     momentum = stage.ema or 0.0
 
@@ -150,11 +152,10 @@ def _steps(
         hits = tf.cast(tf.argmax(logits, -1) == tf.argmax(targets, -1), tf.float32)
         return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=signature)
     def train_step(features: Any, targets: Any, weights: Any) -> Any:
-        features = tf.ensure_shape(tf.cast(features, tf.float32), inputs.shape)
         with tf.GradientTape() as tape:
-            logits = tf.cast(suffix(features, training=True), tf.float32)
+            logits = tf.cast(suffix(tf.cast(features, tf.float32), training=True), tf.float32)
             losses = losses_of(logits, targets, stage.label_smoothing)
             loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
             if suffix.losses:
@@ -165,10 +166,9 @@ def _steps(
             shadow.assign(shadow * momentum + variable.value * (1 - momentum))
         return sums(logits, targets, weights, losses)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=signature)
     def evaluation_step(features: Any, targets: Any, weights: Any) -> Any:
-        features = tf.ensure_shape(tf.cast(features, tf.float32), inputs.shape)
-        logits = tf.cast(suffix(features, training=False), tf.float32)
+        logits = tf.cast(suffix(tf.cast(features, tf.float32), training=False), tf.float32)
         return sums(logits, targets, weights, losses_of(logits, targets, 0.0))
 
     return train_step, evaluation_step

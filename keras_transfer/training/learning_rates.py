@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import Stage
@@ -72,9 +73,15 @@ def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
     Keras has no parameter groups, but calls `update_step(gradient, variable, learning_rate)` once per variable.
     """
 
+    one_kernel = issubclass(kind, keras.optimizers.Adam)
+
     class PerVariable(kind):
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            super().update_step(gradient, variable, learning_rate * factors.get(key(variable), 1.0))
+            rate = learning_rate * factors.get(key(variable), 1.0)
+            if one_kernel and not self.amsgrad and not isinstance(gradient, tf.IndexedSlices):
+                _adam_in_one_kernel(self, gradient, variable, rate)
+            else:
+                super().update_step(gradient, variable, rate)
 
         def _apply_weight_decay(self, variables: Any) -> None:
             if self.weight_decay is None:
@@ -86,3 +93,29 @@ def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
 
     PerVariable.__name__ = kind.__name__
     return PerVariable
+
+
+def _adam_in_one_kernel(method: Any, gradient: Any, variable: Any, rate: Any) -> None:
+    """Do what `keras.optimizers.Adam.update_step` does with one pass over memory instead of ten.
+
+    A sixth of a step's time went into the small operations that Keras writes Adam with.
+    """
+    index = method._get_variable_index(variable)
+    step = tf.cast(method.iterations + 1, tf.float32)
+    tf.raw_ops.ResourceApplyAdam(
+        var=_handle(variable),
+        m=_handle(method._momentums[index]),
+        v=_handle(method._velocities[index]),
+        beta1_power=tf.pow(tf.constant(method.beta_1, tf.float32), step),
+        beta2_power=tf.pow(tf.constant(method.beta_2, tf.float32), step),
+        lr=tf.cast(rate, tf.float32),
+        beta1=method.beta_1,
+        beta2=method.beta_2,
+        epsilon=method.epsilon,
+        grad=tf.cast(gradient, tf.float32),
+        use_locking=True,
+    )
+
+
+def _handle(variable: Any) -> Any:
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle

@@ -14,11 +14,11 @@ def head(blocks: int) -> tuple[Stage, ...]:
 
 
 def head_then_top(blocks: int) -> tuple[Stage, ...]:
-    """Train the head, then the head and the last half of the blocks, from features stored at the cut."""
-    top = tuple(range(-max(1, (blocks + 1) // 2), 0))
+    """Train the head, then the head and the last two fifths of the blocks, from features stored at the cut."""
+    top = tuple(range(-max(1, round(0.4 * blocks)), 0))
     return (
         *head(blocks),
-        Stage(name="top", blocks=top, epochs=10, learning_rate=1e-3, augment="light", views=2),
+        Stage(name="top", blocks=top, epochs=8, learning_rate=2e-3, augment="light", views=4, label_smoothing=0.1),
     )
 
 

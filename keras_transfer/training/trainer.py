@@ -61,7 +61,7 @@ def _run(
     digest_before = freezing.digest(freeze.frozen)
     data = prepare(network.model, freeze.cut, stage, feed, settings, listener)
     listener(Event("note", data.reason))
-    with fused(freeze.learning):
+    with fused(freeze.learning, momentum=stage.batch_norm_momentum):
         reached = fit(
             network,
             freeze,
