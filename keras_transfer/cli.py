@@ -69,6 +69,10 @@ def train(
     engine: Annotated[
         str, typer.Option(help="Who computes frozen parts: auto, litert, onnxruntime, keras, stream.")
     ] = "auto",
+    strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read ends the run.")] = False,
+    data_service: Annotated[
+        str | None, typer.Option(help="Address of a tf.data service that decodes: grpc://host:port")
+    ] = None,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -102,7 +106,15 @@ def train(
 
     with _progress() as listener:
         done = workflow.train(
-            plan, folder=folder, name=run, compare=compare, engine=engine, advice=advice, listener=listener
+            plan,
+            folder=folder,
+            name=run,
+            compare=compare,
+            engine=engine,
+            advice=advice,
+            strict=strict,
+            data_service=data_service,
+            listener=listener,
         )
     if as_json:
         _print_json({"folder": str(done.folder), **done.record.model_dump(mode="json")})
@@ -199,6 +211,75 @@ def bench_transfer(
         table.add_row(str(row["per_class"]), row["method"], str(row["seed"]), *figures)
     out.print(table)
     out.print(compared.sentence)
+
+
+@bench.command("input")
+def bench_input(
+    source: Annotated[str, typer.Argument(help="A folder of class folders, or another source.")],
+    image_size: Annotated[int | None, typer.Option(help="Side of a picture in pixels.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per step.")] = 32,
+    augment: Annotated[str, typer.Option(help="none, light, standard or strong.")] = "none",
+    backbone: Annotated[str, typer.Option(help="What the training step trains.")] = "EfficientNetLite0",
+    as_json: Json = False,
+) -> None:
+    """Pictures per second, the share of a training step spent waiting for them, and what limits it."""
+    from keras_transfer import workflow
+
+    with _progress() as listener:
+        found = workflow.bench_input(
+            source,
+            image_size=image_size,
+            batch_size=batch_size,
+            augment=augment,
+            backbone=backbone,
+            listener=listener,
+        )
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+        return
+    table = Table("at", "pictures/s")
+    for name, rate in (
+        ("reading files", found.reading),
+        ("first epoch: read, decoded, augmented", found.first_epoch),
+        ("later epochs: from memory, augmented", found.later_epochs),
+        ("from memory as they are", found.unaugmented),
+    ):
+        table.add_row(name, "–" if rate is None else f"{rate:,.0f}")
+    out.print(table)
+    waiting = "" if found.waiting_share is None else f"; a training step waits {found.waiting_share:.0%} of its time"
+    out.print(f"First batch after {found.first_batch_ms:,.0f} ms{waiting}. Limited by {found.limited_by}.")
+
+
+@app.command()
+def doctor(
+    source: Annotated[str, typer.Argument(help="A folder of class folders, a manifest, or another source.")],
+    labels: Annotated[bool, typer.Option(help="Judge labels by a linear probe on ImageNet features.")] = True,
+    write: Annotated[
+        Path | None, typer.Option(help="Write what is clean: a .csv or .parquet manifest, else TFRecord shards.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails.")] = None,
+    augmented: Annotated[
+        Path | None, typer.Option("--show-augment", help="Write a PNG of what augmentation does.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at every picture once: what is broken, doubled, leaked, odd or mislabelled."""
+    from keras_transfer import workflow
+
+    with _progress() as listener:
+        found = workflow.doctor(source, labels=labels, write=write, page=page, augmented=augmented, listener=listener)
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+        return
+    counts = ", ".join(f"{name} {count}" for name, count in found.counts.items())
+    out.print(f"{counts}; {len(found.classes)} classes; shorter side {found.sizes['median']} pixels in the middle")
+    kinds = dict.fromkeys(finding.kind for finding in found.findings)
+    table = Table("finding", "times", "for example")
+    for kind in kinds:
+        findings = found.of(kind)
+        table.add_row(kind, str(len(findings)), _plain(findings[0].message))
+    out.print(table if kinds else "Nothing is wrong.")
+    _next(f"keras-transfer train {write or source}")
 
 
 @app.command()

@@ -96,6 +96,8 @@ class Plan(Value):
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""
     aspect: Aspect = "stretch"
     batch_size: int = Field(default=32, ge=1, le=4096)
+    balance: Literal["none", "weights", "resample"] = "none"
+    """How classes of different size are made up for: by the weight of their pictures, or by how often they come."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     exports: tuple[str, ...] = ("saved_model", "tflite", "tflite-int8", "onnx")

@@ -22,7 +22,10 @@ import numpy as np
 from keras_transfer import plan as plans
 from keras_transfer import runs
 from keras_transfer.backbones import blocks, features, registry, weights
-from keras_transfer.data import decoding, pipeline, sources
+from keras_transfer.data import cleaning, decoding, doctor_page, pipeline, sheet, sources, throughput
+from keras_transfer.data import doctor as examiner
+from keras_transfer.data.doctor import Diagnosis
+from keras_transfer.data.throughput import Throughput
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.evaluation import gradcam, metrics, model_card, plots, report
 from keras_transfer.evaluation.metrics import Metrics
@@ -121,6 +124,8 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     advice: Advice | None = None,
     splits: Splits | None = None,
+    strict: bool = False,
+    data_service: str | None = None,
     listener: Listener = silent,
 ) -> Run:
     """Train what `plan` says, or go on where an unfinished run of the same plan stopped; return the run.
@@ -132,6 +137,8 @@ def train(
     engine: who computes frozen parts, see `training.prefix.ENGINES`; `stream` stores nothing.
     advice: what the plan came from; it is kept beside the run, for the report.
     splits: the pictures to take, where they are only some of those the plan names.
+    strict: a broken picture ends the run before it begins, where otherwise it is named and weighs nothing.
+    data_service: address of a tf.data service that decodes training pictures (`grpc://host:port`).
     """
     if compare not in (None, "scratch"):
         raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
@@ -144,12 +151,25 @@ def train(
         if advice:
             write_bytes(place / ADVICE, advice.model_dump_json(indent=2).encode())
         began = time.perf_counter()
-        feed = pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, listener=listener)
+        feed = pipeline.make_feed(
+            splits,
+            aspect=plan.aspect,
+            seed=plan.seed,
+            balance=plan.balance,
+            strict=strict,
+            service=data_service,
+            listener=listener,
+        )
         settings = _settings(plan, splits, engine, tuple(callbacks))
         network, built = _network(plan, spec, splits, plan.weights, listener)
         stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks))
         results = trainer.train(network, stages, feed, settings, folder=place, listener=listener)
         seconds = time.perf_counter() - began
+        if feed.unreadable:
+            named = ", ".join(list(feed.unreadable)[:10])
+            listener(
+                Event("warning", f"{len(feed.unreadable)} pictures could not be read and counted nothing: {named}")
+            )
         with drafted(place / "model.keras") as draft:
             network.model.save(draft)
         run = Run(place, _record(plan, splits, results, built, network, feed, seconds))
@@ -282,6 +302,59 @@ def bench_transfer(
     if plot:
         write_bytes(plot, plots.labels_against_accuracy(rows).encode())
     return TransferCurve(tuple(rows), labels_saved(rows))
+
+
+def doctor(
+    source: str,
+    *,
+    labels: bool = True,
+    write: Path | None = None,
+    page: Path | None = None,
+    augmented: Path | None = None,
+    seed: int = 0,
+    listener: Listener = silent,
+) -> Diagnosis:
+    """Look at every picture of `source` once and return what is wrong with them.
+
+    >>> doctor("sample:fashion", labels=False).findings  # doctest: +SKIP
+    ()
+
+    labels: judge labels too, by a linear probe on ImageNet features. write: a clean manifest (`.csv`, `.parquet`) or,
+    under any other name, TFRecord shards. page: an HTML file with thumbnails. augmented: a PNG with what each
+    augmentation policy makes of eight pictures.
+    """
+    splits = sources.load(source, seed=seed, listener=listener)
+    described = _described(splits, listener) if labels else None
+    examination = examiner.examine(splits, features=described, listener=listener)
+    if write:
+        cleaning.write(cleaning.cleaned(splits, examination), write, listener=listener)
+    if page:
+        doctor_page.write(examination, page)
+    if augmented:
+        images = _pictures(pipeline.make_feed(splits), "train", max(96, min(splits.typical_size, 224)), 8)
+        sheet.draw(images, augmented, seed=seed)
+    return examination.diagnosis
+
+
+def bench_input(
+    source: str,
+    *,
+    image_size: int | None = None,
+    batch_size: int = 32,
+    augment: str = "none",
+    backbone: str = "EfficientNetLite0",
+    listener: Listener = silent,
+) -> Throughput:
+    """Return how fast the pictures of `source` arrive, how long a training step of `backbone` waits, and what limits.
+
+    >>> bench_input("sample:fashion").limited_by  # doctest: +SKIP
+    'training'
+    """
+    spec = registry.backbone(backbone)
+    splits = sources.load(source, listener=listener)
+    size = image_size or _fitting_size(spec, splits.typical_size)
+    step = _training_step(spec, size, len(splits.class_names), listener)
+    return throughput.measure(splits, image_size=size, batch_size=batch_size, augment=augment, step=step)
 
 
 def evaluate(model: Path, source: str | None = None, *, split: str = "test", listener: Listener = silent) -> Metrics:
@@ -634,6 +707,37 @@ def _at_hand(spec: BackboneSpec) -> bool:
         "keras": lambda source: any(name.startswith(spec.name.lower()) for name in cached),
     }
     return any(held[source.kind](source) for source in spec.weights)
+
+
+def _described(splits: Splits, listener: Listener) -> dict[str, np.ndarray] | None:
+    """What the default backbone makes of every picture, averaged over its feature map; None without its weights."""
+    spec = registry.backbone(str(Plan.model_fields["backbone"].default))
+    if not _at_hand(spec):
+        listener(Event("note", f"Labels are not judged: the weights of {spec.name} are not on this machine."))
+        return None
+    size = _fitting_size(spec, splits.typical_size)
+    built = features.build(spec, image_size=size, listener=listener)
+    pooled = keras.Model(built.model.input, keras.layers.GlobalAveragePooling2D()(built.model.output))
+    feed = pipeline.make_feed(splits)
+    images, _, _ = next(iter(feed("train", image_size=size, batch_size=16)))
+    compute = prefix.build(pooled, check=np.asarray(images)).compute
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in splits.counts}
+    done, total = 0, sum(splits.counts.values())
+    for name, parts in rows.items():
+        for images, _, _ in feed(name, image_size=size, batch_size=EVALUATION_BATCH):
+            parts.append(compute(np.asarray(images)))
+            done += len(images)
+            listener(Event("progress", "Describing pictures", done=done, total=total))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _training_step(spec: BackboneSpec, size: int, classes: int, listener: Listener) -> throughput.Step:
+    """One step of training everything, from random weights: what a picture costs does not depend on them."""
+    built = features.build(spec, image_size=size, weights="none", listener=listener)
+    pooled = keras.layers.GlobalAveragePooling2D()(built.model.output)
+    model = keras.Model(built.model.input, keras.layers.Dense(classes, activation="softmax")(pooled))
+    model.compile("sgd", "categorical_crossentropy")
+    return lambda images, targets, weights: model.train_on_batch(images, targets, sample_weight=weights)
 
 
 def _looked_at(feed: Feed, size: int) -> tuple[np.ndarray, np.ndarray]:
