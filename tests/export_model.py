@@ -62,5 +62,7 @@ def exported() -> dict[str, Path]:
     """Every format of the table, by name."""
     folder = Path(tempfile.mkdtemp(prefix="keras-transfer-test-"))
     names = list(exporters.EXPORTERS)
-    artifacts = exporters.export(model(), folder, names, CONTRACT, calibration=pictures())
+    artifacts = exporters.export(
+        model(), folder, names, CONTRACT, calibration=pictures(), square=lambda pixels, side, aspect: pixels
+    )
     return {name: artifact.path for name, artifact in zip(names, artifacts, strict=True)}
