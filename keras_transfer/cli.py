@@ -414,11 +414,59 @@ def bench_latency(
 
 
 @app.command()
-def backbones(as_json: Json = False) -> None:
+def backbones(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One backbone; all where left out.")] = None,
+    having: Annotated[list[str] | None, typer.Option("--with", help="Trait, licence, or part of a name.")] = None,
+    lacking: Annotated[list[str] | None, typer.Option("--without", help="The same, to leave out.")] = None,
+    sort: Annotated[str | None, typer.Option(help="name, input, parameters or top1.")] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Get the ImageNet weights of NAME now.")] = False,
+    blocks: Annotated[bool, typer.Option("--blocks", help="Show how NAME is cut into blocks.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels for --blocks.")] = None,
+    as_json: Json = False,
+) -> None:
     """List the networks to start from, with what matters at the edge."""
+    if (fetch or blocks) and name is None:
+        raise UsageError("--fetch and --blocks are about one backbone. Name it: keras-transfer backbones NAME --blocks")
+    if fetch:
+        _fetch(str(name), as_json)
+    elif blocks:
+        _show_blocks(str(name), image_size, as_json)
+    else:
+        _show_backbones([*(having or ()), *([name] if name else ())], lacking or (), sort, as_json)
+
+
+def _fetch(name: str, as_json: bool) -> None:
     from keras_transfer import workflow
 
-    rows = workflow.backbones()
+    source = workflow.fetch(name)
+    if as_json:
+        _print_json({"name": name, "weights": source})
+        return
+    out.print(f"The weights of {name} are here: {source}.")
+    _next(f"keras-transfer train FOLDER --backbone {name}")
+
+
+def _show_blocks(name: str, image_size: int | None, as_json: bool) -> None:
+    from keras_transfer import workflow
+
+    shapes = workflow.backbone_blocks(name, image_size)
+    if as_json:
+        _print_json([shape.model_dump() for shape in shapes])
+        return
+    table = Table("block", "output", "parameters", "multiply-adds", "share of the compute", "features storable")
+    for shape in shapes:
+        output = f"{shape.resolution} x {shape.resolution} x {shape.channels}"
+        bar = f"{shape.share:5.1%} " + "█" * round(20 * shape.share)
+        parameters, work = f"{shape.parameters / 1e6:.2f} M", f"{shape.multiply_adds / 1e6:.0f} M"
+        table.add_row(str(shape.index), output, parameters, work, bar, "yes" if shape.storable else "no")
+    out.print(table)
+    _next(f"keras-transfer train FOLDER --backbone {name}")
+
+
+def _show_backbones(having: Sequence[str], lacking: Sequence[str], sort: str | None, as_json: bool) -> None:
+    from keras_transfer import workflow
+
+    rows = workflow.backbones(having=having, lacking=lacking, sort=sort)
     if as_json:
         _print_json([_backbone_row(row) for row in rows])
         return
