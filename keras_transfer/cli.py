@@ -189,6 +189,7 @@ def bench_transfer(
     seeds: Annotated[int, typer.Option(min=1, help="How many different draws of those pictures.")] = 3,
     backbone: Annotated[str, typer.Option(help="A row of: keras-transfer backbones")] = "EfficientNetLite0",
     plot: Annotated[Path | None, typer.Option(help="Write the curve to this SVG file.")] = None,
+    run: Annotated[Path | None, typer.Option(help="A run folder whose report is to show it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Accuracy against the number of labels: transfer, a linear probe, and from scratch for as long."""
@@ -196,11 +197,12 @@ def bench_transfer(
         counts = [None if each == "all" else int(each) for each in per_class.split(",")]
     except ValueError:
         raise UsageError(f"--per-class takes numbers and 'all', such as 5,25,all. Received: '{per_class}'") from None
+    keep = runs.open_run(run) if run else None
     from keras_transfer import workflow
 
     with _progress() as listener:
         compared = workflow.bench_transfer(
-            source, per_class=counts, seeds=range(seeds), backbone=backbone, plot=plot, listener=listener
+            source, per_class=counts, seeds=range(seeds), backbone=backbone, plot=plot, keep=keep, listener=listener
         )
     if as_json:
         _print_json({"rows": compared.rows, "sentence": compared.sentence})
@@ -244,7 +246,7 @@ def bench_input(
         ("later epochs: from memory, augmented", found.later_epochs),
         ("from memory as they are", found.unaugmented),
     ):
-        table.add_row(name, "–" if rate is None else f"{rate:,.0f}")
+        table.add_row(name, "-" if rate is None else f"{rate:,.0f}")
     out.print(table)
     waiting = "" if found.waiting_share is None else f"; a training step waits {found.waiting_share:.0%} of its time"
     out.print(f"First batch after {found.first_batch_ms:,.0f} ms{waiting}. Limited by {found.limited_by}.")

@@ -26,7 +26,7 @@ from keras_transfer.data import cleaning, decoding, doctor_page, pipeline, sheet
 from keras_transfer.data import doctor as examiner
 from keras_transfer.data.doctor import Diagnosis
 from keras_transfer.data.throughput import Throughput
-from keras_transfer.errors import ArtifactError, UsageError
+from keras_transfer.errors import ArtifactError, RunError, UsageError
 from keras_transfer.evaluation import gradcam, metrics, model_card, plots, report
 from keras_transfer.evaluation.metrics import Metrics
 from keras_transfer.evaluation.report import Evidence
@@ -78,6 +78,7 @@ LOOKED_AT = 1000
 
 ADVICE = "advice.json"
 REPORT = "report.html"
+TRANSFER = "transfer.json"
 
 
 class Prediction(Value):
@@ -271,6 +272,7 @@ def bench_transfer(
     backbone: str = "EfficientNetLite0",
     recipe: str = "head_then_top",
     plot: Path | None = None,
+    keep: Run | None = None,
     listener: Listener = silent,
 ) -> TransferCurve:
     """Return accuracy against labelled pictures for transfer, a linear probe, and from scratch for as long.
@@ -280,6 +282,7 @@ def bench_transfer(
 
     per_class: training pictures of each class, None for all; validation has no more. One row for each method, number
     and seed: method, per_class, seed, accuracy (test), seconds, cpu_seconds. plot: where to put the curve as SVG.
+    keep: a run whose report is to tell of it.
     """
     splits = sources.load(source, listener=listener)
     most = int(np.bincount(splits.train.labels).max())
@@ -317,6 +320,8 @@ def bench_transfer(
                         )
     if plot:
         write_bytes(plot, plots.labels_against_accuracy(rows).encode())
+    if keep:
+        write_bytes(keep.folder / TRANSFER, json.dumps(rows, indent=2).encode())
     return TransferCurve(tuple(rows), labels_saved(rows))
 
 
@@ -793,6 +798,10 @@ def _looked_at(feed: Feed, size: int) -> tuple[np.ndarray, np.ndarray]:
 def _evidence(run: Run, listener: Listener) -> Evidence:
     """All that a report tells of a run, from its folder: predictions are made again, exports verified again."""
     record = run.record
+    if not record.finished:
+        raise RunError(
+            f"The run in '{run.folder}' is not finished. The command that began it goes on with it."
+        )
     splits, feed = _data(None, run, listener)
     model = keras.models.load_model(run.model_path, compile=False)
     probabilities = _predict_split(model.predict_on_batch, feed, "test", record.image_size, len(splits.test), listener)
@@ -806,7 +815,7 @@ def _evidence(run: Run, listener: Listener) -> Evidence:
         return of_batch(position // EVALUATION_BATCH)[position % EVALUATION_BATCH]
 
     verified = verify(run, listener=listener) if run.exports.is_dir() else ()
-    advice = run.folder / ADVICE
+    advice, transfer = run.folder / ADVICE, run.folder / TRANSFER
     return Evidence(
         name=run.folder.name,
         record=record,
@@ -818,6 +827,7 @@ def _evidence(run: Run, listener: Listener) -> Evidence:
         explain=lambda positions: gradcam.gradcam(model, np.stack([picture(i) for i in positions])),
         exports=[_shipped(each) for each in verified],
         advice=_told(Advice.model_validate_json(advice.read_bytes())) if advice.exists() else None,
+        transfer=json.loads(transfer.read_bytes()) if transfer.exists() else (),
         commands=(
             f"keras-transfer train --plan {run.folder / runs.PLAN}",
             f"keras-transfer report {run.folder}",

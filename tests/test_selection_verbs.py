@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from keras_transfer import cli, workflow
-from keras_transfer.errors import KerasTransferError
+from keras_transfer.errors import KerasTransferError, RunError
 from keras_transfer.plan import read
-from keras_transfer.specs import Plan, Stage
+from keras_transfer.specs import Plan, Run, Stage
 
 BACKBONE = "EfficientNetLite0"
 
 
-@pytest.fixture
-def colours(tmp_path):
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
     """A folder of class folders in which colour tells the classes: trivial, so that training is short."""
     from PIL import Image
 
+    tmp_path = tmp_path_factory.mktemp("colours")
     rng = np.random.default_rng(0)
     for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200)), ("green", (30, 180, 30))):
         for i in range(24):
@@ -28,11 +29,11 @@ def colours(tmp_path):
     return tmp_path / "pictures"
 
 
-@pytest.fixture
-def run(colours, tmp_path):
+@pytest.fixture(scope="module")
+def run(colours, tmp_path_factory):
     plan = Plan(data=str(colours), backbone=BACKBONE, image_size=64, stages=(Stage(name="head", epochs=3),))
     advice = workflow.advise(str(colours), names=[BACKBONE], image_size=64)
-    return workflow.train(plan, folder=tmp_path / "runs", name="colours", advice=advice)
+    return workflow.train(plan, folder=tmp_path_factory.mktemp("runs"), name="colours", advice=advice)
 
 
 def test_advice_on_real_pictures_is_a_plan_file_that_can_be_read(colours, tmp_path):
@@ -47,15 +48,24 @@ def test_advice_on_real_pictures_is_a_plan_file_that_can_be_read(colours, tmp_pa
 
 
 def test_a_run_has_a_report_and_a_model_card_with_its_advice(run):
+    rows = [{"method": each, "per_class": 5, "accuracy": 0.5, "cpu_seconds": 1.0} for each in ("transfer", "scratch")]
+    (run.folder / "transfer.json").write_text(json.dumps(rows))
     path = workflow.report_of([run])
     text = path.read_text(encoding="utf-8")
     assert path == run.folder / "report.html"
     assert "What was advised, and what came of it" in text
     assert "Where the model looked" in text
+    assert "Was it worth it?" in text
     card = json.loads((run.folder / "model_card.json").read_text())
     assert card["data_digest"] == run.record.data_digest
     assert card["weights_license"] == run.record.weights_license
     assert (run.folder / "MODEL_CARD.md").read_text().startswith("# colours\n")
+
+
+def test_a_run_that_was_not_finished_has_no_report(run):
+    unfinished = Run(run.folder, run.record.model_copy(update={"finished": False}))
+    with pytest.raises(RunError, match="is not finished"):
+        workflow.report_of([unfinished])
 
 
 @pytest.mark.slow
