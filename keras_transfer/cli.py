@@ -156,7 +156,8 @@ def advise(
     for sentence in advice.unknown:
         reasons.add_row("unknown", _plain(sentence))
     out.print(reasons)
-    out.print(f"measured in {advice.seconds:.0f} s")
+    training = "" if advice.training_seconds is None else f"; training takes about {advice.training_seconds:.0f} s"
+    out.print(f"measured in {advice.seconds:.0f} s{training}")
     _next(f"keras-transfer train --plan {write}" if write else f"keras-transfer train {source} --auto")
 
 

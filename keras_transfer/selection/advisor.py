@@ -103,6 +103,7 @@ def advise(
         suspects=noise.suspects if noise else (),
         unknown=tuple(unknown),
         seconds=time.perf_counter() - began,
+        training_seconds=policy.training_seconds(task, choice.stages, chosen.picture_ms) if chosen else None,
     )
 
 

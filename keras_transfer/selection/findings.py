@@ -117,6 +117,9 @@ class Advice(Value):
     """Positions, among the pictures looked at, of labels that are probably wrong; most suspicious first."""
     unknown: tuple[str, ...]
     seconds: float
+    """What advice took."""
+    training_seconds: float | None
+    """What the plan will roughly take on this machine; None where nothing was measured."""
 
     @property
     def blocks(self) -> tuple[BlockScore, ...]:

@@ -67,9 +67,9 @@ def choose(task: Task, best: Ranked | None, label_noise: float | None, recipes: 
 
 
 def training_seconds(task: Task, stages: Sequence[Stage], picture_ms: float) -> float:
-    """Return roughly how long stages take: a learning picture costs three times what looking at one does."""
-    epochs = sum(stage.epochs for stage in stages if stage.blocks)
-    return epochs * float(task.class_counts.sum()) * 3 * picture_ms / 1000
+    """Return roughly how long stages take: a picture is looked at once a view, and learning costs three looks."""
+    looks = sum(3 * stage.epochs if stage.blocks else stage.views for stage in stages)
+    return looks * float(task.class_counts.sum()) * picture_ms / 1000
 
 
 def _depth(task: Task, best: Ranked | None, recipes: Recipes) -> tuple[str, Reason]:
