@@ -180,17 +180,26 @@ class PictureFeed:
     def _noted(self, part: Split, pictures: Any, cache: Cache | None) -> Any:
         size = pictures.element_spec[1].shape[1]
 
-        def note(rows: np.ndarray, images: np.ndarray, readable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            if not readable.all():
-                images, readable = images.copy(), readable.copy()
-                for place in np.flatnonzero(~readable):
-                    readable[place] = self._read_again(part, rows[place], images[place])
-            if cache is not None:
-                cache.keep(rows, images, readable)
+        def read_again(rows: np.ndarray, images: np.ndarray, readable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            images, readable = images.copy(), readable.copy()
+            for place in np.flatnonzero(~readable):
+                readable[place] = self._read_again(part, rows[place], images[place])
             return images, readable
 
+        def keep(rows: np.ndarray, images: np.ndarray, readable: np.ndarray) -> np.ndarray:
+            assert cache is not None
+            cache.keep(rows, images, readable)
+            return readable
+
         def noted(rows: Any, images: Any, readable: Any) -> tuple[Any, Any, Any]:
-            images, readable = tf.numpy_function(note, [rows, images, readable], (tf.uint8, tf.bool))
+            # Pictures pass through Python only where one is broken: to and fro they would be copied twice.
+            images, readable = tf.cond(
+                tf.reduce_all(readable),
+                lambda: (images, readable),
+                lambda: tuple(tf.numpy_function(read_again, [rows, images, readable], (tf.uint8, tf.bool))),
+            )
+            if cache is not None:
+                readable = tf.numpy_function(keep, [rows, images, readable], tf.bool)
             return rows, tf.ensure_shape(images, (None, size, size, 3)), tf.ensure_shape(readable, (None,))
 
         return pictures.map(tf.autograph.experimental.do_not_convert(noted))
