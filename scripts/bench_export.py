@@ -1,0 +1,154 @@
+"""The same trained model exported by Keras' own `model.export` and by this package: scripts/bench export RUN.
+
+Both are asked about the test split of the run. Times are medians of calls with one picture on one thread, taken in
+turns so that a disturbance of the machine falls on all; the ratios are what to read.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+from keras_transfer import runs, workflow
+from keras_transfer.export import exporters, manifest, parity, runtime
+from keras_transfer.specs import silent
+
+PLAIN = {"saved_model": ("tf_saved_model", "plain_saved_model"), "onnx": ("onnx", "plain.onnx")}
+PLAIN |= {"tflite": ("litert", "plain.tflite")}
+ROUNDS, CALLS = 7, 30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--format", action="append", help="of the table of formats; all but int16x8 where left out")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    run = runs.open_run(given.run)
+    contract = workflow._contract(run)
+    splits, feed = workflow._data(None, run, silent)
+    pictures = np.concatenate(
+        [np.asarray(images) for images, *_ in feed("test", image_size=contract.image_size, batch_size=100)]
+    )
+    calibration = workflow._pictures(feed, "train", contract.image_size, workflow.CALIBRATION_PICTURES)
+    model = keras.models.load_model(run.model_path, compile=False)
+    wanted = model.predict(pictures, verbose=0)
+    names = given.format or [name for name in exporters.EXPORTERS if name != "tflite-int16x8"]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        rows = [plain(model, folder, name, contract) for name in PLAIN]
+        began = time.perf_counter()
+        artifacts = exporters.export(model, folder, names, contract, calibration=calibration)
+        written_s = time.perf_counter() - began
+        rows += [{"by": "keras_transfer", "file": each.path.name, "path": each.path} for each in artifacts]
+        for row in rows:
+            opened(row, contract)
+        began = time.perf_counter()
+        for row in rows:
+            judge(row, wanted, pictures, splits)
+        verified_s = time.perf_counter() - began
+        timed([row for row in rows if "ask" in row], pictures)
+    tell(rows, written_s, verified_s, as_json=given.json)
+
+
+def plain(model, folder, name, contract):
+    """What `model.export` makes of a format, or the error it raises."""
+    keras_format, file = PLAIN[name]
+    row = {"by": "model.export", "file": file, "path": folder / file}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            model.export(str(row["path"]), format=keras_format, verbose=False)
+    except Exception as error:
+        row["problem"] = f"not written: {type(error).__name__}"
+    return row
+
+
+def opened(row, contract):
+    """Open a file with nothing but what its runtime offers."""
+    if "problem" in row:
+        return
+    row["tells"] = tells(row["path"])
+    try:
+        if row["file"] == "plain_saved_model":
+            loaded = tf.saved_model.load(str(row["path"]))
+            row["ask"] = lambda images: loaded.serve(tf.constant(images)).numpy()
+        else:
+            row["ask"] = runtime.load(row["path"], threads=1, contract=contract).predict
+    except Exception as error:
+        row["problem"] = f"not opened: {str(error)[:90]}"
+
+
+def tells(path):
+    """What a reader of the file alone learns: the class names, or nothing."""
+    if path.is_dir():
+        return "labels, contract" if (path / "assets" / "contract.json").exists() else "nothing"
+    if path.suffix == ".onnx":
+        return "labels, contract" if onnx.load(path).metadata_props else "nothing"
+    return "labels, contract" if zipfile.is_zipfile(path) else "nothing"
+
+
+def judge(row, wanted, pictures, splits):
+    if "ask" not in row:
+        return
+    answers = np.concatenate([row["ask"](pictures[start : start + 50]) for start in range(0, len(pictures), 50)])
+    found = parity.compare(wanted, answers, splits.test.labels, splits.test.keys, precision="float32")
+    row |= {"accuracy": found.accuracy, "drop_points": found.accuracy_drop_points, "agreement": found.agreement}
+    row |= {"max_difference": found.max_difference, "size_bytes": manifest.digest(row["path"])[0]}
+
+
+def timed(rows, pictures):
+    for row in rows:
+        row["rounds_ms"] = []
+    for _ in range(ROUNDS):
+        for row in rows:
+            calls = []
+            for at in range(CALLS):
+                began = time.perf_counter()
+                row["ask"](pictures[at : at + 1])
+                calls.append((time.perf_counter() - began) * 1000)
+            row["rounds_ms"].append(statistics.median(calls))
+    for row in rows:
+        row["median_ms"] = statistics.median(row["rounds_ms"])
+
+
+def tell(rows, written_s, verified_s, *, as_json):
+    floats = next(row for row in rows if row["file"] == "model.tflite")
+    for row in rows:
+        if "median_ms" in row:
+            row["size_ratio"] = row["size_bytes"] / floats["size_bytes"]
+            pairs = zip(floats["rounds_ms"], row["rounds_ms"], strict=True)
+            row["speed_ratio"] = statistics.median(slow / fast for slow, fast in pairs)
+    if as_json:
+        kept = [
+            {key: str(value) if key == "path" else value for key, value in row.items() if key != "ask"} for row in rows
+        ]
+        print(json.dumps({"rows": kept, "written_s": written_s, "verified_s": verified_s}, indent=2))
+        return
+    table = Table("by", "file", "size", "accuracy", "agrees", "largest diff.", "size ratio", "speed ratio", "tells")
+    for row in rows:
+        if "problem" in row:
+            table.add_row(row["by"], row["file"], row["problem"], *[""] * 6)
+            continue
+        figures = (f"{row['size_bytes'] / 1e6:.1f} MB", f"{row['accuracy']:.1%}", f"{row['agreement']:.1%}")
+        ratios = (f"{row['max_difference']:.1e}", f"{row['size_ratio']:.2f}", f"{row['speed_ratio']:.2f}")
+        table.add_row(row["by"], row["file"], *figures, *ratios, row["tells"])
+    console = Console(width=140)
+    console.print(table)
+    console.print("ratios are to model.tflite")
+    console.print(f"written in {written_s:.0f} s; all files run on the test split in {verified_s:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
