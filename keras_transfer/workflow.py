@@ -295,29 +295,11 @@ def bench_transfer(
                 with tempfile.TemporaryDirectory() as folder:
                     began = time.process_time()
                     run = train(plan, folder=Path(folder), splits=fewer, listener=listener)
-                    spent = time.process_time() - began
-                    measured = {"per_class": count, "seed": seed}
-                    record = run.record
-                    rows.append(
-                        {
-                            "method": method,
-                            **measured,
-                            "accuracy": record.test["accuracy"],
-                            "seconds": record.seconds,
-                            "cpu_seconds": round(spent, 2),
-                        }
-                    )
+                    worth = {"accuracy": run.record.test["accuracy"], "seconds": run.record.seconds}
+                    rows.append(_point(method, count, seed, worth, began))
                     if method == "transfer":
                         began = time.process_time()
-                        scratch = _from_scratch(run, fewer, listener)
-                        rows.append(
-                            {
-                                "method": "scratch",
-                                **measured,
-                                **scratch,
-                                "cpu_seconds": round(time.process_time() - began, 2),
-                            }
-                        )
+                        rows.append(_point("scratch", count, seed, _from_scratch(run, fewer, listener), began))
     if plot:
         write_bytes(plot, plots.labels_against_accuracy(rows).encode())
     if keep:
@@ -717,6 +699,12 @@ def _with_scratch(
     return Run(run.folder, record.model_copy(update={"scratch": scratch}))
 
 
+def _point(method: str, per_class: int, seed: int, worth: Mapping[str, float], began: float) -> Mapping[str, Any]:
+    """One point of a transfer curve; `began` is the process time at which its training did."""
+    spent = {"cpu_seconds": round(time.process_time() - began, 2)}
+    return {"method": method, "per_class": per_class, "seed": seed, **worth, **spent}
+
+
 def _from_scratch(run: Run, splits: Splits, listener: Listener) -> dict[str, float]:
     """Train the network of `run` from random weights for as long as the run took."""
     plan = run.record.plan
@@ -799,9 +787,7 @@ def _evidence(run: Run, listener: Listener) -> Evidence:
     """All that a report tells of a run, from its folder: predictions are made again, exports verified again."""
     record = run.record
     if not record.finished:
-        raise RunError(
-            f"The run in '{run.folder}' is not finished. The command that began it goes on with it."
-        )
+        raise RunError(f"The run in '{run.folder}' is not finished. The command that began it goes on with it.")
     splits, feed = _data(None, run, listener)
     model = keras.models.load_model(run.model_path, compile=False)
     probabilities = _predict_split(model.predict_on_batch, feed, "test", record.image_size, len(splits.test), listener)
