@@ -50,6 +50,9 @@ Folder = Annotated[Path, typer.Option("--folder", help="Where runs are kept.", s
 MaxDrop = Annotated[
     float | None, typer.Option("--max-drop", min=0, help="Points of accuracy that whole-number files may lose.")
 ]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", help="Class names, one a line, of a model that does not carry them.")
+]
 RunArgument = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder; the newest where left out.")]
 
 
@@ -316,12 +319,13 @@ def evaluate(
 def predict(
     model: Annotated[Path, typer.Argument(help="A run folder or a model file of any format.")],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    labels: Labels = None,
     as_json: Json = False,
 ) -> None:
     """Say what a model sees in picture files."""
     from keras_transfer import workflow
 
-    predictions = workflow.predict(model, pictures)
+    predictions = workflow.predict(model, pictures, labels=_labels(labels))
     if as_json:
         _print_json([prediction.model_dump(mode="json") for prediction in predictions])
         return
@@ -339,10 +343,16 @@ def export(
     calibrate: Annotated[bool, typer.Option(help="Fold a temperature in, so that probabilities are honest.")] = True,
     precision: Annotated[str | None, typer.Option(help="auto: the smallest TFLite file within --max-drop.")] = None,
     max_drop: MaxDrop = None,
+    labels: Labels = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Where a .keras file made elsewhere goes.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into an --output that exists.")] = False,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Write SavedModel, TFLite and ONNX files of a run and prove that they say what the Keras model says."""
+    if run is not None and run.is_file():
+        _export_model(run, labels, output, formats, force, as_json)
+        return
     if precision not in (None, "auto"):
         raise UsageError(f"--precision takes 'auto'; name a format with --format. Received: '{precision}'")
     opened = _run(run, folder)
@@ -488,6 +498,34 @@ def fail(sentence: str, code: int) -> None:
     """Print one sentence on standard error and exit."""
     err.print(f"[bold red]Error:[/] {_plain(sentence)}", soft_wrap=True, highlight=False)
     sys.exit(code)
+
+
+def _export_model(
+    path: Path, labels: Path | None, output: Path | None, formats: list[str] | None, force: bool, as_json: bool
+) -> None:
+    """Export a model made elsewhere; exit 1 where a file says something else."""
+    if labels is None or output is None:
+        raise UsageError(f"'{path}' is no run: say its class names with --labels FILE and where to go with --output.")
+    from keras_transfer import workflow
+
+    chosen = {"formats": formats} if formats else {}
+    with _progress() as listener:
+        results = workflow.export_model(path, output, _labels(labels) or (), **chosen, force=force, listener=listener)
+    if as_json:
+        _print_json([result.model_dump(mode="json") for result in results])
+    else:
+        out.print("\n".join(f"{result.artifact.path}  {result.parity.reason or 'agrees'}" for result in results))
+    if not all(result.parity.passed for result in results):
+        raise typer.Exit(1)
+
+
+def _labels(path: Path | None) -> tuple[str, ...] | None:
+    if path is None:
+        return None
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--labels takes a text file with a class name on each line. '{path}': {error}") from None
 
 
 def _run(run: Path | None, folder: Path) -> Run:

@@ -374,10 +374,13 @@ def evaluate(model: Path, source: str | None = None, *, split: str = "test", lis
     return metrics.score(probabilities, splits[split].labels, splits.class_names)
 
 
-def predict(model: Path, pictures: Sequence[Path]) -> tuple[Prediction, ...]:
-    """Return what `model` (a run folder or a file of any format) says of each picture file."""
+def predict(model: Path, pictures: Sequence[Path], *, labels: Sequence[str] | None = None) -> tuple[Prediction, ...]:
+    """Return what `model` (a run folder or a file of any format) says of each picture file.
+
+    labels: the class names of a model that does not carry them.
+    """
     path, run = _model_path(model)
-    loaded = runtime.load(path, contract=_contract(run) if run else None)
+    loaded = runtime.load(path, contract=_contract(run) if run else None, labels=labels)
     contract = loaded.artifact.contract
     images = pipeline.read_pictures(pictures, image_size=contract.image_size, aspect=contract.aspect)
     return tuple(
@@ -414,6 +417,42 @@ def export(
     checked, scored = _judged(run, [artifact.path for artifact in artifacts], max_drop, listener)
     _write_card(run.exports, run.folder.name, run.record, scored, [_shipped(each) for each in checked])
     return checked
+
+
+def export_model(
+    path: Path,
+    folder: Path,
+    labels: Sequence[str],
+    formats: Sequence[str] = ("saved_model", "tflite", "onnx"),
+    *,
+    force: bool = False,
+    listener: Listener = silent,
+) -> tuple[Verified, ...]:
+    """Export a `.keras` model made elsewhere to a folder, and compare each file with it on pictures of noise.
+
+    labels: its class names, in order. force: write into a folder that holds something already.
+    """
+    if folder.exists() and any(folder.iterdir()) and not force:
+        raise UsageError(f"'{folder}' is there already and not empty. Choose another folder, or add --force.")
+    if path.suffix != ".keras":
+        raise UsageError(f"A model to export is a run folder or a .keras file. Received: '{path}'")
+    reference_model = runtime.load(path, labels=labels)
+    contract = reference_model.artifact.contract
+    noise = np.random.default_rng(0).integers(0, 256, (64, contract.image_size, contract.image_size, 3), np.uint8)
+    reference = reference_model.predict(noise)
+    model = keras.models.load_model(path, compile=False)
+    checked = []
+    for artifact in exporters.export(model, folder, formats, contract, square=decoding.squared, listener=listener):
+        opened = runtime.load(artifact.path)
+        compared = parity.compare(
+            reference,
+            opened.predict(noise),
+            reference.argmax(axis=1),
+            [f"noise {number}" for number in range(len(noise))],
+            precision=artifact.precision,
+        )
+        checked.append(Verified(artifact=artifact, parity=compared, latency=latency.measure(opened, noise)))
+    return tuple(map(_set_aside, checked))
 
 
 def choose_precision(

@@ -84,6 +84,23 @@ def test_a_model_made_elsewhere_opens_with_labels(tmp_path):
     assert runtime.load(tmp_path / "foreign.onnx", contract=CONTRACT).predict(pictures()).shape == reference().shape
 
 
+def test_labels_are_enough_to_open_a_model_made_elsewhere(tmp_path):
+    model().save(tmp_path / "model.keras")
+    opened = runtime.load(tmp_path / "model.keras", labels=["boot", "bag", "castle"])
+    assert (opened.artifact.contract.class_names, opened.artifact.contract.image_size) == (
+        ("boot", "bag", "castle"),
+        32,
+    )
+
+
+def test_labels_for_another_number_of_classes_are_refused(tmp_path):
+    model().save(tmp_path / "model.keras")
+    with pytest.raises(
+        ArtifactError, match=r"promises probabilities of 2 classes, but its output is float32 \(None, 3"
+    ):
+        runtime.load(tmp_path / "model.keras", labels=["boot", "bag"])
+
+
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
     with pytest.raises(ArtifactError, match=r"There is no model at '.*none\.tflite'"):
         runtime.load(tmp_path / "none.tflite")

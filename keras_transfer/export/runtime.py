@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -68,14 +68,21 @@ class Runtime:
         return np.concatenate([np.zeros((0, classes), np.float32), *parts])
 
 
-def load(path: Path, *, threads: int | None = None, contract: Contract | None = None) -> Runtime:
+def load(
+    path: Path,
+    *,
+    threads: int | None = None,
+    contract: Contract | None = None,
+    labels: Sequence[str] | None = None,
+) -> Runtime:
     """Open a `.keras`, `.tflite` or `.onnx` file or a SavedModel folder.
 
     >>> load(Path("exports/model.tflite")).predict(images).shape  # doctest: +SKIP
     (8, 10)
 
     threads: for LiteRT and ONNX Runtime, all cores where it is left out. contract: of a file that carries none (a
-    `.keras` file, a model made elsewhere); one inside the file wins.
+    `.keras` file, a model made elsewhere); one inside the file wins. labels: its class names, where they are all that
+    is known of it.
     Raises ArtifactError where the file is missing, damaged, or not what its contract or its manifest says.
     """
     format = _format(path)
@@ -91,6 +98,8 @@ def load(path: Path, *, threads: int | None = None, contract: Contract | None = 
             f"'{path}' is not a {format} model that can be opened; it may be damaged or incomplete: {_first(error)}"
         ) from error
     load_ms = (time.perf_counter() - started) * 1000
+    if contract is None and labels:
+        contract = _named(path, opened, labels)
     card = opened.card or (Card(contract=contract) if contract else None)
     if card is None:
         raise ArtifactError(f"'{path}' does not carry its class names. Give them with --labels.")
@@ -128,6 +137,16 @@ def _as_manifested(path: Path) -> None:
             f"'{path}' is not the file that was exported: its SHA-256 differs from the one in "
             f"{manifest.MANIFEST_FILE}. Export it again."
         )
+
+
+def _named(path: Path, opened: Opened, labels: Sequence[str]) -> Contract:
+    side = max(size or 0 for size in opened.image.shape[1:])
+    if len(labels) < 2 or side < 16:
+        raise ArtifactError(
+            f"'{path}' must take square pictures of a known size and tell at least 2 classes apart. "
+            f"Received: input {opened.image.shape} and {len(labels)} labels."
+        )
+    return Contract(class_names=tuple(labels), image_size=side, normalization="")
 
 
 def _agree(path: Path, opened: Opened, contract: Contract) -> None:
