@@ -73,14 +73,14 @@ def lively(spec: BackboneSpec, size: int = SIDE) -> keras.Model:
 
 def scaling_error(spec: BackboneSpec) -> float:
     """Largest difference, relative, from Keras' own model behind `preprocess_input` applied by hand."""
-    size = SIDE
+    size = spec.min_size
     ours = features.build(spec, image_size=size, weights="none").model
     application = getattr(keras.applications, spec.name)
     reference = application(include_top=False, weights=None, input_shape=(size, size, 3))
     reference.set_weights(
         [value.reshape(w.shape) for value, w in zip(ours.get_weights(), reference.weights, strict=True)]
     )
-    images = pictures(size)
+    images = pictures(size, 2)
     prepared = preprocess_input(application)(images.astype(np.float32))
     expected, found = np.asarray(reference(prepared)), np.asarray(ours(images))
     return float(np.abs(found - expected).max() / np.abs(expected).max())
@@ -103,22 +103,24 @@ def network(spec: BackboneSpec, classifier: keras.Model):
     return classification.network(classifier, cut(classifier, spec, classification.features_of(classifier)))
 
 
-def moved_although_frozen(spec: BackboneSpec, classifier: keras.Model, learning: int) -> list[str]:
-    """Train one step with the last `learning` blocks; return the layers that did otherwise than decided."""
+def undecided(spec: BackboneSpec, classifier: keras.Model, learning: int) -> list[str]:
+    """Train one step with the last `learning` blocks; name frozen layers that moved, and learning blocks that did not.
+
+    A single layer that learns may stand still for a step, where stochastic depth left its bottleneck out.
+    """
     whole = network(spec, classifier)
-    stage = Stage(name="top", blocks=tuple(range(-learning, 0)))
-    freeze = freezing.decide(whole, stage)
+    freeze = freezing.decide(whole, Stage(name="top", blocks=tuple(range(-learning, 0))))
     freezing.apply(freeze)
-    must_move = [layer for layer in freeze.learning if layer.trainable_variables]
-    before = {id(layer): [np.array(w) for w in layer.weights] for layer in (*freeze.frozen, *must_move)}
+    before = {id(layer): [np.array(w) for w in layer.weights] for layer in (*freeze.frozen, *freeze.learning)}
     train_step(classifier, pictures(SIDE)[:2])
 
     def moved(layer):
         return any((old != np.array(new)).any() for old, new in zip(before[id(layer)], layer.weights, strict=True))
 
+    blocks = [[layer for layer in whole.blocks[index].layers if id(layer) in before] for index in freeze.blocks]
     return [
         *(layer.name for layer in freeze.frozen if moved(layer)),
-        *(layer.name for layer in must_move if not moved(layer)),
+        *(layers[0].name for layers in blocks if not any(map(moved, layers))),
     ]
 
 
@@ -153,7 +155,7 @@ def check(name: str, folder: Path) -> dict[str, float | int | str]:
     spec = backbone(name)
     classifier = lively(spec)
     blocks = len(network(spec, classifier).blocks)
-    moved = {learning: moved_although_frozen(spec, classifier, learning) for learning in range(blocks + 1)}
+    moved = {learning: undecided(spec, classifier, learning) for learning in range(blocks + 1)}
     return {
         "backbone": name,
         "side": SIDE,
