@@ -148,6 +148,39 @@ def peer_first(folder):
     return {**result, "first_batch_s": time.perf_counter() - began}
 
 
+def peer_accuracy(folder):
+    """ImageNet top-1 of EfficientNet-Lite0, once on pictures decoded small and once on those decoded in full."""
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_transfer.backbones import features, registry, weights
+    from keras_transfer.data.decoding import upright_rgb
+    from keras_transfer.data.pipeline import read_pictures
+
+    spec = registry.backbone("EfficientNetLite0")
+    model = features.build(spec, image_size=SIZE).model
+    kernel, bias = weights.classifier(spec)
+    paths = sorted(Path(folder).glob("*/*"))
+    truth = np.array([int(path.name.split("-")[-1].split("_")[0]) for path in paths])
+
+    def in_full(path):
+        pixels = upright_rgb(path.read_bytes())
+        return tf.cast(tf.round(tf.image.resize(pixels, (SIZE, SIZE), antialias=True)), tf.uint8)
+
+    def chosen(images):
+        maps = np.concatenate([model(images[start : start + 50]) for start in range(0, len(images), 50)])
+        return (maps.mean((1, 2)) @ kernel + bias).argmax(1)
+
+    small = chosen(read_pictures(paths, image_size=SIZE, aspect="stretch"))
+    full = chosen(np.stack([in_full(path) for path in paths]))
+    return {
+        "pictures": len(paths),
+        "decoded_small": float((small == truth).mean()),
+        "decoded_in_full": float((full == truth).mean()),
+        "same_answer": float((small == full).mean()),
+    }
+
+
 PEERS = {name.removeprefix("peer_"): value for name, value in list(globals().items()) if name.startswith("peer_")}
 
 
@@ -201,14 +234,14 @@ def linked(pictures, folder, times, classes=2):
     return folder
 
 
-def enlarged(pictures, folder):
+def enlarged(pictures, folder, side=LARGE):
     from PIL import Image
 
     for position, path in enumerate(pictures):
         target = folder / f"class{position % 2}" / f"{path.stem}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(path) as picture:
-            picture.convert("RGB").resize(LARGE, Image.Resampling.BICUBIC).save(target, quality=90)
+            picture.convert("RGB").resize(side, Image.Resampling.BICUBIC).save(target, quality=90)
     return folder
 
 
@@ -256,7 +289,15 @@ def first(pictures, temporary, rounds):
     print(f"\n{found['pictures']} files: " + ", ".join(f"{key} {value:.2f}" for key, value in found.items()))
 
 
-PARTS = {"small": small, "large": large, "augment": augment, "memory": memory, "first": first}
+def accuracy(pictures, temporary, rounds):
+    if not all(path.name.split("_")[0].isdigit() for path in pictures):
+        print("\nAccuracy of scaled decoding: needs pictures named INDEX_NAME, with their ImageNet class index.")
+        return
+    found = run("accuracy", enlarged(pictures, temporary / "accuracy", side=(2000, 1500)))
+    print("\nImageNet top-1 at 3 megapixels: " + ", ".join(f"{key} {value:.3f}" for key, value in found.items()))
+
+
+PARTS = {"small": small, "large": large, "augment": augment, "memory": memory, "first": first, "accuracy": accuracy}
 
 
 def main():
