@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from keras_transfer.errors import DataError, UsageError, WeightsError
 from keras_transfer.selection import policy, reasons, scores
 from keras_transfer.selection.findings import (
@@ -22,6 +24,9 @@ from keras_transfer.selection.findings import (
 from keras_transfer.specs import BackboneSpec, Event, Listener, Plan, Stage, silent
 
 T = TypeVar("T")
+
+Judged = tuple[Ranked, scores.Probe | None]
+"""A backbone's scores, and the probe of its last block."""
 
 INT8_SHARE = 0.30
 """Size of a full int8 file over the float32 one (EfficientNet-Lite0: 4.0 of 13.5 MB)."""
@@ -59,7 +64,7 @@ def advise(
         raise UsageError("Advice needs at least one backbone to choose from. See: keras-transfer backbones")
     began, limits = time.perf_counter(), limits or Limits()
     unknown = list(_doubts(task))
-    measured: list[tuple[Ranked, Measurement]] = []
+    measured: list[Judged] = []
     for done, spec in enumerate(specs):
         listener(Event("progress", f"measuring {spec.name}", done=done, total=len(specs)))
         try:
@@ -67,13 +72,13 @@ def advise(
         except WeightsError as error:
             unknown.append(f"{spec.name} was not measured: {error}")
             continue
-        measured.append((_ranked(spec, measurement, task, limits, unknown), measurement))
+        measured.append(_ranked(spec, measurement, task, limits, unknown))
     measured.sort(key=lambda pair: _standing(pair[0]), reverse=True)
     ranking = tuple(ranked for ranked, _ in measured)
     best = _taken(measured)
     if best is None:
         unknown.append("No pretrained weights are at hand, so nothing was measured: the plan rests on counts alone.")
-    noise = _noise(task, best, unknown)
+    noise = _noise(best[1] if best else None, task.labels, unknown)
     chosen = best[0] if best else None
     batch_size = Plan.model_fields["batch_size"].default
     choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
@@ -127,8 +132,8 @@ def _doubts(task: Task) -> list[str]:
     return doubts
 
 
-def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Limits, unknown: list[str]) -> Ranked:
-    """Score one backbone; a score that cannot be had is None, and why stands in `unknown`."""
+def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Limits, unknown: list[str]) -> Judged:
+    """Score one backbone, and give its last block's probe; what cannot be had is None, and why stands in `unknown`."""
 
     def tried(what: str, score: Callable[..., T], *arguments: Any) -> T | None:
         try:
@@ -146,7 +151,7 @@ def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Li
     source = measurement.source_probabilities
     if source is None:
         unknown.append(f"LEEP of {spec.name}: its weights bring no predictions of source classes.")
-    return Ranked(
+    ranked = Ranked(
         backbone=spec.name,
         image_size=measurement.image_size,
         probe_accuracy=probes[-1].accuracy if probes[-1] else None,
@@ -164,6 +169,7 @@ def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Li
         ),
         obstacle=_obstacle(spec, size_mb, measurement.picture_ms, limits),
     )
+    return ranked, probes[-1]
 
 
 def _obstacle(spec: BackboneSpec, size_mb: float, picture_ms: float, limits: Limits) -> str:
@@ -182,7 +188,7 @@ def _standing(ranked: Ranked) -> tuple[bool, float, float]:
     return not ranked.obstacle, ranked.probe_accuracy or 0.0, ranked.logme or float("-inf")
 
 
-def _taken(measured: Sequence[tuple[Ranked, Measurement]]) -> tuple[Ranked, Measurement] | None:
+def _taken(measured: Sequence[Judged]) -> Judged | None:
     """The smallest backbone among those that chance does not tell from the best."""
     if not measured:
         return None
@@ -223,7 +229,7 @@ def _at_larger_size(
             f"{training:.0f} s that training takes."
         )
         return chosen, (Reason(topic="larger size", sentence=sentence, value=training),)
-    larger = _ranked(spec, measure(spec, size), task, limits, unknown)
+    larger, _ = _ranked(spec, measure(spec, size), task, limits, unknown)
     gain = (larger.probe_accuracy or 0.0) - chosen.probe_accuracy
     better = gain > (chosen.standard_error or 0.0) and not larger.obstacle
     sentence = f"At {size} pixels a probe is right in {gain * 100:+.1f} points more, " + (
@@ -232,12 +238,11 @@ def _at_larger_size(
     return larger if better else chosen, (Reason(topic="larger size", sentence=sentence, value=gain),)
 
 
-def _noise(task: Task, best: tuple[Ranked, Measurement] | None, unknown: list[str]) -> scores.LabelNoise | None:
-    if best is None:
+def _noise(probe: scores.Probe | None, labels: np.ndarray, unknown: list[str]) -> scores.LabelNoise | None:
+    if probe is None:
         return None
     try:
-        probe = scores.linear_probe(best[1].blocks[-1].features, task.labels)
-        return scores.label_noise(probe.probabilities, task.labels)
+        return scores.label_noise(probe.probabilities, labels)
     except DataError as error:
         unknown.append(f"Label noise: {error}")
         return None
