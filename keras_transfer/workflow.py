@@ -458,12 +458,12 @@ def export_model(
 def choose_precision(
     run: Run, *, max_drop: float, calibrate: bool = True, listener: Listener = silent
 ) -> tuple[Candidate, ...]:
-    """Measure every TFLite precision that the backbone's traits allow, and mark the smallest that loses little.
+    """Measure every TFLite precision that runs fast, and mark the smallest that loses little.
 
     max_drop: percentage points of accuracy on the test split. The table and its plot are kept in the exports as
     `precisions.json` and `precisions.png`.
     """
-    names = precisions.candidates(registry.backbone(run.record.plan.backbone).traits)
+    names = precisions.CANDIDATES
     with tempfile.TemporaryDirectory() as folder:
         artifacts = _exported(run, Path(folder), names, calibrate, listener)
         checked, _ = _judged(run, [artifact.path for artifact in artifacts], max_drop, listener)

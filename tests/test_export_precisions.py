@@ -29,13 +29,8 @@ def test_a_drop_that_none_keeps_is_refused_with_the_nearest():
         precisions.choose(MEASURED[2:3], max_drop=0.1)
 
 
-def test_full_int8_is_not_tried_where_it_is_known_to_collapse():
-    assert "tflite-int8" in precisions.candidates({"relu6"})
-    assert "tflite-int8" not in precisions.candidates({"swish", "squeeze-excite"})
-
-
 def test_every_candidate_is_a_format_of_the_table():
-    assert set(precisions.ALL) <= set(exporters.EXPORTERS)
+    assert set(precisions.CANDIDATES) <= set(exporters.EXPORTERS)
 
 
 def test_the_plot_is_a_picture():

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from keras_transfer.errors import ExportError
 from keras_transfer.specs import Value
 
-ALL = ("tflite-int8", "tflite-dynamic", "tflite-weight-int8", "tflite-float16", "tflite")
-"""What `auto` tries. int16x8 is not among them: LiteRT has no fast kernels for it on a CPU (78 ms against 1.6 ms)."""
-
-COLLAPSING: frozenset[str] = frozenset({"squeeze-excite", "swish", "hard-swish"})
-"""Traits with which full int8 is known to lose ten points and more (tensorflow/tpu issue 549, tensorflow/models issue
-11274): its ranges must span both a gate near 0 and activations that have no upper bound."""
+CANDIDATES = ("tflite-int8", "tflite-dynamic", "tflite-weight-int8", "tflite-float16", "tflite")
+"""What `auto` tries, whatever the backbone: networks with squeeze-excite or swish are said to collapse under full int8
+(tensorflow/tpu issue 549, tensorflow/models issue 11274), but a MobileNetV3-Small trained on `sample:fashion` lost 0.1
+points, so measuring decides. Without int16x8, for which LiteRT has no fast kernels on a CPU (78 ms against 1.6 ms)."""
 
 
 class Candidate(Value):
@@ -27,15 +25,6 @@ class Candidate(Value):
     pareto: bool = False
     """No other candidate is at least as small, as accurate and as fast, and better in one of these."""
     chosen: bool = False
-
-
-def candidates(traits: Collection[str]) -> tuple[str, ...]:
-    """Return the formats worth trying for a backbone with these traits.
-
-    >>> candidates({"relu6", "depthwise"})[0], candidates({"squeeze-excite"})[0]
-    ('tflite-int8', 'tflite-dynamic')
-    """
-    return ALL[1:] if COLLAPSING & set(traits) else ALL
 
 
 def choose(measured: Sequence[Candidate], *, max_drop: float) -> tuple[Candidate, ...]:
