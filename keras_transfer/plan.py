@@ -90,5 +90,4 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"'{path}' is missing."
     message = first["msg"].removeprefix("Value error, ")
-    received = "" if "Received" in message else f" Received: {first['input']!r}"
-    return f"'{path}': {message}.{received}".replace("..", ".")
+    return f"'{path}': {message}" if "Received" in message else f"'{path}': {message}. Received: {first['input']!r}"

@@ -47,8 +47,9 @@ class Stage(Value):
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    blocks: tuple[int, ...] | Literal["all"] = ()
-    """Positions of the backbone blocks that learn; negative ones count from the end. The head always learns."""
+    blocks: tuple[int, ...] | Literal["all", "surgical"] = ()
+    """Positions of the backbone blocks that learn; negative ones count from the end. `surgical`: the two blocks whose
+    relative gradient is largest when the stage begins. The head always learns."""
     epochs: int = Field(default=10, ge=1, le=10_000)
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     """Peak rate of the head and of the last block."""

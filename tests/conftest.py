@@ -59,14 +59,14 @@ def network():
     return make_network()
 
 
-def make_network(seed=0):
+def make_network(seed=0, size=SIZE):
     import keras
 
     from keras_transfer.specs import Block
     from keras_transfer.tasks import classification
 
     keras.utils.set_random_seed(seed)
-    image = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="image")
+    image = keras.Input((size, size, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 128.0, -1.0)(image)
     blocks, layers = [], []
     for index, filters in enumerate((8, 16, 16, 24)):

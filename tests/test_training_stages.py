@@ -13,7 +13,7 @@ from conftest import SIZE, make_network
 
 from keras_transfer.errors import RunError, TrainingError, UsageError
 from keras_transfer.specs import Stage
-from keras_transfer.training import freezing, learning_rates, prefix, recipes, trainer
+from keras_transfer.training import freezing, learning_rates, prefix, recipes, surgery, trainer
 from keras_transfer.training.stage_data import Settings
 
 HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
@@ -161,6 +161,56 @@ def test_blocks_further_from_the_head_learn_slower(network, feed, tmp_path, opti
         np.abs(block.layers[0].kernel - kernel).max() for block, kernel in zip(network.blocks, before, strict=True)
     ]
     assert moved[0] < 1e-6 < 1e-4 < moved[-1]
+
+
+def test_a_stage_on_smaller_pictures_trains_the_same_weights(feed, tmp_path):
+    """The pictures of these tests are 32 pixels; the network is built for 64 and its first stage sees them smaller."""
+    import tensorflow as tf
+
+    def enlarged(split, *, image_size, **asked):
+        def resize(images, targets, weights):
+            sized = tf.image.resize(images, (image_size, image_size), method="nearest")
+            return tf.ensure_shape(sized, (None, image_size, image_size, 3)), targets, weights
+
+        return feed(split, image_size=SIZE, **asked).map(resize)
+
+    network = make_network(size=64)
+    before = values(network)
+    small = Stage(name="small", blocks="all", epochs=1, learning_rate=0.01, image_size=32)
+    stored = Stage(name="stored", blocks=(-1,), epochs=1, learning_rate=0.01, image_size=32)
+    results = trainer.train(network, [small, stored], enlarged, settings(image_size=64), folder=tmp_path)
+    assert [result.engine == "none" for result in results] == [True, False]
+    assert network.model.input.shape[1] == 64
+    assert not equal(before, values(network))
+
+
+def test_sizes_that_would_shift_the_grid_are_refused(network, feed, tmp_path):
+    stage = HEAD.model_copy(update={"image_size": 24})
+    with pytest.raises(UsageError, match="Stage 'head' asks for pictures of 24 pixels; for a model of 32"):
+        trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+
+
+def test_surgery_picks_the_blocks_that_the_task_pulls_at_most(network, feed, tmp_path):
+    """The weights of one block are made tiny, so that the same pull is relatively largest there."""
+    for layer in network.blocks[1].layers:
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(layer.kernel * 0.01)
+    before = values(network)
+    norms = surgery.relative_gradient_norms(network, feed, settings())
+    assert equal(before, values(network))
+    assert int(np.argmax(norms)) == 1
+    stage = Stage(name="surgical", blocks="surgical", epochs=1)
+    assert 1 in trainer.train(network, [stage], feed, settings(), folder=tmp_path)[0].learned_blocks
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_trains_what_it_says(network, feed, tmp_path, name):
+    stages = [stage.model_copy(update={"epochs": 1}) for stage in recipes.stages(name, 4)]
+    results = trainer.train(network, stages, feed, settings(), folder=tmp_path)
+    assert [result.name for result in results] == [stage.name for stage in stages]
+    kept = [result for result in results if result.kept]
+    best = max(kept, key=lambda result: (result.validation_accuracy, -result.validation_loss))
+    assert kept[-1] is best
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

@@ -19,6 +19,7 @@ from keras_transfer.specs import Event, Listener, Losses, Network, Stage
 from keras_transfer.training import checkpoints
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.learning_rates import SCHEDULES, key, optimizer
+from keras_transfer.training.resizing import resized
 from keras_transfer.training.stage_data import Settings, StageData
 
 
@@ -144,7 +145,9 @@ def _steps(
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the compiled training step and evaluation step; both return (loss sum, correct, weight) over a batch."""
     # One signature for whole and last batches: a second shape would be a second trace, which takes seconds.
-    signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in data.validation().element_spec]
+    evaluated = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in data.validation().element_spec]
+    trained = [tf.TensorSpec((None, *data.train_shape), evaluated[0].dtype), *evaluated[1:]]
+    learner = resized(suffix, data.train_shape)
     trainable = suffix.trainable_variables
     momentum = stage.ema or 0.0
 
@@ -152,21 +155,21 @@ def _steps(
         hits = tf.cast(tf.argmax(logits, -1) == tf.argmax(targets, -1), tf.float32)
         return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=trained)
     def train_step(features: Any, targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = tf.cast(suffix(tf.cast(features, tf.float32), training=True), tf.float32)
+            logits = tf.cast(learner(tf.cast(features, tf.float32), training=True), tf.float32)
             losses = losses_of(logits, targets, stage.label_smoothing)
             loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
-            if suffix.losses:
-                loss += tf.add_n(suffix.losses)
+            if learner.losses:
+                loss += tf.add_n(learner.losses)
             scaled = method.scale_loss(loss)
         method.apply(tape.gradient(scaled, [variable.value for variable in trainable]), trainable)
         for shadow, variable in zip(average, trainable, strict=False):
             shadow.assign(shadow * momentum + variable.value * (1 - momentum))
         return sums(logits, targets, weights, losses)
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=evaluated)
     def evaluation_step(features: Any, targets: Any, weights: Any) -> Any:
         logits = tf.cast(suffix(tf.cast(features, tf.float32), training=False), tf.float32)
         return sums(logits, targets, weights, losses_of(logits, targets, 0.0))

@@ -34,8 +34,7 @@ def decide(network: Network, stage: Stage) -> Freeze:
     `batch_norm="frozen"` those of learning blocks are frozen too.
     """
     total = len(network.blocks)
-    positions = range(total) if stage.blocks == "all" else [_position(stage, each, total) for each in stage.blocks]
-    blocks = tuple(sorted(set(positions)))
+    blocks = _positions(stage, total)
     owner = {id(layer): block.index for block in network.blocks for layer in block.layers}
     head = _head_layers(network, owner)
     learning: list[Any] = []
@@ -81,13 +80,18 @@ def _cut(network: Network, blocks: tuple[int, ...]) -> Any:
     return alone[-1] if alone else None
 
 
-def _position(stage: Stage, block: int, total: int) -> int:
-    if not -total <= block < total:
-        raise UsageError(
-            f"Stage '{stage.name}' names block {block}, but this backbone has {total} blocks "
-            f"(0 to {total - 1}, or -1 to -{total} from the end)."
-        )
-    return block % total
+def _positions(stage: Stage, total: int) -> tuple[int, ...]:
+    if stage.blocks == "all":
+        return tuple(range(total))
+    if isinstance(stage.blocks, str):
+        raise TrainingError(f"The blocks of stage '{stage.name}' ({stage.blocks}) were not chosen before it began.")
+    for block in stage.blocks:
+        if not -total <= block < total:
+            raise UsageError(
+                f"Stage '{stage.name}' names block {block}, but this backbone has {total} blocks "
+                f"(0 to {total - 1}, or -1 to -{total} from the end)."
+            )
+    return tuple(sorted({block % total for block in stage.blocks}))
 
 
 def _head_layers(network: Network, owner: dict[int, int]) -> set[int]:

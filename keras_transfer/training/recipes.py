@@ -7,22 +7,48 @@ from collections.abc import Callable
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import Stage
 
+HEAD = Stage(name="head", epochs=20, learning_rate=3e-3, augment="light", views=2)
+"""What every recipe begins with: a random head would send noise through whatever learns below it."""
+
 
 def head(blocks: int) -> tuple[Stage, ...]:
     """Train the head alone, on features computed once."""
-    return (Stage(name="head", epochs=20, learning_rate=3e-3, augment="light", views=2),)
+    return (HEAD,)
 
 
 def head_then_top(blocks: int) -> tuple[Stage, ...]:
     """Train the head, then the head and the last two fifths of the blocks, from features stored at the cut."""
     top = tuple(range(-max(1, round(0.4 * blocks)), 0))
-    return (
-        *head(blocks),
-        Stage(name="top", blocks=top, epochs=8, learning_rate=2e-3, augment="light", views=4, label_smoothing=0.1),
-    )
+    return (HEAD, _learning("top", top, epochs=8, learning_rate=2e-3, views=4))
 
 
-RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {"head": head, "head_then_top": head_then_top}
+def gradual(blocks: int) -> tuple[Stage, ...]:
+    """Unfreeze one more block at a time, from the head down to the third last (Howard & Ruder 2018, section 3.2)."""
+    deepest = min(3, blocks)
+    opened = [
+        _learning(f"last-{count}", tuple(range(-count, 0)), epochs=4, learning_rate=1e-3, views=4, block_decay=0.7)
+        for count in range(1, deepest + 1)
+    ]
+    return (HEAD, *opened)
+
+
+def full(blocks: int) -> tuple[Stage, ...]:
+    """Train the head, then every weight, from the pictures themselves."""
+    return (HEAD, _learning("all", "all", epochs=10, learning_rate=1e-3, schedule="one_cycle"))
+
+
+def surgical(blocks: int) -> tuple[Stage, ...]:
+    """Train the head, then the two blocks that the task pulls at most, first blocks included (Lee et al. 2023)."""
+    return (HEAD, _learning("surgical", "surgical", epochs=8, learning_rate=1e-3, views=4))
+
+
+RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
+    "head": head,
+    "head_then_top": head_then_top,
+    "gradual": gradual,
+    "full": full,
+    "surgical": surgical,
+}
 
 
 def stages(name: str, blocks: int) -> tuple[Stage, ...]:
@@ -36,3 +62,10 @@ def stages(name: str, blocks: int) -> tuple[Stage, ...]:
     if name not in RECIPES:
         raise UsageError(unknown("recipe", name, RECIPES))
     return RECIPES[name](blocks)
+
+
+def _learning(name: str, blocks: object, **settings: object) -> Stage:
+    """A stage in which blocks learn: smoothed labels and light augmentation against the few pictures there are."""
+    return Stage.model_validate(
+        {"name": name, "blocks": blocks, "augment": "light", "label_smoothing": 0.1, **settings}
+    )

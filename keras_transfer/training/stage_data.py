@@ -18,6 +18,7 @@ from keras_transfer.specs import Event, Feed, Listener, Stage, silent
 from keras_transfer.training import feature_store
 from keras_transfer.training.feature_store import DEFAULT_LIMIT_BYTES, Key, View
 from keras_transfer.training.prefix import Prefix, build
+from keras_transfer.training.resizing import resized
 
 CHECK_PICTURES = 16
 
@@ -52,6 +53,8 @@ class StageData:
     """Batches per epoch."""
     cut: Any
     """KerasTensor that the inputs stand for; None where they are pictures."""
+    train_shape: tuple[int, ...]
+    """Of one training input, batch left out; that of validation is the network's own."""
     engine: str
     reason: str
 
@@ -68,33 +71,38 @@ def prepare(
         return _streamed(stage, feed, settings, steps, "the first block learns: there is no frozen part to store")
     if settings.engine == "stream":
         return _streamed(stage, feed, settings, steps, "streaming was asked for")
-    check = next(iter(feed("train", image_size=settings.image_size, batch_size=CHECK_PICTURES)))[0]
-    prefix = build(keras.Model(model.input, cut), check=np.asarray(check), engine=settings.engine)
-    dtype = _safe_dtype(prefix, np.asarray(check), settings.store_dtype)
+    frozen = keras.Model(model.input, cut)
+    size = stage.image_size or settings.image_size
+
+    def prefix_at(side: int) -> tuple[Prefix, str]:
+        check = np.asarray(next(iter(feed("train", image_size=side, batch_size=CHECK_PICTURES)))[0])
+        made = build(resized(frozen, (side, side, 3)), check=check, engine=settings.engine)
+        return made, _safe_dtype(made, check, settings.store_dtype)
+
+    prefix, dtype = prefix_at(size)
+    whole = prefix if size == settings.image_size else prefix_at(settings.image_size)[0]
     needed = feature_store.size_bytes(
         settings.counts["train"], prefix.feature_shape, dtype, views=stage.views
-    ) + feature_store.size_bytes(settings.counts["validation"], prefix.feature_shape, dtype)
+    ) + feature_store.size_bytes(settings.counts["validation"], whole.feature_shape, dtype)
     allowed = min(settings.cache_limit_bytes, _free_bytes(settings.cache_folder))
     if needed > allowed:
         reason = f"{needed / 1e9:.1f} GB of features do not fit the {allowed / 1e9:.1f} GB the cache may take"
         return _streamed(stage, feed, settings, steps, reason)
 
-    def view(split: str, number: int, augment: str) -> View:
+    def view(split: str, prefix: Prefix, side: int, number: int, augment: str) -> View:
         key = Key(
             data_digest=settings.data_digest,
             prefix_digest=prefix.digest,
             engine=prefix.engine,
             split=split,
-            image_size=settings.image_size,
+            image_size=side,
             aspect=settings.aspect,
             augment=augment,
             view=number,
             seed=settings.seed,
             dtype=dtype,
         )
-        batches = feed(
-            split, image_size=settings.image_size, batch_size=settings.batch_size, augment=augment, epoch=number
-        )
+        batches = feed(split, image_size=side, batch_size=settings.batch_size, augment=augment, epoch=number)
         return feature_store.obtain(
             settings.cache_folder,
             key,
@@ -105,27 +113,30 @@ def prepare(
             limit_bytes=settings.cache_limit_bytes,
         )
 
-    views = [view("train", number, stage.augment) for number in range(stage.views if stage.augment != "none" else 1)]
-    validation = view("validation", 0, "none")
+    copies = stage.views if stage.augment != "none" else 1
+    views = [view("train", prefix, size, number, stage.augment) for number in range(copies)]
+    validation = view("validation", whole, settings.image_size, 0, "none")
     return StageData(
         train=lambda epoch: _shuffled(views, settings.batch_size, settings.seed, epoch),
         validation=lambda: _in_order(validation, settings.batch_size),
         steps=steps,
         cut=cut,
+        train_shape=prefix.feature_shape,
         engine=prefix.engine,
         reason=f"{needed / 1e6:.0f} MB of features stored once; {prefix.reason}",
     )
 
 
 def _streamed(stage: Stage, feed: Feed, settings: Settings, steps: int, reason: str) -> StageData:
-    size, batch = settings.image_size, settings.batch_size
+    size, batch = stage.image_size or settings.image_size, settings.batch_size
     return StageData(
         train=lambda epoch: feed(
             "train", image_size=size, batch_size=batch, augment=stage.augment, epoch=epoch, shuffle=True
         ),
-        validation=lambda: feed("validation", image_size=size, batch_size=batch),
+        validation=lambda: feed("validation", image_size=settings.image_size, batch_size=batch),
         steps=steps,
         cut=None,
+        train_shape=(size, size, 3),
         engine="none",
         reason=reason,
     )

@@ -10,10 +10,12 @@ from pathlib import Path
 from keras_transfer.errors import RunError, TrainingError
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Event, Feed, Listener, Network, Stage, StageResult, silent
-from keras_transfer.training import checkpoints, freezing
+from keras_transfer.training import checkpoints, freezing, resizing
 from keras_transfer.training.batch_norm import fused
 from keras_transfer.training.fit import Reached, fit
+from keras_transfer.training.learning_rates import optimizer
 from keras_transfer.training.stage_data import Settings, prepare
+from keras_transfer.training.surgery import chosen
 
 
 def train(
@@ -33,7 +35,7 @@ def train(
     Raises TrainingError where a stage diverges or a frozen tensor moved; what was reached before is on disk.
     """
     for stage in stages:
-        freezing.decide(network, stage)  # all mistakes in the list show before the first hour, not after it
+        _check(network, stage, settings)  # all mistakes in the list show before the first hour, not after it
     results = _finished(network, stages, folder)
     for index in range(len(results), len(stages)):
         budget = seconds if index == len(stages) - 1 else None
@@ -54,6 +56,7 @@ def _run(
     listener: Listener,
 ) -> StageResult:
     began = time.perf_counter()
+    asked, stage = stage, chosen(network, stage, feed, settings)
     freeze = freezing.decide(network, stage)
     freezing.apply(freeze)
     listener(Event("stage", f"{stage.name}: {_learns(freeze)}", done=index, total=None))
@@ -104,10 +107,18 @@ def _run(
     checkpoints.save(place / "weights.npz", checkpoints.values(network.model.variables, "v"), {"stage": stage.name})
     write_bytes(
         place / "result.json",
-        json.dumps({"stage": stage.model_dump(mode="json"), "result": result.model_dump(mode="json")}).encode(),
+        json.dumps({"stage": asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}).encode(),
     )
     (folder / "checkpoint.npz").unlink(missing_ok=True)
     return result
+
+
+def _check(network: Network, stage: Stage, settings: Settings) -> None:
+    if stage.blocks != "surgical":
+        freezing.decide(network, stage)
+    if stage.image_size:
+        resizing.check(stage.image_size, stage=stage.name, full_size=settings.image_size)
+    optimizer(stage, {})
 
 
 def _gate(reached: Reached, before: StageResult | None) -> tuple[bool, str]:

@@ -1,0 +1,34 @@
+"""The same layers on pictures of another size: what progressive resizing trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_transfer.errors import UsageError
+
+STEP = 32
+"""Sizes must differ by whole strides: Keras pads by whether a side is even, so other sizes shift the grid."""
+
+
+def check(size: int, *, stage: str, full_size: int) -> None:
+    """Raise UsageError where `size` cannot stand in for `full_size`."""
+    if (full_size - size) % STEP or size > full_size:
+        fitting = ", ".join(map(str, range(full_size % STEP or STEP, full_size, STEP))) or "none is smaller"
+        raise UsageError(
+            f"Stage '{stage}' asks for pictures of {size} pixels; for a model of {full_size} they must be smaller by "
+            f"a multiple of {STEP}: {fitting}."
+        )
+
+
+def resized(model: keras.Model, shape: tuple[int | None, ...]) -> keras.Model:
+    """Return `model` on inputs of `shape` (height, width, channels); every layer and weight is shared with it."""
+    if tuple(model.input.shape[1:]) == tuple(shape):
+        return model
+    source = keras.Input(shape, dtype=model.input.dtype)
+    return keras.models.clone_model(model, input_tensors=source, clone_function=_same)
+
+
+def _same(layer: Any) -> Any:
+    return layer
