@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +39,8 @@ def convert(graph: Graph, card: Card, calibration: np.ndarray | None = None, *, 
     if card.precision not in PRECISIONS:
         raise UsageError(unknown("ONNX precision", card.precision, PRECISIONS))
     try:
-        model = PRECISIONS[card.precision](_simplified(graph, card, layout), calibration)
+        with _few_words():
+            model = PRECISIONS[card.precision](_simplified(graph, card, layout), calibration)
         metadata.into_onnx(model, card)
         onnx.checker.check_model(model, full_check=True)
     except KerasTransferError:
@@ -48,11 +50,20 @@ def convert(graph: Graph, card: Card, calibration: np.ndarray | None = None, *, 
     return model.SerializeToString()
 
 
+@contextlib.contextmanager
+def _few_words() -> Iterator[None]:
+    """The converters warn about TensorFlow functions they call themselves, which nobody here can change."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
     import onnxsim
     import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     model, _ = tf2onnx.convert.from_graph_def(
         graph.frozen,
         name=card.contract.backbone or "model",
