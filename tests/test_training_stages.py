@@ -13,7 +13,7 @@ from conftest import SIZE, make_network
 
 from keras_transfer.errors import RunError, TrainingError, UsageError
 from keras_transfer.specs import Stage
-from keras_transfer.training import freezing, learning_rates, prefix, recipes, surgery, trainer
+from keras_transfer.training import freezing, learning_rates, prefix, rate_finder, recipes, surgery, trainer
 from keras_transfer.training.stage_data import Settings
 
 HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
@@ -291,3 +291,20 @@ def test_a_killed_run_ends_bit_identical_after_it_is_resumed(tmp_path):
 @pytest.mark.slow
 def test_twenty_killed_runs_end_bit_identical_after_they_are_resumed(tmp_path):
     check_killed(20, tmp_path, seed=12)
+
+
+def test_looking_for_a_learning_rate_leaves_no_trace(network, feed, tmp_path):
+    before, learned = values(network), [layer.trainable for layer in network.model.layers]
+    curve = rate_finder.find(network, TOP, feed, settings(cache_folder=tmp_path), tries=40)
+    assert equal(before, values(network))
+    assert learned == [layer.trainable for layer in network.model.layers]
+    assert 1e-6 < curve.suggestion < 1
+    first = trainer.train(network, [TOP], feed, settings(cache_folder=tmp_path), folder=tmp_path / "first")
+    untouched = trainer.train(make_network(), [TOP], feed, settings(cache_folder=tmp_path), folder=tmp_path / "second")
+    assert first[0].history[-1]["loss"] == untouched[0].history[-1]["loss"]
+
+
+def test_no_learning_rate_helps_a_network_of_no_numbers(network, feed, tmp_path):
+    network.model.get_layer("logits").kernel.assign(np.full((24, 3), np.nan))
+    with pytest.raises(TrainingError, match="gives stage 'top' a loss that is a number"):
+        rate_finder.find(network, TOP, feed, settings(cache_folder=tmp_path))

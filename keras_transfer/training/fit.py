@@ -61,7 +61,7 @@ def fit(
     method = optimizer(stage, factors)
     method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
     average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
-    step, evaluate = _steps(suffix, network.losses, method, stage, data, average)
+    step, evaluate = steps(suffix, network.losses, method, stage, data, average)
     tracked = [*suffix.variables, *method.variables, *average]
     reached = _resumed(checkpoint, stage, tracked)
     callbacks = keras.callbacks.CallbackList(list(settings.callbacks), model=network.model, epochs=stage.epochs)
@@ -135,7 +135,7 @@ def fit(
     return reached
 
 
-def _steps(
+def steps(
     suffix: keras.Model,
     losses_of: Losses,
     method: keras.optimizers.Optimizer,
