@@ -228,7 +228,7 @@ def table(title, results, ours, peers):
 def linked(pictures, folder, times, classes=2):
     for repeat in range(times):
         for position, path in enumerate(pictures):
-            target = folder / f"class{position % classes}" / f"{repeat:04d}-{path.stem}{path.suffix.lower()}"
+            target = folder / f"class{position % classes}" / f"{repeat:04d}-{position:05d}-{path.stem}{path.suffix.lower()}"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(path.absolute())
     return folder
@@ -271,7 +271,8 @@ def augment(pictures, temporary, rounds):
 def memory(pictures, temporary, rounds):
     print("\nPeak memory, streamed at 96 px")
     for total in (5_000, 40_000):
-        found = run("memory", linked(pictures, temporary / f"memory{total}", -(-total // len(pictures))))
+        folder = linked(pictures[:total], temporary / f"memory{total}", -(-total // len(pictures)))
+        found = run("memory", folder)
         print(f"  {found['pictures']:6} pictures {found['peak_mb']:6.0f} MB")
 
 
