@@ -27,8 +27,12 @@ FORMATS = ("saved_model", "tflite", "onnx")
 TOLERANCE = 1e-4
 
 
-SIDE = 96
-"""Pixels; at the smallest sizes the last maps are 1 x 1, too few values for batch norm to say anything sound."""
+def side(spec: BackboneSpec) -> int:
+    """Side in pixels at which a row is trained and exported here.
+
+    Nearer to the smallest the last maps are 1 x 1, too few values for batch norm to say anything sound of.
+    """
+    return max(96, 2 * spec.min_size)
 
 
 def pictures(size: int, count: int = PICTURES) -> np.ndarray:
@@ -43,9 +47,10 @@ def layers_of(model: keras.Model) -> list[keras.Layer]:
     return [layer for layer in model._flatten_layers(include_self=False) if not list(layer._layers)]
 
 
-def lively(spec: BackboneSpec, size: int = SIDE) -> keras.Model:
+def lively(spec: BackboneSpec) -> keras.Model:
     """A classifier on the row with random weights under which pictures differ in their probabilities."""
     keras.utils.set_random_seed(3)
+    size = side(spec)
     base = features.build(spec, image_size=size, weights="none").model
     images, rng = pictures(size), np.random.default_rng(5)
     for layer in layers_of(base):
@@ -71,16 +76,19 @@ def lively(spec: BackboneSpec, size: int = SIDE) -> keras.Model:
     return classifier
 
 
-def scaling_error(spec: BackboneSpec) -> float:
+def smallest(spec: BackboneSpec) -> keras.Model:
+    """The row at its smallest size, random."""
+    return features.build(spec, image_size=spec.min_size, weights="none").model
+
+
+def scaling_error(spec: BackboneSpec, ours: keras.Model) -> float:
     """Largest difference, relative, from Keras' own model behind `preprocess_input` applied by hand."""
-    size = spec.min_size
-    ours = features.build(spec, image_size=size, weights="none").model
     application = getattr(keras.applications, spec.name)
-    reference = application(include_top=False, weights=None, input_shape=(size, size, 3))
+    reference = application(include_top=False, weights=None, input_shape=ours.input.shape[1:])
     reference.set_weights(
         [value.reshape(w.shape) for value, w in zip(ours.get_weights(), reference.weights, strict=True)]
     )
-    images = pictures(size, 2)
+    images = pictures(spec.min_size, 2)
     prepared = preprocess_input(application)(images.astype(np.float32))
     expected, found = np.asarray(reference(prepared)), np.asarray(ours(images))
     return float(np.abs(found - expected).max() / np.abs(expected).max())
@@ -91,9 +99,8 @@ def preprocess_input(application):
     return getattr(keras.applications, application.__module__.rpartition(".")[2]).preprocess_input
 
 
-def uncovered(spec: BackboneSpec) -> int:
+def uncovered(spec: BackboneSpec, model: keras.Model) -> int:
     """How many weights are in no block, or in more than one."""
-    model = features.build(spec, image_size=SIDE, weights="none").model
     held = [id(w) for block in cut(model, spec) for layer in block.layers for w in getattr(layer, "weights", ())]
     return len(set(held) ^ {id(weight) for weight in model.weights}) + len(held) - len(set(held))
 
@@ -112,7 +119,7 @@ def undecided(spec: BackboneSpec, classifier: keras.Model, learning: int) -> lis
     freeze = freezing.decide(whole, Stage(name="top", blocks=tuple(range(-learning, 0))))
     freezing.apply(freeze)
     before = {id(layer): [np.array(w) for w in layer.weights] for layer in (*freeze.frozen, *freeze.learning)}
-    train_step(classifier, pictures(SIDE)[:2])
+    train_step(classifier, pictures(side(spec))[:2])
 
     def moved(layer):
         return any((old != np.array(new)).any() for old, new in zip(before[id(layer)], layer.weights, strict=True))
@@ -136,13 +143,13 @@ def train_step(classifier: keras.Model, images: np.ndarray) -> None:
 
 def export_errors(spec: BackboneSpec, folder: Path) -> dict[str, float]:
     """Largest difference in probability between Keras and each format's own runtime, on pictures that differ."""
-    classifier, images = lively(spec), pictures(SIDE)
+    classifier, images = lively(spec), pictures(side(spec))
     expected = np.asarray(classifier(images, training=False))
     spread = float(expected.std(axis=0).min())
     if not spread > 0.05:
         raise AssertionError(f"{spec.name}: the pictures' probabilities are too much alike to prove anything: {spread}")
     names = tuple(f"class {index}" for index in range(CLASSES))
-    contract = Contract(class_names=names, image_size=SIDE, backbone=spec.name)
+    contract = Contract(class_names=names, image_size=side(spec), backbone=spec.name)
     artifacts = exporters.export(classifier, folder, FORMATS, contract)
     return {
         name: float(np.abs(runtime.load(artifact.path).predict(images) - expected).max())
@@ -155,13 +162,14 @@ def check(name: str, folder: Path) -> dict[str, float | int | str]:
     spec = backbone(name)
     classifier = lively(spec)
     blocks = len(network(spec, classifier).blocks)
+    model = smallest(spec)
     moved = {learning: undecided(spec, classifier, learning) for learning in range(blocks + 1)}
     return {
         "backbone": name,
-        "side": SIDE,
+        "side": side(spec),
         "blocks": blocks,
-        "uncovered": uncovered(spec),
-        "scaling": scaling_error(spec) if hasattr(keras.applications, name) else 0.0,
+        "uncovered": uncovered(spec, model),
+        "scaling": scaling_error(spec, model) if hasattr(keras.applications, name) else 0.0,
         "freezing": sum(map(len, moved.values())),
         **export_errors(spec, folder),
     }
