@@ -99,13 +99,17 @@ def test_features_that_already_tell_the_classes_apart_need_the_head_alone():
 
 
 def test_features_that_do_not_tell_the_classes_apart_let_all_blocks_learn():
-    assert advised(task(), strength=1).plan.recipe == "full"
+    assert advised(task(per_class=1000), strength=1).plan.recipe == "full"
 
 
-def test_few_pictures_leave_early_blocks_and_batch_statistics_alone():
-    plan = advised(task(per_class=20), strength=1).plan
-    assert plan.recipe == "head_then_top"
-    assert {stage.batch_norm for stage in plan.stages if stage.blocks} == {"frozen"}
+def test_few_pictures_leave_early_blocks_alone():
+    assert advised(task(per_class=20), strength=1).plan.recipe == "head_then_top"
+
+
+@pytest.mark.parametrize(("per_class", "policy"), [(20, "train"), (3, "frozen")])
+def test_batch_statistics_are_taken_of_batches_that_are_worth_it(per_class, policy):
+    plan = advised(task(per_class=per_class), strength=1).plan
+    assert {stage.batch_norm for stage in plan.stages if stage.blocks} == {policy}
 
 
 def test_fewer_pictures_get_more_epochs():

@@ -19,8 +19,13 @@ SOLVED = 0.98
 ORDER = ("full", "head_then_top", "head")
 """Recipes, deepest first; the gate of a stage makes depth cost time and never accuracy."""
 
-FEW_PICTURES = 200
-"""Below this many training pictures batch statistics and early blocks are learnt from noise."""
+FEW_PICTURES = 2000
+"""Below this many training pictures the last blocks alone learn: on 5,000 of CIFAR-10 all blocks ended 1.7 points above
+the last ones, on 1,000 of Fashion-MNIST the last ones are ahead of all."""
+
+FEWEST_IN_A_BATCH = 16
+"""Pictures whose statistics are worth taking. The number of batches does not matter: 124 photographs trained so reach
+88 %, and with batch norm frozen stay at the head's 72 %."""
 
 FEW_PER_CLASS = 10
 
@@ -138,13 +143,13 @@ def _batch_norm(
     stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
     pictures = int(task.class_counts.sum())
-    policy, why = (
-        ("frozen", "too few to estimate statistics from")
-        if pictures < FEW_PICTURES or batch_size < 16
-        else ("train", "enough to estimate statistics from")
-    )
+    enough = min(pictures, batch_size) >= FEWEST_IN_A_BATCH
+    policy, why = ("train", "enough") if enough else ("frozen", "too few")
     changed = tuple(stage.model_copy(update={"batch_norm": policy}) if stage.blocks else stage for stage in stages)
-    sentence = f"Batch norm of learning blocks: {policy}; {pictures} pictures in batches of {batch_size} are {why}."
+    sentence = (
+        f"Batch norm of learning blocks: {policy}; {pictures} pictures in batches of {batch_size} are {why} to "
+        f"estimate statistics from."
+    )
     return changed, Reason(topic="batch norm", sentence=sentence, value=float(pictures))
 
 
