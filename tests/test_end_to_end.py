@@ -129,6 +129,8 @@ def test_a_file_out_of_tolerance_fails_the_command_and_names_the_pictures(export
     largest = max(graph.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
     largest.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(largest) * np.float32(1.5), largest.name))
     onnx.save(graph, path)
+    assert "is not the file that was exported" in refused("verify", run, "--file", path, code=1)
+    (run / "exports" / "manifest.json").unlink()
     code, _, stderr = command("verify", run, "--file", path)
     assert code == 1
     assert "pictures get another class" in stderr
@@ -215,17 +217,21 @@ def test_weights_that_cannot_be_had_are_never_replaced_by_random_ones(pictures, 
 
 
 @pytest.mark.parametrize(
-    ("make", "sentence"),
+    ("classes", "sentence"),
     [
-        (lambda folder: None, "no pictures"),
-        (lambda folder: (folder / "only").mkdir(), "class"),
-        (lambda folder: [(folder / name).mkdir() for name in "ab"], "'a'"),
+        ({}, "holds no class folders. Make one folder per class"),
+        ({"ant": 12, "bee": 0}, "bee' holds no pictures. Put some in or remove the folder."),
+        ({"ant": 12}, "At least two classes are needed"),
     ],
 )
-def test_a_folder_that_training_cannot_use_is_one_clear_sentence(make, sentence, tmp_path):
-    (tmp_path / "pictures").mkdir()
-    make(tmp_path / "pictures")
-    assert sentence in refused("train", tmp_path / "pictures", code=1, folder=tmp_path)
+def test_a_folder_that_training_cannot_use_is_one_clear_sentence(classes, sentence, pictures, tmp_path):
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    for name, count in classes.items():
+        (chosen / name).mkdir()
+        for picture in sorted((pictures / name).iterdir())[:count]:
+            shutil.copy(picture, chosen / name)
+    assert sentence in refused("train", chosen, code=1, folder=tmp_path)
 
 
 def test_help_answers_for_every_verb():
