@@ -161,7 +161,7 @@ def peer_accuracy(folder):
     model = features.build(spec, image_size=SIZE).model
     kernel, bias = weights.classifier(spec)
     paths = sorted(Path(folder).glob("*/*"))
-    truth = np.array([int(path.name.split("-")[-1].split("_")[0]) for path in paths])
+    truth = np.array([int(path.name.split("_")[0]) for path in paths])
 
     def in_full(path):
         pixels = upright_rgb(path.read_bytes())
@@ -228,7 +228,8 @@ def table(title, results, ours, peers):
 def linked(pictures, folder, times, classes=2):
     for repeat in range(times):
         for position, path in enumerate(pictures):
-            target = folder / f"class{position % classes}" / f"{repeat:04d}-{position:05d}-{path.stem}{path.suffix.lower()}"
+            name = f"{repeat:04d}-{position:05d}-{path.stem}{path.suffix.lower()}"
+            target = folder / f"class{position % classes}" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(path.absolute())
     return folder
