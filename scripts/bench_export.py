@@ -21,9 +21,10 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from keras_transfer import runs, workflow
+from keras_transfer import runs
 from keras_transfer.export import exporters, manifest, parity, runtime
 from keras_transfer.specs import silent
+from keras_transfer.workflow import joints
 
 PLAIN = {"saved_model": ("tf_saved_model", "plain_saved_model"), "onnx": ("onnx", "plain.onnx")}
 PLAIN |= {"tflite": ("litert", "plain.tflite")}
@@ -37,12 +38,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     run = runs.open_run(given.run)
-    contract = workflow._contract(run)
-    splits, feed = workflow._data(None, run, silent)
+    contract = joints.contract_of(run)
+    splits, feed = joints.data_of(None, run, silent)
     pictures = np.concatenate(
         [np.asarray(images) for images, *_ in feed("test", image_size=contract.image_size, batch_size=100)]
     )
-    calibration = workflow._pictures(feed, "train", contract.image_size, workflow.CALIBRATION_PICTURES)
+    calibration = joints.some_pictures(feed, "train", contract.image_size, joints.CALIBRATION_PICTURES)
     model = keras.models.load_model(run.model_path, compile=False)
     wanted = model.predict(pictures, verbose=0)
     names = given.format or [name for name in exporters.EXPORTERS if name != "tflite-int16x8"]

@@ -9,6 +9,7 @@ from keras_transfer import cli, workflow
 from keras_transfer.errors import KerasTransferError, RunError
 from keras_transfer.plan import read
 from keras_transfer.specs import Plan, Run, Stage
+from keras_transfer.workflow import advising
 
 BACKBONE = "EfficientNetLite0"
 
@@ -81,7 +82,7 @@ def test_a_part_of_the_pictures_has_as_many_of_each_class_and_all_the_test():
     from keras_transfer.data import sources
 
     whole = sources.load("sample:fashion")
-    part, again, other = (workflow._fewer(whole, 7, seed) for seed in (0, 0, 1))
+    part, again, other = (advising.fewer(whole, 7, seed) for seed in (0, 0, 1))
     assert np.bincount(part.train.labels).tolist() == [7] * 10
     assert set(part.train.keys) <= set(whole.train.keys)
     assert part.test is whole.test

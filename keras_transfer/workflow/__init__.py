@@ -1,0 +1,47 @@
+"""The verbs: the one place where data, backbones, tasks, training, selection, evaluation and export meet."""
+
+from keras_transfer.export.precisions import Candidate
+from keras_transfer.selection.findings import Limits
+from keras_transfer.workflow.advising import TransferCurve, advise, bench_transfer
+from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
+from keras_transfer.workflow.exporting import (
+    Benched,
+    Verified,
+    bench_latency,
+    bench_on_phone,
+    choose_precision,
+    export,
+    export_model,
+    verify,
+)
+from keras_transfer.workflow.pictures import bench_input, doctor
+from keras_transfer.workflow.reporting import report_of
+from keras_transfer.workflow.training import train
+from keras_transfer.workflow.using import Prediction, evaluate, predict
+
+__all__ = [
+    "Benched",
+    "BlockShape",
+    "Candidate",
+    "Limits",
+    "Prediction",
+    "TransferCurve",
+    "Verified",
+    "advise",
+    "backbone_blocks",
+    "backbones",
+    "bench_input",
+    "bench_latency",
+    "bench_on_phone",
+    "bench_transfer",
+    "choose_precision",
+    "doctor",
+    "evaluate",
+    "export",
+    "export_model",
+    "fetch",
+    "predict",
+    "report_of",
+    "train",
+    "verify",
+]

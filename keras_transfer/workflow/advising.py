@@ -1,0 +1,199 @@
+"""Measures before training: advice for a plan, and what labels are worth."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_transfer import plan as plans
+from keras_transfer.backbones import blocks, features, registry, weights
+from keras_transfer.data import pipeline, sources
+from keras_transfer.errors import UsageError
+from keras_transfer.evaluation import plots
+from keras_transfer.evaluation.verdict import labels_saved
+from keras_transfer.files import write_bytes
+from keras_transfer.selection import advisor, measuring, pictures
+from keras_transfer.selection.findings import Advice, Limits, Measurement, Task
+from keras_transfer.specs import (
+    BackboneSpec,
+    Feed,
+    Listener,
+    Plan,
+    Run,
+    Split,
+    Splits,
+    silent,
+)
+from keras_transfer.training import prefix, recipes
+from keras_transfer.workflow.joints import TRANSFER, fitting_size, settings_of
+from keras_transfer.workflow.training import _with_scratch, train
+
+LOOKED_AT = 1000
+"""Training pictures that advice measures: a probe's accuracy is then known to about a point and a half."""
+
+
+@dataclass(frozen=True)
+class TransferCurve:
+    """What labels are worth with transfer, with a linear probe, and from scratch."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    sentence: str
+    """What transfer saved, as a manager reads it."""
+
+
+def advise(
+    source: str,
+    *,
+    names: Sequence[str] = (),
+    limits: Limits | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    write: Path | None = None,
+    listener: Listener = silent,
+) -> Advice:
+    """Return a plan for the pictures of `source`, measured before anything is trained, and the reason of each choice.
+
+    >>> advise("sample:fashion").plan.backbone  # doctest: +SKIP
+    'EfficientNetLite0'
+
+    names: backbones to choose from; all whose weights are at hand where left out. limits: what the device allows.
+    image_size: side in pixels; from the pictures and the backbone where it is left out. write: where to put the plan.
+    """
+    splits = sources.load(source, seed=seed, listener=listener)
+    specs = [registry.backbone(name) for name in names] or [row for row in registry.rows() if _at_hand(row)]
+    specs = specs or [registry.backbone(str(Plan.model_fields["backbone"].default))]
+    feed = pipeline.make_feed(splits, seed=seed, listener=listener)
+    look = functools.cache(lambda side: _looked_at(feed, side))
+    size = image_size or fitting_size(specs[0], splits.typical_size)
+    images, labels = look(size)
+    task = Task(
+        source=source,
+        labels=labels,
+        class_counts=np.bincount(splits.train.labels, minlength=len(splits.class_names)),
+        image_size=size,
+        shift=pictures.input_shift(images),
+        size_is_given=image_size is not None,
+        seed=seed,
+    )
+
+    def measure(spec: BackboneSpec, side: int) -> Measurement:
+        built = features.build(spec, image_size=side, listener=listener)
+        return measuring.measure(
+            built.model,
+            blocks.cut(built.model, spec),
+            look(side)[0],
+            lambda model, check: prefix.build(model, check=check).compute,
+            weights.classifier(spec),
+        )
+
+    advice = advisor.advise(task, specs, measure, recipes.RECIPES, limits=limits, listener=listener)
+    if write:
+        write_bytes(write, plans.to_toml(advice.plan).encode())
+    return advice
+
+
+def bench_transfer(
+    source: str,
+    *,
+    per_class: Sequence[int | None] = (5, 10, 25, 50, 100, None),
+    seeds: Sequence[int] = (0, 1, 2),
+    backbone: str = "EfficientNetLite0",
+    recipe: str = "head_then_top",
+    plot: Path | None = None,
+    keep: Run | None = None,
+    listener: Listener = silent,
+) -> TransferCurve:
+    """Return accuracy against labelled pictures for transfer, a linear probe, and from scratch for as long.
+
+    >>> bench_transfer("sample:fashion", per_class=[5, None], seeds=[0]).rows[0]["method"]  # doctest: +SKIP
+    'transfer'
+
+    per_class: training pictures of each class, None for all; validation has no more. One row for each method, number
+    and seed: method, per_class, seed, accuracy (test), seconds, cpu_seconds. plot: where to put the curve as SVG.
+    keep: a run whose report is to tell of it.
+    """
+    splits = sources.load(source, listener=listener)
+    most = int(np.bincount(splits.train.labels).max())
+    rows: list[Mapping[str, Any]] = []
+    for count in dict.fromkeys(min(each or most, most) for each in per_class):
+        for seed in seeds:
+            subset = fewer(splits, count, seed)
+            for method, stages in (("transfer", recipe), ("linear probe", "head")):
+                plan = Plan(data=source, backbone=backbone, recipe=stages, seed=seed)
+                with tempfile.TemporaryDirectory() as folder:
+                    began = time.process_time()
+                    run = train(plan, folder=Path(folder), splits=subset, listener=listener)
+                    worth = {"accuracy": run.record.test["accuracy"], "seconds": run.record.seconds}
+                    rows.append(_point(method, count, seed, worth, began))
+                    if method == "transfer":
+                        began = time.process_time()
+                        rows.append(_point("scratch", count, seed, _from_scratch(run, subset, listener), began))
+    if plot:
+        write_bytes(plot, plots.labels_against_accuracy(rows).encode())
+    if keep:
+        write_bytes(keep.folder / TRANSFER, json.dumps(rows, indent=2).encode())
+    return TransferCurve(tuple(rows), labels_saved(rows))
+
+
+def _point(method: str, per_class: int, seed: int, worth: Mapping[str, float], began: float) -> Mapping[str, Any]:
+    """One point of a transfer curve; `began` is the process time at which its training did."""
+    spent = {"cpu_seconds": round(time.process_time() - began, 2)}
+    return {"method": method, "per_class": per_class, "seed": seed, **worth, **spent}
+
+
+def _from_scratch(run: Run, splits: Splits, listener: Listener) -> dict[str, float]:
+    """Train the network of `run` from random weights for as long as the run took."""
+    plan = run.record.plan
+    feed = pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, listener=listener)
+    settings = settings_of(plan, splits, "stream", ())
+    return _with_scratch(run, registry.backbone(plan.backbone), splits, feed, settings, listener).record.scratch
+
+
+def fewer(splits: Splits, per_class: int, seed: int) -> Splits:
+    """The same test pictures, with at most `per_class` of each class to train on, and to validate with."""
+    rng = np.random.default_rng(seed)
+    kept = {}
+    for split in (splits.train, splits.validation):
+        if not isinstance(split.pictures, np.ndarray):
+            raise UsageError("A part of the pictures can be taken of folders, manifests and samples only.")
+        order = rng.permutation(len(split))
+        rank = np.empty(len(split), int)
+        for each in np.unique(split.labels):
+            rank[order[split.labels[order] == each]] = np.arange((split.labels == each).sum())
+        chosen = np.flatnonzero(rank < per_class)
+        kept[split.name] = Split(
+            name=split.name,
+            pictures=split.pictures[chosen],
+            labels=split.labels[chosen],
+            keys=tuple(split.keys[i] for i in chosen),
+            weights=None if split.weights is None else split.weights[chosen],
+        )
+    digest = hashlib.sha256(f"{splits.digest} {per_class} {seed}".encode()).hexdigest()
+    return replace(splits, train=kept["train"], validation=kept["validation"], digest=digest)
+
+
+def _at_hand(spec: BackboneSpec) -> bool:
+    """Whether the backbone's weights are on this machine: a package that is installed, or Keras' own cache."""
+    cached = [path.name.lower().replace("_", "") for path in weights.cache().glob("*top*")]
+    held = {
+        "package": lambda source: importlib.util.find_spec(source.file.split("/")[0]) is not None,
+        "keras": lambda source: any(name.startswith(spec.name.lower()) for name in cached),
+    }
+    return any(held[source.kind](source) for source in spec.weights)
+
+
+def _looked_at(feed: Feed, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Up to `LOOKED_AT` training pictures, chosen by the seed, and their labels."""
+    images, targets, _ = next(iter(feed("train", image_size=size, batch_size=LOOKED_AT, shuffle=True)))
+    return np.asarray(images), np.asarray(targets).argmax(axis=1)

@@ -1,0 +1,109 @@
+"""Looks at a source before training: its health, and how fast it arrives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_transfer.backbones import features, registry
+from keras_transfer.data import cleaning, doctor_page, pipeline, sheet, sources, throughput
+from keras_transfer.data import doctor as examiner
+from keras_transfer.data.doctor import Diagnosis
+from keras_transfer.data.throughput import Throughput
+from keras_transfer.specs import (
+    BackboneSpec,
+    Event,
+    Listener,
+    Plan,
+    Splits,
+    silent,
+)
+from keras_transfer.training import prefix
+from keras_transfer.workflow.advising import _at_hand
+from keras_transfer.workflow.joints import EVALUATION_BATCH, fitting_size, some_pictures
+
+
+def doctor(
+    source: str,
+    *,
+    labels: bool = True,
+    write: Path | None = None,
+    page: Path | None = None,
+    augmented: Path | None = None,
+    seed: int = 0,
+    listener: Listener = silent,
+) -> Diagnosis:
+    """Look at every picture of `source` once and return what is wrong with them.
+
+    >>> doctor("sample:fashion", labels=False).findings  # doctest: +SKIP
+    ()
+
+    labels: judge labels too, by a linear probe on ImageNet features. write: a clean manifest (`.csv`, `.parquet`) or,
+    under any other name, TFRecord shards. page: an HTML file with thumbnails. augmented: a PNG with what each
+    augmentation policy makes of eight pictures.
+    """
+    splits = sources.load(source, seed=seed, listener=listener)
+    described = _described(splits, listener) if labels else None
+    examination = examiner.examine(splits, features=described, listener=listener)
+    if write:
+        cleaning.write(cleaning.cleaned(splits, examination), write, listener=listener)
+    if page:
+        doctor_page.write(examination, page)
+    if augmented:
+        images = some_pictures(pipeline.make_feed(splits), "train", max(96, min(splits.typical_size, 224)), 8)
+        sheet.draw(images, augmented, seed=seed)
+    return examination.diagnosis
+
+
+def bench_input(
+    source: str,
+    *,
+    image_size: int | None = None,
+    batch_size: int = 32,
+    augment: str = "none",
+    backbone: str = "EfficientNetLite0",
+    listener: Listener = silent,
+) -> Throughput:
+    """Return how fast the pictures of `source` arrive, how long a training step of `backbone` waits, and what limits.
+
+    >>> bench_input("sample:fashion").limited_by  # doctest: +SKIP
+    'training'
+    """
+    spec = registry.backbone(backbone)
+    splits = sources.load(source, listener=listener)
+    size = image_size or fitting_size(spec, splits.typical_size)
+    step = _training_step(spec, size, len(splits.class_names), listener)
+    return throughput.measure(splits, image_size=size, batch_size=batch_size, augment=augment, step=step)
+
+
+def _described(splits: Splits, listener: Listener) -> dict[str, np.ndarray] | None:
+    """What the default backbone makes of every picture, averaged over its feature map; None without its weights."""
+    spec = registry.backbone(str(Plan.model_fields["backbone"].default))
+    if not _at_hand(spec):
+        listener(Event("note", f"Labels are not judged: the weights of {spec.name} are not on this machine."))
+        return None
+    size = fitting_size(spec, splits.typical_size)
+    built = features.build(spec, image_size=size, listener=listener)
+    pooled = keras.Model(built.model.input, keras.layers.GlobalAveragePooling2D()(built.model.output))
+    feed = pipeline.make_feed(splits)
+    images, _, _ = next(iter(feed("train", image_size=size, batch_size=16)))
+    compute = prefix.build(pooled, check=np.asarray(images)).compute
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in splits.counts}
+    done, total = 0, sum(splits.counts.values())
+    for name, parts in rows.items():
+        for images, _, _ in feed(name, image_size=size, batch_size=EVALUATION_BATCH):
+            parts.append(compute(np.asarray(images)))
+            done += len(images)
+            listener(Event("progress", "Describing pictures", done=done, total=total))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _training_step(spec: BackboneSpec, size: int, classes: int, listener: Listener) -> throughput.Step:
+    """One step of training everything, from random weights: what a picture costs does not depend on them."""
+    built = features.build(spec, image_size=size, weights="none", listener=listener)
+    pooled = keras.layers.GlobalAveragePooling2D()(built.model.output)
+    model = keras.Model(built.model.input, keras.layers.Dense(classes, activation="softmax")(pooled))
+    model.compile("sgd", "categorical_crossentropy")
+    return lambda images, targets, weights: model.train_on_batch(images, targets, sample_weight=weights)

@@ -1,0 +1,164 @@
+"""Trains what a plan says, and the same network from scratch to compare."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from keras_transfer import plan as plans
+from keras_transfer import runs
+from keras_transfer.backbones import features, registry
+from keras_transfer.data import pipeline, sources
+from keras_transfer.errors import UsageError
+from keras_transfer.files import drafted, write_bytes
+from keras_transfer.selection.findings import Advice
+from keras_transfer.specs import (
+    BackboneSpec,
+    Event,
+    Feed,
+    Listener,
+    Network,
+    Plan,
+    Run,
+    RunRecord,
+    Splits,
+    Stage,
+    StageResult,
+    silent,
+)
+from keras_transfer.training import freezing, recipes, trainer
+from keras_transfer.training.stage_data import Settings
+from keras_transfer.workflow.joints import ADVICE, network_of, resolved, scores_on_test, settings_of
+
+
+def train(
+    plan: Plan,
+    *,
+    folder: Path = runs.DEFAULT_FOLDER,
+    name: str | None = None,
+    compare: str | None = None,
+    engine: str = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    advice: Advice | None = None,
+    splits: Splits | None = None,
+    strict: bool = False,
+    data_service: str | None = None,
+    listener: Listener = silent,
+) -> Run:
+    """Train what `plan` says, or go on where an unfinished run of the same plan stopped; return the run.
+
+    >>> train(Plan(data="sample:fashion", backbone="EfficientNetLite0")).record.test["accuracy"]  # doctest: +SKIP
+    0.87
+
+    compare: `scratch` also trains the same network from random weights, all of it, for as many seconds.
+    engine: who computes frozen parts, see `training.prefix.ENGINES`; `stream` stores nothing.
+    advice: what the plan came from; it is kept beside the run, for the report.
+    splits: the pictures to take, where they are only some of those the plan names.
+    strict: a broken picture ends the run before it begins, where otherwise it is named and weighs nothing.
+    data_service: address of a tf.data service that decodes training pictures (`grpc://host:port`).
+    """
+    if compare not in (None, "scratch"):
+        raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
+    spec = registry.backbone(plan.backbone)
+    splits = splits or sources.load(plan.data, seed=plan.seed, listener=listener)
+    plan = resolved(plan, spec, splits, listener)
+    place = runs.place_for(plan, folder, name)
+    with runs.locked(place):
+        write_bytes(place / runs.PLAN, plans.to_toml(plan).encode())
+        if advice:
+            write_bytes(place / ADVICE, advice.model_dump_json(indent=2).encode())
+        began = time.perf_counter()
+        feed = pipeline.make_feed(
+            splits,
+            aspect=plan.aspect,
+            seed=plan.seed,
+            balance=plan.balance,
+            strict=strict,
+            service=data_service,
+            listener=listener,
+        )
+        settings = settings_of(plan, splits, engine, tuple(callbacks))
+        network, built = network_of(plan, spec, splits, plan.weights, listener)
+        stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks))
+        results = trainer.train(network, stages, feed, settings, folder=place, listener=listener)
+        seconds = time.perf_counter() - began
+        if feed.unreadable:
+            named = ", ".join(list(feed.unreadable)[:10])
+            listener(
+                Event("warning", f"{len(feed.unreadable)} pictures could not be read and counted nothing: {named}")
+            )
+        with drafted(place / "model.keras") as draft:
+            network.model.save(draft)
+        run = Run(place, _record(plan, splits, results, built, network, feed, seconds))
+        if compare == "scratch":
+            run = _with_scratch(run, spec, splits, feed, settings, listener)
+        runs.write(Run(place, run.record.model_copy(update={"finished": True})))
+    return runs.open_run(place)
+
+
+def _record(
+    plan: Plan,
+    splits: Splits,
+    results: tuple[StageResult, ...],
+    built: features.Features,
+    network: Network,
+    feed: Feed,
+    seconds: float,
+) -> RunRecord:
+    best = next(result for result in reversed(results) if result.kept)
+    return RunRecord(
+        plan=plan,
+        class_names=splits.class_names,
+        counts=splits.counts,
+        data_digest=splits.digest,
+        image_size=int(plan.image_size or 0),
+        weights_digest=freezing.digest(network.model.layers),
+        weights_license=built.license,
+        weights_source=built.weights_source,
+        stages=results,
+        best_stage=best.name,
+        validation_accuracy=best.validation_accuracy,
+        seconds=round(seconds, 2),
+        environment=_environment(),
+        test=scores_on_test(network, feed, splits, int(plan.image_size or 0)),
+    )
+
+
+def _with_scratch(
+    run: Run, spec: BackboneSpec, splits: Splits, feed: Feed, settings: Settings, listener: Listener
+) -> Run:
+    """Train the same network from random weights for as long as the run took, and note what came of it."""
+    record = run.record
+    listener(Event("note", f"the same network from scratch, for the same {record.seconds:.0f} s"))
+    began = time.perf_counter()
+    network, _ = network_of(record.plan, spec, splits, "none", silent)
+    stage = Stage(name="scratch", blocks="all", epochs=10_000, learning_rate=1e-3, augment="light")
+    spent = time.perf_counter() - began
+    trainer.train(
+        network,
+        [stage],
+        feed,
+        settings,
+        folder=run.folder / "scratch",
+        seconds=max(record.seconds - spent, 1.0),
+        listener=listener,
+    )
+    scores = scores_on_test(network, feed, splits, record.image_size)
+    scratch = {"accuracy": scores["accuracy"], "seconds": round(time.perf_counter() - began, 2)}
+    return Run(run.folder, record.model_copy(update={"scratch": scratch}))
+
+
+def _environment() -> dict[str, str]:
+    names = ("tensorflow", "keras", "numpy", "tf2onnx", "ai-edge-litert", "onnxruntime", "keras-transfer")
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **{name: importlib.metadata.version(name) for name in names},
+    }
