@@ -77,6 +77,7 @@ def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
     model, same = onnxsim.simplify(model)
     if not same:
         raise ExportError("ONNX: the simplified model does not compute what the converted one does.")
+    operators.keep_padding(model)
     return model
 
 
