@@ -65,14 +65,11 @@ def test_frozen_digests_are_in_the_result_and_equal(network, feed, tmp_path):
 
 
 def test_a_stage_that_does_not_beat_the_one_before_is_rolled_back(network, feed, tmp_path):
-    harmful = Stage(name="harmful", blocks="all", epochs=1, learning_rate=10, optimizer="sgd", batch_norm="frozen")
+    harmful = Stage(name="harmful", blocks="all", epochs=1, learning_rate=1, optimizer="sgd", batch_norm="frozen")
     heard = []
     results = trainer.train(network, [HEAD], feed, settings(), folder=tmp_path)
     reached = values(network)
-    try:
-        results = trainer.train(network, [HEAD, harmful], feed, settings(), folder=tmp_path, listener=heard.append)
-    except TrainingError:
-        pytest.skip("diverged before the gate was asked")
+    results = trainer.train(network, [HEAD, harmful], feed, settings(), folder=tmp_path, listener=heard.append)
     assert [result.kept for result in results] == [True, False]
     assert "rolled back" in results[1].reason
     assert any(event.kind == "warning" and "rolled back" in event.message for event in heard)
