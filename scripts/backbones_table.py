@@ -18,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from keras_transfer.backbones import registry
 
+ROWS = Path(__file__).parents[1] / "tests" / "reference" / "backbones_contract.jsonl"
+"""What was found so far; delete it to begin anew."""
+
 COLUMNS = ("backbone", "blocks", "uncovered", "scaling", "freezing", "saved_model", "tflite", "onnx", "seconds")
 
 
@@ -41,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=[])
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--rows", type=Path, default=Path("backbones.jsonl"))
+    parser.add_argument("--rows", type=Path, default=ROWS)
     options = parser.parse_args()
     names = options.names or [spec.name for spec in sorted(registry.rows(), key=lambda spec: spec.parameters)]
     lines = options.rows.read_text().splitlines() if options.rows.exists() else []
