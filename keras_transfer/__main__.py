@@ -24,8 +24,6 @@ def main() -> None:
         if debug:
             raise
         cli.fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        cli.fail("Interrupted; what was finished is saved, and the same command goes on from there.", 130)
     except Exception as error:
         if debug:
             raise

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from keras_transfer import plan as plans
 from keras_transfer import runs
-from keras_transfer.errors import UsageError
+from keras_transfer.errors import StoppedError, UsageError
 from keras_transfer.specs import BackboneSpec, Event, Listener, Run
 
 if TYPE_CHECKING:
@@ -659,4 +659,7 @@ def _progress() -> Iterator[Listener]:
             "note": lambda event: progress.console.print(f"[dim]{_plain(event.message)}[/]", highlight=False),
             "warning": lambda event: progress.console.print(f"[yellow]{_plain(event.message)}[/]", highlight=False),
         }
-        yield lambda event: shown[event.kind](event)
+        try:
+            yield lambda event: shown[event.kind](event)
+        except KeyboardInterrupt:
+            raise StoppedError("Stopped. What was finished is saved; the same command goes on from there.") from None

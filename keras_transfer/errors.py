@@ -52,6 +52,12 @@ class ArtifactError(KerasTransferError):
     """An exported file cannot be read, or breaks its contract."""
 
 
+class StoppedError(KerasTransferError):
+    """A person stopped the work; what was finished is on disk."""
+
+    exit_code = 130
+
+
 def unknown(kind: str, received: str, known: Iterable[str], *, see: str = "") -> str:
     """Return the sentence for a name that no table has, with the nearest name that one has.
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,24 @@ def test_a_plan_is_resumed_where_a_killed_run_stopped(pictures, folder, monkeypa
     assert code == 0, stderr
     assert [stage["name"] for stage in json.loads(stdout)["stages"]] == ["head", "top"]
     assert (done / "stages" / "0-head" / "result.json").stat().st_mtime_ns == head
+
+
+def test_a_run_that_a_person_stops_says_so_and_goes_on_later(pictures, folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_TRANSFER_CACHE", str(tmp_path))
+    stage = Stage(name="head", epochs=10_000, learning_rate=0.01)
+    plan = Plan(data=str(pictures), backbone="MobileNetV2", weights="none", stages=(stage,), image_size=96)
+    (tmp_path / "plan.toml").write_text(plans.to_toml(plan))
+    asked = ["train", "--plan", tmp_path / "plan.toml", "--run", "stopped", "--folder", folder]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keras_transfer", *map(str, asked)], stderr=subprocess.PIPE, text=True
+    )
+    lines = iter(process.stderr.readline, "")
+    next(line for line in lines if "head 3/10000" in line)
+    process.send_signal(signal.SIGINT)
+    last = process.communicate(timeout=120)[1].strip().splitlines()[-1]
+    assert process.returncode == 130
+    assert last == "Error: Stopped. What was finished is saved; the same command goes on from there."
+    assert (folder / "stopped" / "checkpoint.npz").exists()
 
 
 def test_a_run_that_another_process_writes_is_left_alone(folder):
