@@ -7,7 +7,8 @@ KerasTransferError            what the command line shows as one sentence (exit 
 ├── TrainingError             a stage could not go on; what was reached is kept
 ├── RunError                  a run folder is missing, locked, full, or of another version
 ├── ExportError               a format could not be written as promised
-└── ArtifactError             an exported file is unreadable or breaks its contract
+├── ArtifactError             an exported file is unreadable or breaks its contract
+└── StoppedError              a person stopped the work; what was finished is saved (exit code 130)
 """
 
 from __future__ import annotations
