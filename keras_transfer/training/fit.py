@@ -52,7 +52,7 @@ def fit(
 
     seconds: wall-clock budget since `began` (`time.perf_counter`); it then sets the schedule and the end.
     """
-    suffix = keras.Model(network.model.input if data.cut is None else data.cut, network.logits)
+    suffix = suffix_of(network, data)
     factors = {
         key(variable): stage.block_decay ** freeze.distance[id(layer)]
         for layer in freeze.learning
@@ -133,6 +133,11 @@ def fit(
     callbacks.on_train_end()
     _take(suffix, reached.best)
     return reached
+
+
+def suffix_of(network: Network, data: StageData) -> keras.Model:
+    """Return what a stage trains: from the cut, or from the picture where the stage is streamed, to the logits."""
+    return keras.Model(network.model.input if data.cut is None else data.cut, network.logits)
 
 
 def steps(

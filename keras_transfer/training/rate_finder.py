@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 
-import keras
 import numpy as np
 
 from keras_transfer.errors import TrainingError
 from keras_transfer.specs import Feed, Network, Stage, Value
 from keras_transfer.training import checkpoints, freezing
 from keras_transfer.training.batch_norm import fused
-from keras_transfer.training.fit import steps
+from keras_transfer.training.fit import steps, suffix_of
 from keras_transfer.training.learning_rates import optimizer
 from keras_transfer.training.stage_data import Settings, prepare
 from keras_transfer.training.surgery import chosen
@@ -71,7 +70,7 @@ def _tried(
     freeze = freezing.decide(network, stage)
     freezing.apply(freeze)
     data = prepare(network.model, freeze.cut, stage, feed, settings)
-    suffix = keras.Model(network.model.input if data.cut is None else data.cut, network.logits)
+    suffix = suffix_of(network, data)
     method = optimizer(stage, {})
     method.build(suffix.trainable_variables)
     batches = itertools.chain.from_iterable(data.train(epoch) for epoch in itertools.count())

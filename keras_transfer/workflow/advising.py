@@ -37,7 +37,7 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import prefix, recipes
 from keras_transfer.workflow.joints import TRANSFER, fitting_size, settings_of
-from keras_transfer.workflow.training import _with_scratch, train
+from keras_transfer.workflow.training import train, with_scratch
 
 LOOKED_AT = 1000
 """Training pictures that advice measures: a probe's accuracy is then known to about a point and a half."""
@@ -157,7 +157,7 @@ def _from_scratch(run: Run, splits: Splits, listener: Listener) -> dict[str, flo
     plan = run.record.plan
     feed = pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, listener=listener)
     settings = settings_of(plan, splits, "stream", ())
-    return _with_scratch(run, registry.backbone(plan.backbone), splits, feed, settings, listener).record.scratch
+    return with_scratch(run, registry.backbone(plan.backbone), splits, feed, settings, listener).record.scratch
 
 
 def fewer(splits: Splits, per_class: int, seed: int) -> Splits:

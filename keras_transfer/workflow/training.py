@@ -98,7 +98,7 @@ def train(
             network.model.save(draft)
         run = Run(place, _record(plan, splits, results, built, network, feed, seconds))
         if compare == "scratch":
-            run = _with_scratch(run, spec, splits, feed, settings, listener)
+            run = with_scratch(run, spec, splits, feed, settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
     return runs.open_run(place)
 
@@ -131,7 +131,7 @@ def _record(
     )
 
 
-def _with_scratch(
+def with_scratch(
     run: Run, spec: BackboneSpec, splits: Splits, feed: Feed, settings: Settings, listener: Listener
 ) -> Run:
     """Train the same network from random weights for as long as the run took, and note what came of it."""
