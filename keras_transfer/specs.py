@@ -153,6 +153,7 @@ class StageResult(Value):
     learned_blocks: tuple[int, ...]
     epochs: int
     seconds: float
+    """Of wall clock, those of earlier processes included where the run was stopped and went on."""
     pictures_per_second: float
     engine: str
     """What computed the frozen part: `keras`, `litert`, `onnxruntime`, or `none` where it was streamed."""
@@ -186,6 +187,7 @@ class RunRecord(Value):
     best_stage: str = ""
     validation_accuracy: float = 0.0
     seconds: float = 0.0
+    """Of wall clock from pictures to trained weights, over all processes of the run: what `scratch` is given too."""
     environment: dict[str, str] = Field(default_factory=dict)
     test: dict[str, float] = Field(default_factory=dict)
     scratch: dict[str, float] = Field(default_factory=dict)

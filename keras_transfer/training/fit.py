@@ -32,6 +32,9 @@ class Reached:
     loss: float = math.inf
     best_epoch: int = 0
     seconds: float = 0.0
+    """Of the stage up to here, those of earlier processes included; what a killed one did not save is not."""
+    earlier_seconds: float = 0.0
+    """The part of them that earlier processes spent."""
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -68,7 +71,6 @@ def fit(
     network.model.stop_training = False
     callbacks.on_train_begin()
     schedule = SCHEDULES[stage.schedule]
-    before = reached.seconds
     while not _ended(reached, stage, began, seconds) and not network.model.stop_training:
         callbacks.on_epoch_begin(reached.epoch)
         started = time.perf_counter()
@@ -116,7 +118,7 @@ def fit(
                 reached.best_epoch = reached.epoch + 1
                 reached.best = checkpoints.values(suffix.variables, "b")
         reached.epoch += 1
-        reached.seconds = before + time.perf_counter() - began
+        reached.seconds = reached.earlier_seconds + time.perf_counter() - began
         callbacks.on_epoch_end(reached.epoch - 1, {key: row[key] for key in row if key != "epoch"})
         if seconds is None:
             _keep(checkpoint, stage, reached, tracked)
@@ -240,4 +242,5 @@ def _resumed(checkpoint: Path, stage: Stage, tracked: list[Any]) -> Reached:
     if Stage.model_validate(state.pop("stage")) != stage:
         return Reached()
     checkpoints.assign(tracked, arrays, "t")
-    return Reached(**state, best={name: array for name, array in arrays.items() if name.startswith("b")})
+    best = {name: array for name, array in arrays.items() if name.startswith("b")}
+    return Reached(**state, earlier_seconds=state["seconds"], best=best)

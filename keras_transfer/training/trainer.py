@@ -30,7 +30,8 @@ def train(
 ) -> tuple[StageResult, ...]:
     """Train `network` in place, stage by stage, and return what each did.
 
-    folder: where `stages/` and the checkpoint are; what is found there of the same stages is not done again.
+    folder: where `stages/` and the checkpoint are; what is found there of the same stages is not done again, and its
+    seconds are in the results as if this process had spent them.
     seconds: a budget of wall-clock time for the last stage, which then replaces its number of epochs.
     Raises TrainingError where a stage diverges or a frozen tensor moved; what was reached before is on disk.
     """
@@ -84,12 +85,14 @@ def _run(
         checkpoints.assign(network.model.variables, start, "v")
     rows = reached.history
     spent = sum(row["seconds"] for row in rows)
+    place = _place(folder, index, stage)
+    checkpoints.save(place / "weights.npz", checkpoints.values(network.model.variables, "v"), {"stage": stage.name})
     result = StageResult(
         name=stage.name,
         index=index,
         learned_blocks=freeze.blocks,
         epochs=len(rows),
-        seconds=round(reached.seconds, 3),
+        seconds=round(reached.earlier_seconds + time.perf_counter() - began, 3),
         pictures_per_second=round(settings.counts["train"] * len(rows) / max(spent, 1e-9), 1),
         engine=data.engine,
         engine_reason=data.reason,
@@ -103,8 +106,6 @@ def _run(
         history=tuple(rows),
     )
     listener(Event("note" if kept else "warning", f"{stage.name}: {reason}"))
-    place = _place(folder, index, stage)
-    checkpoints.save(place / "weights.npz", checkpoints.values(network.model.variables, "v"), {"stage": stage.name})
     write_bytes(
         place / "result.json",
         json.dumps({"stage": asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}).encode(),

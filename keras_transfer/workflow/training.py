@@ -87,8 +87,9 @@ def train(
         settings = settings_of(plan, splits, engine, tuple(callbacks))
         network, built = network_of(plan, spec, splits, plan.weights, listener)
         stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks))
+        prepared = time.perf_counter() - began
         results = trainer.train(network, stages, feed, settings, folder=place, listener=listener)
-        seconds = time.perf_counter() - began
+        seconds = prepared + sum(result.seconds for result in results)  # earlier processes of this run included
         if feed.unreadable:
             named = ", ".join(list(feed.unreadable)[:10])
             listener(
@@ -141,7 +142,7 @@ def with_scratch(
     network, _ = network_of(record.plan, spec, splits, "none", silent)
     stage = Stage(name="scratch", blocks="all", epochs=10_000, learning_rate=1e-3, augment="light")
     spent = time.perf_counter() - began
-    trainer.train(
+    (result,) = trainer.train(
         network,
         [stage],
         feed,
@@ -151,7 +152,7 @@ def with_scratch(
         listener=listener,
     )
     scores = scores_on_test(network, feed, splits, record.image_size)
-    scratch = {"accuracy": scores["accuracy"], "seconds": round(time.perf_counter() - began, 2)}
+    scratch = {"accuracy": scores["accuracy"], "seconds": round(spent + result.seconds, 2)}
     return Run(run.folder, record.model_copy(update={"scratch": scratch}))
 
 
