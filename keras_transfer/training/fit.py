@@ -37,6 +37,7 @@ class Reached:
     """The part of them that earlier processes spent."""
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, np.ndarray] = field(default_factory=dict)
+    """The suffix after its best epoch; before the first one, what the stage began with."""
 
 
 def fit(
@@ -66,7 +67,7 @@ def fit(
     average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
     step, evaluate = steps(suffix, network.losses, method, stage, data, average)
     tracked = [*suffix.variables, *method.variables, *average]
-    reached = _resumed(checkpoint, stage, tracked)
+    reached = _resumed(checkpoint, stage, tracked) or Reached(best=checkpoints.values(suffix.variables, "b"))
     callbacks = keras.callbacks.CallbackList(list(settings.callbacks), model=network.model, epochs=stage.epochs)
     network.model.stop_training = False
     callbacks.on_train_begin()
@@ -94,7 +95,7 @@ def fit(
             listener(Event("progress", f"{stage.name}, epoch {reached.epoch + 1}", done=number + 1, total=data.steps))
         loss, accuracy = _means(totals)
         if not math.isfinite(loss):
-            _take(suffix, reached.best)
+            checkpoints.assign(suffix.variables, reached.best, "b")
             raise TrainingError(
                 f"Stage '{stage.name}' diverged in epoch {reached.epoch + 1}: its loss is no longer a number. "
                 f"The last good weights are kept; try a learning rate below {stage.learning_rate:g}."
@@ -133,7 +134,7 @@ def fit(
             )
         )
     callbacks.on_train_end()
-    _take(suffix, reached.best)
+    checkpoints.assign(suffix.variables, reached.best, "b")
     return reached
 
 
@@ -217,11 +218,6 @@ def _ended(reached: Reached, stage: Stage, began: float, seconds: float | None) 
     return reached.epoch >= stage.epochs or reached.epoch - reached.best_epoch >= patience
 
 
-def _take(suffix: keras.Model, best: dict[str, np.ndarray]) -> None:
-    if best:
-        checkpoints.assign(suffix.variables, best, "b")
-
-
 def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) -> None:
     state = {
         "stage": stage.model_dump(mode="json"),
@@ -235,12 +231,12 @@ def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) 
     checkpoints.save(checkpoint, checkpoints.values(tracked, "t") | reached.best, state)
 
 
-def _resumed(checkpoint: Path, stage: Stage, tracked: list[Any]) -> Reached:
+def _resumed(checkpoint: Path, stage: Stage, tracked: list[Any]) -> Reached | None:
     if not checkpoint.exists():
-        return Reached()
+        return None
     arrays, state = checkpoints.load(checkpoint)
     if Stage.model_validate(state.pop("stage")) != stage:
-        return Reached()
+        return None
     checkpoints.assign(tracked, arrays, "t")
     best = {name: array for name, array in arrays.items() if name.startswith("b")}
     return Reached(**state, earlier_seconds=state["seconds"], best=best)
