@@ -56,3 +56,18 @@ def test_a_stage_that_diverges_later_leaves_its_best_epoch(network, feed, tmp_pa
     assert list(seen) == [1]
     assert_equal(seen[1], values(network))
     assert not np.array_equal(before[0], values(network)[0])
+
+
+def test_a_validation_loss_that_is_no_number_is_a_divergence_too(network, feed, tmp_path):
+    """The last step of an epoch can be the one that breaks the weights: only validation sees it then."""
+
+    def broken(split, **asked):
+        dataset = feed(split, **asked)
+        if split == "train":
+            return dataset
+        return dataset.map(lambda images, targets, weights: (images, targets * np.nan, weights))
+
+    before = values(network)
+    with pytest.raises(TrainingError, match="Stage 'everything' diverged in epoch 1"):
+        trainer.train(network, [EVERYTHING], broken, SETTINGS, folder=tmp_path)
+    assert_equal(before, values(network))

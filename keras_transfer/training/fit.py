@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from keras_transfer.training.resizing import resized
 from keras_transfer.training.stage_data import Settings, StageData
 
 
-@dataclass
+@dataclass(frozen=True)
 class Reached:
     """Where a stage stands: what a checkpoint holds and what the stage ends with."""
 
@@ -35,9 +35,51 @@ class Reached:
     """Of the stage up to here, those of earlier processes included; what a killed one did not save is not."""
     earlier_seconds: float = 0.0
     """The part of them that earlier processes spent."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, np.ndarray] = field(default_factory=dict)
+    history: tuple[dict[str, float], ...] = ()
+    best: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The suffix after its best epoch; before the first one, what the stage began with."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What every epoch of a stage works with."""
+
+    suffix: keras.Model
+    method: keras.optimizers.Optimizer
+    average: list[Any]
+    """A shadow of each trainable variable of the suffix; empty where nothing is averaged."""
+    step: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    stage: Stage
+    data: StageData
+    began: float
+    """`time.perf_counter` when the stage was asked for."""
+    budget: float | None
+    """Seconds from then on that set the schedule and the end in place of the number of epochs."""
+    callbacks: Any
+    listener: Listener
+
+    @property
+    def tracked(self) -> list[Any]:
+        """Every variable that a resumed process needs to go on bit by bit."""
+        return [*self.suffix.variables, *self.method.variables, *self.average]
+
+    def elapsed(self) -> float:
+        """Seconds of this process since the stage was asked for."""
+        return time.perf_counter() - self.began
+
+    def progress(self, epoch: int, number: int) -> float:
+        """Part of the stage that lies behind before batch `number` of `epoch`: 0 to 1."""
+        if self.budget is not None:
+            return min(self.elapsed() / self.budget, 1.0)
+        return (epoch * self.data.steps + number) / (self.stage.epochs * self.data.steps)
+
+    def ended(self, reached: Reached) -> bool:
+        """Whether nothing is left to do: the epochs, the patience or the budget are used up."""
+        if self.budget is not None:
+            return self.elapsed() >= self.budget and reached.epoch > 0
+        patience = self.stage.patience or self.stage.epochs
+        return reached.epoch >= self.stage.epochs or reached.epoch - reached.best_epoch >= patience
 
 
 def fit(
@@ -66,76 +108,101 @@ def fit(
     method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
     average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
     step, evaluate = steps(suffix, network.losses, method, stage, data, average)
-    tracked = [*suffix.variables, *method.variables, *average]
-    reached = _resumed(checkpoint, stage, tracked) or Reached(best=checkpoints.values(suffix.variables, "b"))
     callbacks = keras.callbacks.CallbackList(list(settings.callbacks), model=network.model, epochs=stage.epochs)
+    loop = Loop(
+        suffix=suffix,
+        method=method,
+        average=average,
+        step=step,
+        evaluate=evaluate,
+        stage=stage,
+        data=data,
+        began=began,
+        budget=seconds,
+        callbacks=callbacks,
+        listener=listener,
+    )
+    fresh = Reached(best=checkpoints.values(suffix.variables, "b"))
+    reached = _resumed(checkpoint, stage, loop.tracked) or fresh
     network.model.stop_training = False
     callbacks.on_train_begin()
-    schedule = SCHEDULES[stage.schedule]
-    while not _ended(reached, stage, began, seconds) and not network.model.stop_training:
+    while not loop.ended(reached) and not network.model.stop_training:
         callbacks.on_epoch_begin(reached.epoch)
-        started = time.perf_counter()
-        waited, totals, rate = 0.0, tf.zeros((3,)), 0.0
-        batches = iter(data.train(reached.epoch))
-        for number in range(data.steps):
-            if seconds is not None:
-                progress = min((time.perf_counter() - began) / seconds, 1.0)
-            else:
-                progress = (reached.epoch * data.steps + number) / (stage.epochs * data.steps)
-            rate = stage.learning_rate * schedule(progress)
-            method.learning_rate = rate
-            asked = time.perf_counter()
-            batch = next(batches, None)
-            waited += time.perf_counter() - asked
-            if batch is None or progress >= 1.0:
-                break
-            callbacks.on_train_batch_begin(number)
-            totals += step(*batch)
-            callbacks.on_train_batch_end(number)
-            listener(Event("progress", f"{stage.name}, epoch {reached.epoch + 1}", done=number + 1, total=data.steps))
-        loss, accuracy = _means(totals)
-        if not math.isfinite(loss):
-            checkpoints.assign(suffix.variables, reached.best, "b")
-            raise TrainingError(
-                f"Stage '{stage.name}' diverged in epoch {reached.epoch + 1}: its loss is no longer a number. "
-                f"The last good weights are kept; try a learning rate below {stage.learning_rate:g}."
-            )
-        with _averaged(suffix, average):
-            validation_loss, validation_accuracy = _validate(evaluate, data.validation)
-            took = time.perf_counter() - started
-            row = {
-                "epoch": float(reached.epoch + 1),
-                "loss": loss,
-                "accuracy": accuracy,
-                "validation_loss": validation_loss,
-                "validation_accuracy": validation_accuracy,
-                "learning_rate": rate,
-                "seconds": took,
-                "waiting_share": waited / took,
-            }
-            reached.history.append(row)
-            if (validation_accuracy, -validation_loss) > (reached.accuracy, -reached.loss):
-                reached.accuracy, reached.loss = validation_accuracy, validation_loss
-                reached.best_epoch = reached.epoch + 1
-                reached.best = checkpoints.values(suffix.variables, "b")
-        reached.epoch += 1
-        reached.seconds = reached.earlier_seconds + time.perf_counter() - began
-        callbacks.on_epoch_end(reached.epoch - 1, {key: row[key] for key in row if key != "epoch"})
+        reached = _epoch(loop, reached)
+        row = reached.history[-1]
+        callbacks.on_epoch_end(reached.epoch - 1, {name: row[name] for name in row if name != "epoch"})
         if seconds is None:
-            _keep(checkpoint, stage, reached, tracked)
-        rate_shown = {"pictures_per_second": settings.counts["train"] / took}
-        listener(
-            Event(
-                "epoch",
-                stage.name,
-                done=reached.epoch,
-                total=None if seconds else stage.epochs,
-                values=row | rate_shown,
-            )
-        )
+            _keep(checkpoint, stage, reached, loop.tracked)
+        values = row | {"pictures_per_second": settings.counts["train"] / row["seconds"]}
+        listener(Event("epoch", stage.name, reached.epoch, None if seconds else stage.epochs, values))
     callbacks.on_train_end()
     checkpoints.assign(suffix.variables, reached.best, "b")
     return reached
+
+
+def _epoch(loop: Loop, reached: Reached) -> Reached:
+    """Learn from every training picture once and say on validation what came of it."""
+    started = time.perf_counter()
+    totals, waited, rate = _learn(loop, reached.epoch)
+    loss, accuracy = _means(totals)
+    _check_finite(loop, reached, loss)
+    with _averaged(loop.suffix, loop.average):
+        validation_loss, validation_accuracy = _validate(loop.evaluate, loop.data.validation)
+        better = (validation_accuracy, -validation_loss) > (reached.accuracy, -reached.loss)
+        best = checkpoints.values(loop.suffix.variables, "b") if better else reached.best
+    _check_finite(loop, reached, validation_loss)
+    took = time.perf_counter() - started
+    row = {
+        "epoch": float(reached.epoch + 1),
+        "loss": loss,
+        "accuracy": accuracy,
+        "validation_loss": validation_loss,
+        "validation_accuracy": validation_accuracy,
+        "learning_rate": rate,
+        "seconds": took,
+        "waiting_share": waited / took,
+    }
+    after = replace(
+        reached,
+        epoch=reached.epoch + 1,
+        seconds=reached.earlier_seconds + loop.elapsed(),
+        history=(*reached.history, row),
+    )
+    if not better:
+        return after
+    return replace(after, accuracy=validation_accuracy, loss=validation_loss, best_epoch=after.epoch, best=best)
+
+
+def _learn(loop: Loop, epoch: int) -> tuple[Any, float, float]:
+    """Take every training step of an epoch; return the summed results, the seconds of waiting and the last rate."""
+    schedule = SCHEDULES[loop.stage.schedule]
+    totals, waited, rate = tf.zeros((3,)), 0.0, 0.0
+    batches = iter(loop.data.train(epoch))
+    for number in range(loop.data.steps):
+        progress = loop.progress(epoch, number)
+        rate = loop.stage.learning_rate * schedule(progress)
+        loop.method.learning_rate = rate
+        asked = time.perf_counter()
+        batch = next(batches, None)
+        waited += time.perf_counter() - asked
+        if batch is None or progress >= 1.0:
+            break
+        loop.callbacks.on_train_batch_begin(number)
+        totals += loop.step(*batch)
+        loop.callbacks.on_train_batch_end(number)
+        loop.listener(Event("progress", f"{loop.stage.name}, epoch {epoch + 1}", number + 1, loop.data.steps))
+    return totals, waited, rate
+
+
+def _check_finite(loop: Loop, reached: Reached, loss: float) -> None:
+    """Put the last good weights back and raise where `loss` is no number."""
+    if math.isfinite(loss):
+        return
+    checkpoints.assign(loop.suffix.variables, reached.best, "b")
+    raise TrainingError(
+        f"Stage '{loop.stage.name}' diverged in epoch {reached.epoch + 1}: its loss is no longer a number. "
+        f"The last good weights are kept; try a learning rate below {loop.stage.learning_rate:g}."
+    )
 
 
 def suffix_of(network: Network, data: StageData) -> keras.Model:
@@ -211,13 +278,6 @@ def _averaged(suffix: keras.Model, average: list[Any]) -> Iterator[None]:
             variable.assign(value)
 
 
-def _ended(reached: Reached, stage: Stage, began: float, seconds: float | None) -> bool:
-    if seconds is not None:
-        return time.perf_counter() - began >= seconds and reached.epoch > 0
-    patience = stage.patience or stage.epochs
-    return reached.epoch >= stage.epochs or reached.epoch - reached.best_epoch >= patience
-
-
 def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) -> None:
     state = {
         "stage": stage.model_dump(mode="json"),
@@ -228,7 +288,7 @@ def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) 
         "seconds": reached.seconds,
         "history": reached.history,
     }
-    checkpoints.save(checkpoint, checkpoints.values(tracked, "t") | reached.best, state)
+    checkpoints.save(checkpoint, {**checkpoints.values(tracked, "t"), **reached.best}, state)
 
 
 def _resumed(checkpoint: Path, stage: Stage, tracked: list[Any]) -> Reached | None:
@@ -239,4 +299,5 @@ def _resumed(checkpoint: Path, stage: Stage, tracked: list[Any]) -> Reached | No
         return None
     checkpoints.assign(tracked, arrays, "t")
     best = {name: array for name, array in arrays.items() if name.startswith("b")}
-    return Reached(**state, earlier_seconds=state["seconds"], best=best)
+    history = tuple(state.pop("history"))
+    return Reached(**state, history=history, earlier_seconds=state["seconds"], best=best)

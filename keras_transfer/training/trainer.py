@@ -103,7 +103,7 @@ def _run(
         frozen_tensors=sum(len(layer.weights) for layer in freeze.frozen),
         frozen_digest_before=digest_before,
         frozen_digest_after=digest_after,
-        history=tuple(rows),
+        history=rows,
     )
     listener(Event("note" if kept else "warning", f"{stage.name}: {reason}"))
     write_bytes(
