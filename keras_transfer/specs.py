@@ -379,7 +379,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a person may want to see while work goes on; `cli.py` decides whether and how."""
+    """Something a person may want to see while work goes on; `cli` decides whether and how."""
 
     kind: Literal["note", "warning", "progress", "stage", "epoch"]
     message: str

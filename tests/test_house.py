@@ -42,7 +42,7 @@ def test_siblings_do_not_import_each_other(path):
         "runs": {"errors", "specs", "plan", "files"},
         "devices": {"errors", "specs"},
         "workflow": {"workflow", *SIBLINGS, *LOWER, "runs"},
-        "cli": {"workflow", "plan", "runs", "specs", "errors", "__version__"},
+        "cli": {"cli", "workflow", "plan", "runs", "specs", "errors", "__version__"},
         "__main__": {"cli", "errors"},
         "__init__": {"workflow", "errors", "specs"},
         **{sibling: {sibling, *LOWER} for sibling in SIBLINGS},

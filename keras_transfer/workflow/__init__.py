@@ -1,7 +1,7 @@
 """The verbs: the one place where data, backbones, tasks, training, selection, evaluation and export meet."""
 
 from keras_transfer.export.precisions import Candidate
-from keras_transfer.selection.findings import Limits
+from keras_transfer.selection.findings import Advice, Limits
 from keras_transfer.workflow.advising import TransferCurve, advise, bench_transfer
 from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
 from keras_transfer.workflow.exporting import (
@@ -20,6 +20,7 @@ from keras_transfer.workflow.training import train
 from keras_transfer.workflow.using import Prediction, evaluate, predict
 
 __all__ = [
+    "Advice",
     "Benched",
     "BlockShape",
     "Candidate",

@@ -1,0 +1,47 @@
+"""Talks to people: arguments in, tables, progress and JSON out; the work is done by `workflow`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from keras_transfer.cli import advising, catalogue, exporting, pictures, reporting, training, using
+from keras_transfer.cli.showing import fail
+
+__all__ = ["app", "fail"]
+
+VERBS: tuple[Callable[..., None], ...] = (
+    training.train,
+    advising.advise,
+    reporting.report,
+    pictures.doctor,
+    using.evaluate,
+    using.predict,
+    exporting.export,
+    exporting.verify,
+    catalogue.backbones,
+)
+"""In the order of `--help`: the name of a function is the name of its verb."""
+
+BENCHES: dict[str, Callable[..., None]] = {
+    "transfer": advising.bench_transfer,
+    "input": pictures.bench_input,
+    "latency": exporting.bench_latency,
+}
+
+app = typer.Typer(
+    name="keras-transfer",
+    help="A few hundred pictures in, proven SavedModel, TFLite and ONNX files out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Add --debug to any command to see where an error comes from.",
+)
+bench = typer.Typer(help="Measure on this machine, each figure beside a named peer.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+for _verb in VERBS:
+    app.command()(_verb)
+for _name, _measure in BENCHES.items():
+    bench.command(_name)(_measure)

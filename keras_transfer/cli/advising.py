@@ -1,0 +1,84 @@
+"""The verbs that measure before or instead of training: advice, and what transfer saves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from keras_transfer import runs
+from keras_transfer.cli.options import Backbone, ImageSize, Json, Source
+from keras_transfer.cli.progress import progress
+from keras_transfer.cli.showing import out, plain, print_json, score, suggest
+from keras_transfer.errors import UsageError
+
+
+def advise(
+    source: Source,
+    backbone: Annotated[list[str] | None, typer.Option(help="Choose among these; repeat for several.")] = None,
+    max_mb: Annotated[float | None, typer.Option(min=0.01, help="Largest file that the device allows.")] = None,
+    max_ms: Annotated[float | None, typer.Option(min=0.001, help="Longest time for a picture, in LiteRT here.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="The model will be quantized to full int8.")] = False,
+    image_size: ImageSize = None,
+    write: Annotated[Path | None, typer.Option(help="Write the plan to this TOML file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at the pictures before anything is trained: which backbone, which blocks, how fast, and why."""
+    from keras_transfer import workflow
+    from keras_transfer.workflow import Limits
+
+    limits = Limits(max_mb=max_mb, max_ms=max_ms, int8=int8)
+    with progress() as listener:
+        advice = workflow.advise(source, names=backbone or (), limits=limits, image_size=image_size, listener=listener)
+    if as_json:
+        print_json(advice.model_dump(mode="json"))
+        return
+    ranking = Table("backbone", "probe", "LogME", "H-score", "MB", "ms/picture", "", title="features as they are")
+    for row in advice.ranking:
+        scores = (f"{row.probe_accuracy:.1%}" if row.probe_accuracy is not None else "-", score(row.logme))
+        cost = (f"{row.size_mb:.1f}", f"{row.picture_ms:.1f}", row.obstacle)
+        ranking.add_row(row.backbone, *scores, score(row.h_score), *cost)
+    out.print(ranking)
+    reasons = Table("decision", "why", show_lines=True)
+    for reason in advice.reasons:
+        reasons.add_row(reason.topic, plain(reason.sentence))
+    for sentence in advice.unknown:
+        reasons.add_row("unknown", plain(sentence))
+    out.print(reasons)
+    training = "" if advice.training_seconds is None else f"; training takes about {advice.training_seconds:.0f} s"
+    out.print(f"measured in {advice.seconds:.0f} s{training}")
+    suggest(f"keras-transfer train --plan {write}" if write else f"keras-transfer train {source} --auto")
+
+
+def bench_transfer(
+    source: Source,
+    per_class: Annotated[str, typer.Option(help="Labelled pictures of each class.")] = "5,10,25,50,100,all",
+    seeds: Annotated[int, typer.Option(min=1, help="How many different draws of those pictures.")] = 3,
+    backbone: Backbone = "EfficientNetLite0",
+    plot: Annotated[Path | None, typer.Option(help="Write the curve to this SVG file.")] = None,
+    run: Annotated[Path | None, typer.Option(help="A run folder whose report is to show it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Accuracy against the number of labels: transfer, a linear probe, and from scratch for as long."""
+    try:
+        counts = [None if each == "all" else int(each) for each in per_class.split(",")]
+    except ValueError:
+        raise UsageError(f"--per-class takes numbers and 'all', such as 5,25,all. Received: '{per_class}'") from None
+    keep = runs.open_run(run) if run else None
+    from keras_transfer import workflow
+
+    with progress() as listener:
+        compared = workflow.bench_transfer(
+            source, per_class=counts, seeds=range(seeds), backbone=backbone, plot=plot, keep=keep, listener=listener
+        )
+    if as_json:
+        print_json({"rows": compared.rows, "sentence": compared.sentence})
+        return
+    table = Table("pictures/class", "method", "seed", "accuracy", "seconds", "CPU-seconds")
+    for row in compared.rows:
+        figures = (f"{row['accuracy']:.1%}", f"{row['seconds']:.0f}", f"{row['cpu_seconds']:.0f}")
+        table.add_row(str(row["per_class"]), row["method"], str(row["seed"]), *figures)
+    out.print(table)
+    out.print(compared.sentence)

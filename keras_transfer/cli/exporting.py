@@ -1,0 +1,174 @@
+"""The verbs that make files of a run and prove them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from keras_transfer import runs
+from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, labels_of, run_of
+from keras_transfer.cli.progress import progress
+from keras_transfer.cli.showing import err, out, print_json, suggest
+from keras_transfer.cli.training import show_worth
+from keras_transfer.errors import UsageError
+from keras_transfer.specs import Run
+
+if TYPE_CHECKING:
+    from keras_transfer.workflow import Candidate, Verified
+
+
+def export(
+    run: RunArgument = None,
+    formats: Annotated[list[str] | None, typer.Option("--format", "-f", help="Repeat for several formats.")] = None,
+    check: Annotated[bool, typer.Option(help="Run each file and compare it with the Keras model.")] = True,
+    calibrate: Annotated[bool, typer.Option(help="Fold a temperature in, so that probabilities are honest.")] = True,
+    precision: Annotated[str | None, typer.Option(help="auto: the smallest TFLite file within --max-drop.")] = None,
+    max_drop: MaxDrop = None,
+    labels: Labels = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Where a .keras file made elsewhere goes.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into an --output that exists.")] = False,
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Write SavedModel, TFLite and ONNX files of a run and prove that they say what the Keras model says."""
+    if run is not None and run.is_file():
+        _export_model(run, labels, output, formats, force, as_json)
+        return
+    if precision not in (None, "auto"):
+        raise UsageError(f"--precision takes 'auto'; name a format with --format. Received: '{precision}'")
+    opened = run_of(run, folder)
+    from keras_transfer import workflow
+
+    with progress() as listener:
+        if precision == "auto":
+            drop = 0.5 if max_drop is None else max_drop
+            measured = workflow.choose_precision(opened, max_drop=drop, calibrate=calibrate, listener=listener)
+            formats = [each.name for each in measured if each.chosen]
+        results = workflow.export(
+            opened, formats, check=check, calibrate=calibrate, max_drop=max_drop, listener=listener
+        )
+    if precision == "auto" and not as_json:
+        _show_precisions(measured)
+    if not check:
+        rows = [result.model_dump(mode="json") for result in results]
+        print_json(rows) if as_json else out.print("\n".join(str(row["path"]) for row in rows))
+        return
+    _report(opened, results, as_json)  # type: ignore[arg-type]
+
+
+def verify(
+    run: RunArgument = None,
+    files: Annotated[list[Path] | None, typer.Option("--file", help="Only these exported files.")] = None,
+    max_drop: MaxDrop = None,
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Compare exported files with the Keras model again, each in its own runtime; exit 1 where one differs."""
+    opened = run_of(run, folder)
+    from keras_transfer import workflow
+
+    with progress() as listener:
+        results = workflow.verify(opened, files, max_drop=max_drop, listener=listener)
+    _report(opened, results, as_json)
+
+
+def bench_latency(
+    files: Annotated[list[Path], typer.Argument(help="Exported files of any format.")],
+    batch: Annotated[list[int] | None, typer.Option(help="Pictures a call; repeat for several.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Repeat for several.")] = None,
+    repeats: Annotated[int, typer.Option(help="Calls that count.", min=1)] = 100,
+    adb: Annotated[
+        Path | None, typer.Option("--adb", metavar="BINARY", help="On a plugged-in phone, by this benchmark_model.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Time exported files on this host: median, tails, pictures a second, load time, peak memory."""
+    from keras_transfer import workflow
+
+    if adb:
+        for file in files:
+            print(workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats))
+        return
+    results = workflow.bench_latency(files, batch_sizes=batch or [1], threads=threads or [1], repeats=repeats)
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+        return
+    table = Table(title="on this host, not on a phone")
+    for column in ("file", "batch", "threads", "median ms", "p90", "p99", "pictures/s", "load ms", "peak MB"):
+        table.add_column(column, justify="left" if column == "file" else "right", overflow="fold")
+    for result in results:
+        timed = result.latency
+        times = (timed.median_ms, timed.p90_ms, timed.p99_ms)
+        rest = (f"{timed.pictures_per_second:.0f}", f"{timed.load_ms:.0f}", f"{result.peak_memory_bytes / 1e6:.0f}")
+        name, counts = result.artifact.path.name, (str(timed.batch_size), str(timed.threads))
+        table.add_row(name, *counts, *(f"{value:.2f}" for value in times), *rest)
+    out.print(table)
+
+
+def _export_model(
+    path: Path, labels: Path | None, output: Path | None, formats: list[str] | None, force: bool, as_json: bool
+) -> None:
+    """Export a model made elsewhere; exit 1 where a file says something else."""
+    if labels is None or output is None:
+        raise UsageError(f"'{path}' is no run: say its class names with --labels FILE and where to go with --output.")
+    from keras_transfer import workflow
+
+    chosen = {"formats": formats} if formats else {}
+    with progress() as listener:
+        results = workflow.export_model(path, output, labels_of(labels) or (), **chosen, force=force, listener=listener)
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    else:
+        out.print("\n".join(f"{result.artifact.path}  {result.parity.reason or 'agrees'}" for result in results))
+    if not all(result.parity.passed for result in results):
+        raise typer.Exit(1)
+
+
+def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
+    """Show what became of each exported file; exit 1 where one is out of tolerance."""
+    failed = [result for result in results if not result.parity.passed]
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    else:
+        _show_exports(run, results)
+    for result in failed:
+        worst = ", ".join(f"{key} ({difference:.4f})" for key, difference in result.parity.worst)
+        err.print(f"[bold red]{result.artifact.path}[/]: {result.parity.reason} Differ most: {worst}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+    if not as_json:
+        suggest(f"keras-transfer predict {results[0].artifact.path} PICTURE.jpg")
+
+
+def _show_exports(run: Run, results: Sequence[Verified]) -> None:
+    table = Table(title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures")
+    for column in ("file", "precision", "size", "accuracy", "agrees with Keras", "largest diff.", "ms/picture"):
+        table.add_column(column, justify="left" if column in ("file", "precision") else "right")
+    for result in results:
+        parity, artifact = result.parity, result.artifact
+        table.add_row(
+            artifact.path.name,
+            artifact.precision,
+            f"{artifact.size_bytes / 1e6:.1f} MB",
+            f"{parity.accuracy:.1%}",
+            f"{parity.agreement:.1%}",
+            f"{parity.max_difference:.1e}",
+            f"{result.latency.median_ms:.2f}",
+        )
+    out.print(table)
+    show_worth(run)
+
+
+def _show_precisions(measured: Sequence[Candidate]) -> None:
+    table = Table(title="precisions, on this host")
+    for column in ("format", "size", "accuracy", "drop in points", "ms/picture", "Pareto", ""):
+        table.add_column(column, justify="left" if column == "format" else "right")
+    for each in measured:
+        size, accuracy = f"{each.size_bytes / 1e6:.1f} MB", f"{each.accuracy:.1%}"
+        marks = ("yes" if each.pareto else "-", "chosen" if each.chosen else "")
+        table.add_row(each.name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
+    out.print(table)

@@ -1,0 +1,116 @@
+"""The verb that trains, and what it says of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from keras_transfer import plan as plans
+from keras_transfer import runs
+from keras_transfer.cli.options import BackboneOfPlan, Folder, Json
+from keras_transfer.cli.progress import progress
+from keras_transfer.cli.showing import out, print_json, suggest
+from keras_transfer.errors import UsageError
+from keras_transfer.specs import Run
+
+if TYPE_CHECKING:
+    from keras_transfer.workflow import Advice
+
+
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SOURCE] [KEY=VALUE]...", help="Pictures, and keys of the plan: seed=3 batch_size=16"),
+    ] = None,
+    plan_file: Annotated[Path | None, typer.Option("--plan", help="A plan as a TOML file.")] = None,
+    backbone: BackboneOfPlan = None,
+    weights: Annotated[str | None, typer.Option(help="imagenet, a weights file, or none.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A named list of stages: head, head_then_top, …")] = None,
+    compare: Annotated[str | None, typer.Option(help="scratch: also train from random weights, as long.")] = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Measure first and train what is advised.")] = False,
+    run: Annotated[str | None, typer.Option("--run", help="Name of the run folder.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="Who computes frozen parts: auto, litert, onnxruntime, keras, stream.")
+    ] = "auto",
+    strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read ends the run.")] = False,
+    data_service: Annotated[
+        str | None, typer.Option(help="Address of a tf.data service that decodes: grpc://host:port")
+    ] = None,
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Train on a folder of class folders (or another SOURCE), stage by stage; goes on where a run was stopped."""
+    source, overrides = _told_apart(arguments or ())
+    if source is None and plan_file is None:
+        raise UsageError("Which pictures? Name a folder, 'sample:fashion', or a plan with --plan.")
+    if auto and plan_file:
+        raise UsageError("--auto makes the plan itself: leave --plan out, or leave --auto out.")
+    named = {"data": source, "backbone": backbone, "weights": weights, "recipe": recipe}
+    given = {key: value for key, value in named.items() if value is not None}
+    advice = _advice(given) if auto else None
+    if advice:
+        advised = advice.plan.model_dump() | ({"stages": ()} if recipe else {})
+        plan = plans.make(plans.override({**advised, **given}, overrides))
+    elif plan_file is None:
+        plan = plans.make(plans.override(given, overrides))
+    else:
+        plan = plans.make({**plans.read(plan_file, overrides).model_dump(), **given})
+    from keras_transfer import workflow
+
+    with progress() as listener:
+        done = workflow.train(
+            plan,
+            folder=folder,
+            name=run,
+            compare=compare,
+            engine=engine,
+            advice=advice,
+            strict=strict,
+            data_service=data_service,
+            listener=listener,
+        )
+    if as_json:
+        print_json({"folder": str(done.folder), **done.record.model_dump(mode="json")})
+    else:
+        _show_run(done)
+        suggest(f"keras-transfer export {done.folder}")
+
+
+def _told_apart(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the one SOURCE among the arguments, and the keys of the plan."""
+    sources = [each for each in arguments if "=" not in each or Path(each).exists()]
+    if len(sources) > 1:
+        raise UsageError(f"One SOURCE at a time. Received: {', '.join(sources)}")
+    return (sources[0] if sources else None), [each for each in arguments if each not in sources]
+
+
+def _advice(given: Mapping[str, str]) -> Advice:
+    from keras_transfer import workflow
+
+    names = [given["backbone"]] if "backbone" in given else []
+    with progress() as listener:
+        return workflow.advise(given["data"], names=names, listener=listener)
+
+
+def _show_run(run: Run) -> None:
+    table = Table("stage", "learned", "epochs", "seconds", "validation", "kept", title=str(run.folder))
+    for stage in run.record.stages:
+        learned = "head" + (f" + blocks {', '.join(map(str, stage.learned_blocks))}" if stage.learned_blocks else "")
+        kept = "yes" if stage.kept else "rolled back"
+        seconds, accuracy = f"{stage.seconds:.1f}", f"{stage.validation_accuracy:.1%}"
+        table.add_row(stage.name, learned, str(stage.epochs), seconds, accuracy, kept)
+    out.print(table)
+    show_worth(run)
+
+
+def show_worth(run: Run) -> None:
+    """Print what a run reached on its test split, with transfer and from scratch."""
+    record = run.record
+    out.print(f"test accuracy with transfer: [bold]{record.test['accuracy']:.1%}[/] in {record.seconds:.0f} s")
+    if record.scratch:
+        accuracy, seconds = record.scratch["accuracy"], record.scratch["seconds"]
+        out.print(f"test accuracy from scratch:  {accuracy:.1%} in {seconds:.0f} s, the same network and budget")

@@ -1,0 +1,60 @@
+"""The verbs that ask a model of any format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from keras_transfer import runs
+from keras_transfer.cli.options import Folder, Json, Labels, labels_of
+from keras_transfer.cli.progress import progress
+from keras_transfer.cli.showing import out, print_json, score, suggest
+from keras_transfer.errors import UsageError
+
+
+def evaluate(
+    model: Annotated[Path | None, typer.Argument(help="A run folder or a model file of any format.")] = None,
+    source: Annotated[str | None, typer.Argument(help="Pictures; those of the run where left out.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Say what a model is worth on a split: accuracy, calibration, the classes it confuses."""
+    if split not in ("train", "validation", "test"):
+        raise UsageError(f"--split takes train, validation or test. Received: '{split}'")
+    model = model or runs.latest(folder).folder
+    from keras_transfer import workflow
+
+    with progress() as listener:
+        metrics = workflow.evaluate(model, source, split=split, listener=listener)
+    if as_json:
+        print_json(metrics.model_dump(mode="json"))
+        return
+    table = Table("class", "pictures", "precision", "recall", "F1", title=f"{model} on the {split} split")
+    for row in metrics.per_class:
+        table.add_row(row.name, str(row.count), *(score(value) for value in (row.precision, row.recall, row.f1)))
+    out.print(table)
+    out.print(f"accuracy {metrics.accuracy:.1%}, log loss {metrics.log_loss:.3f}")
+    suggest(f"keras-transfer predict {model} PICTURE.jpg")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model file of any format.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    labels: Labels = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a model sees in picture files."""
+    from keras_transfer import workflow
+
+    predictions = workflow.predict(model, pictures, labels=labels_of(labels))
+    if as_json:
+        print_json([prediction.model_dump(mode="json") for prediction in predictions])
+        return
+    table = Table("picture", "class", "probability")
+    for prediction in predictions:
+        table.add_row(prediction.picture, prediction.class_name, f"{prediction.probability:.1%}")
+    out.print(table)
