@@ -267,6 +267,19 @@ class Block:
         """How many numbers the block holds, batch-norm statistics included."""
         return sum(math.prod(w.shape) for layer in self.layers for w in getattr(layer, "weights", ()))
 
+    @property
+    def multiply_adds(self) -> int:
+        """The work of one picture, biases and activations left out.
+
+        Every kernel (a weight of two or more dimensions) is applied once at each position of its layer's output.
+        """
+        return sum(
+            math.prod(layer.output.shape[1:-1]) * math.prod(weight.shape)
+            for layer in self.layers
+            for weight in getattr(layer, "weights", ())
+            if len(weight.shape) > 1
+        )
+
 
 Losses = Callable[[Any, Any, float], Any]
 """(logits, targets, label smoothing) to one loss per picture, float32 (batch,)."""

@@ -13,7 +13,7 @@ from conftest import SIZE, make_network
 
 from keras_transfer.errors import RunError, TrainingError, UsageError
 from keras_transfer.specs import Stage
-from keras_transfer.training import freezing, learning_rates, prefix, rate_finder, recipes, surgery, trainer
+from keras_transfer.training import costs, freezing, learning_rates, prefix, rate_finder, recipes, surgery, trainer
 from keras_transfer.training.stage_data import Settings
 
 HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
@@ -305,3 +305,24 @@ def test_no_learning_rate_helps_a_network_of_no_numbers(network, feed, tmp_path)
     network.model.get_layer("logits").kernel.assign(np.full((24, 3), np.nan))
     with pytest.raises(TrainingError, match="gives stage 'top' a loss that is a number"):
         rate_finder.find(network, TOP, feed, settings(cache_folder=tmp_path))
+
+
+def test_the_store_is_chosen_where_it_is_cheaper():
+    """A head is trained from the store; large early features of little work are streamed."""
+    assert costs.store_share(72_000_000, 2_560, engine="litert", views=2, epochs=20) < 0.1
+    assert costs.store_share(2_000_000, 73_728, engine="litert", views=4, epochs=8) > 1
+    assert costs.store_share(72_000_000, 2_560, engine="keras", views=1, epochs=1) > 1
+
+
+def test_a_stage_streams_what_would_cost_more_to_store_and_says_so(feed, tmp_path):
+    stage = Stage(name="once", blocks=(-3, -2, -1), epochs=1, learning_rate=0.01)
+    (result,) = trainer.train(make_network(), [stage], feed, settings(), folder=tmp_path)
+    assert result.engine == "none"
+    assert "times as much as computing them anew" in result.engine_reason
+
+
+def test_no_more_views_are_computed_than_there_are_epochs(feed, tmp_path):
+    stage = HEAD.model_copy(update={"epochs": 2, "augment": "light", "views": 5})
+    given = settings(cache_folder=tmp_path / "cache")
+    trainer.train(make_network(), [stage], feed, given, folder=tmp_path)
+    assert len(list((tmp_path / "cache" / "features").glob("*/key.json"))) == 3  # two of training, one of validation

@@ -23,6 +23,8 @@ class Freeze:
     """Positions of the learning blocks, in order."""
     cut: Any
     """KerasTensor up to which nothing learns and nothing is random; None where the first block learns."""
+    prefix_work: int
+    """Multiply-adds that one picture costs up to the cut."""
     distance: dict[int, int]
     """Blocks between a learning layer (by id) and the head: 0 for the head and for the last block."""
 
@@ -53,7 +55,8 @@ def decide(network: Network, stage: Stage) -> Freeze:
             learns = False
         (learning if learns else frozen).append(layer)
         distance[id(layer)] = total - 1 - block
-    return Freeze(tuple(learning), tuple(frozen), blocks, _cut(network, blocks), distance)
+    cut, work = _cut(network, blocks)
+    return Freeze(tuple(learning), tuple(frozen), blocks, cut, work, distance)
 
 
 def apply(freeze: Freeze) -> None:
@@ -73,11 +76,15 @@ def digest(layers: Iterable[Any]) -> str:
     return sha.hexdigest()
 
 
-def _cut(network: Network, blocks: tuple[int, ...]) -> Any:
-    if not blocks:
-        return network.embedding
-    alone = [block.output for block in network.blocks[: blocks[0]] if block.alone]
-    return alone[-1] if alone else None
+def _cut(network: Network, blocks: tuple[int, ...]) -> tuple[Any, int]:
+    """Return the tensor up to which nothing learns, and the multiply-adds up to there."""
+    first = blocks[0] if blocks else len(network.blocks)
+    ends = [block.index for block in network.blocks[:first] if block.alone]
+    if blocks and not ends:
+        return None, 0
+    until = ends[-1] + 1 if blocks else first
+    cut = network.blocks[until - 1].output if blocks else network.embedding
+    return cut, sum(block.multiply_adds for block in network.blocks[:until])
 
 
 def _positions(stage: Stage, total: int) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ def _tried(
 ) -> tuple[list[float], list[float]]:
     freeze = freezing.decide(network, stage)
     freezing.apply(freeze)
-    data = prepare(network.model, freeze.cut, stage, feed, settings)
+    data = prepare(network.model, freeze, stage, feed, settings)
     suffix = suffix_of(network, data)
     method = optimizer(stage, {})
     method.build(suffix.trainable_variables)

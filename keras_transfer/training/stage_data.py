@@ -15,8 +15,9 @@ import tensorflow as tf
 from keras_transfer.devices import prefetch, without_autotune
 from keras_transfer.order import of_epoch
 from keras_transfer.specs import Event, Feed, Listener, Stage, silent
-from keras_transfer.training import feature_store
+from keras_transfer.training import costs, feature_store
 from keras_transfer.training.feature_store import DEFAULT_LIMIT_BYTES, Key, View
+from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.prefix import Prefix, build
 from keras_transfer.training.resizing import resized
 
@@ -35,7 +36,8 @@ class Settings:
     data_digest: str = ""
     aspect: str = "stretch"
     engine: str = "auto"
-    """Who computes frozen parts: `auto`, or a row of `prefix.ENGINES`, or `stream` to store nothing."""
+    """Who computes frozen parts: a row of `prefix.ENGINES`, whose features are then stored; `stream` to store nothing;
+    `auto` to take the fastest, and to store where that is cheaper (`costs.py`)."""
     store_dtype: str = "float16"
     cache_folder: Path = field(default_factory=feature_store.default_folder)
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
@@ -60,12 +62,14 @@ class StageData:
 
 
 def prepare(
-    model: keras.Model, cut: Any, stage: Stage, feed: Feed, settings: Settings, listener: Listener = silent
+    model: keras.Model, freeze: Freeze, stage: Stage, feed: Feed, settings: Settings, listener: Listener = silent
 ) -> StageData:
-    """Return the batches of `stage`: features at `cut` from the store, or pictures where nothing is frozen.
+    """Return the batches of `stage`: features of what `freeze` leaves frozen, from the store, where that is cheaper
+    than to compute it anew in each epoch; else pictures.
 
-    model: the whole network; cut: the KerasTensor up to which nothing learns, or None.
+    model: the whole network.
     """
+    cut, views = freeze.cut, min(stage.views, stage.epochs) if stage.augment != "none" else 1
     steps = -(-settings.counts["train"] // settings.batch_size)
     if cut is None:
         return _streamed(stage, feed, settings, steps, "the first block learns: there is no frozen part to store")
@@ -82,11 +86,16 @@ def prepare(
     prefix, dtype = prefix_at(size)
     whole = prefix if size == settings.image_size else prefix_at(settings.image_size)[0]
     needed = feature_store.size_bytes(
-        settings.counts["train"], prefix.feature_shape, dtype, views=stage.views
+        settings.counts["train"], prefix.feature_shape, dtype, views=views
     ) + feature_store.size_bytes(settings.counts["validation"], whole.feature_shape, dtype)
     allowed = min(settings.cache_limit_bytes, _free_bytes(settings.cache_folder))
     if needed > allowed:
         reason = f"{needed / 1e9:.1f} GB of features do not fit the {allowed / 1e9:.1f} GB the cache may take"
+        return _streamed(stage, feed, settings, steps, reason)
+    one = feature_store.size_bytes(1, prefix.feature_shape, dtype)
+    share = costs.store_share(freeze.prefix_work, one, engine=prefix.engine, views=views, epochs=stage.epochs)
+    if share > 1 and settings.engine == "auto":
+        reason = f"{one / 1e3:.0f} kB of features per picture cost {share:.1f} times as much as computing them anew"
         return _streamed(stage, feed, settings, steps, reason)
 
     def view(split: str, prefix: Prefix, side: int, number: int, augment: str) -> View:
@@ -113,17 +122,16 @@ def prepare(
             limit_bytes=settings.cache_limit_bytes,
         )
 
-    copies = stage.views if stage.augment != "none" else 1
-    views = [view("train", prefix, size, number, stage.augment) for number in range(copies)]
+    stored = [view("train", prefix, size, number, stage.augment) for number in range(views)]
     validation = view("validation", whole, settings.image_size, 0, "none")
     return StageData(
-        train=lambda epoch: _shuffled(views, settings.batch_size, settings.seed, epoch),
+        train=lambda epoch: _shuffled(stored, settings.batch_size, settings.seed, epoch),
         validation=lambda: _in_order(validation, settings.batch_size),
         steps=steps,
         cut=cut,
         train_shape=prefix.feature_shape,
         engine=prefix.engine,
-        reason=f"{needed / 1e6:.0f} MB of features stored once; {prefix.reason}",
+        reason=f"{needed / 1e6:.0f} MB of features stored once, {share:.0%} of the cost of streaming; {prefix.reason}",
     )
 
 

@@ -63,7 +63,7 @@ def _run(
     listener(Event("stage", f"{stage.name}: {_learns(freeze)}", done=index, total=None))
     start = checkpoints.values(network.model.variables, "v")
     digest_before = freezing.digest(freeze.frozen)
-    data = prepare(network.model, freeze.cut, stage, feed, settings, listener)
+    data = prepare(network.model, freeze, stage, feed, settings, listener)
     listener(Event("note", data.reason))
     with fused(freeze.learning, momentum=stage.batch_norm_momentum):
         reached = fit(

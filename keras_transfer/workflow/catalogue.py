@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keras_transfer.backbones import blocks, compute, features, registry
+from keras_transfer.backbones import blocks, features, registry
 from keras_transfer.specs import (
     BackboneSpec,
     Value,
@@ -45,16 +45,16 @@ def backbone_blocks(backbone: str, image_size: int | None = None) -> tuple[Block
     spec = registry.backbone(backbone)
     built = features.build(spec, image_size=image_size or spec.input_size, weights="none")
     cut = blocks.cut(built.model, spec)
-    work = [compute.multiply_adds(block) for block in cut]
+    work = sum(block.multiply_adds for block in cut)
     return tuple(
         BlockShape(
             index=block.index,
             resolution=block.resolution,
             channels=block.output.shape[-1],
             parameters=block.parameters,
-            multiply_adds=count,
-            share=count / sum(work),
+            multiply_adds=block.multiply_adds,
+            share=block.multiply_adds / work,
             storable=block.alone,
         )
-        for block, count in zip(cut, work, strict=True)
+        for block in cut
     )
