@@ -123,10 +123,10 @@ def prepare(
         )
 
     stored = [view("train", prefix, size, number, stage.augment) for number in range(views)]
-    validation = view("validation", whole, settings.image_size, 0, "none")
+    validation = _in_order(view("validation", whole, settings.image_size, 0, "none"), settings.batch_size)
     return StageData(
         train=lambda epoch: _shuffled(stored, settings.batch_size, settings.seed, epoch),
-        validation=lambda: _in_order(validation, settings.batch_size),
+        validation=lambda: validation,
         steps=steps,
         cut=cut,
         train_shape=prefix.feature_shape,
