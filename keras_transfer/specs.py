@@ -394,7 +394,10 @@ class Run:
 class Event:
     """Something a person may want to see while work goes on; `cli` decides whether and how."""
 
-    kind: Literal["note", "warning", "progress", "stage", "epoch"]
+    kind: Literal["note", "warning", "progress", "stages", "stage", "epoch", "finished"]
+    """Training tells `stages` once (values: epochs by stage name, 0 where seconds decide), then of each stage `stage`
+    as it begins, `epoch` after each (values: a row of the history), and `finished` (also of what earlier processes
+    did). `progress` of an epoch carries its number, from 1, as the value `epoch`."""
     message: str
     done: int | None = None
     total: int | None = None

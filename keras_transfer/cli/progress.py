@@ -1,4 +1,4 @@
-"""What a person sees while a verb works."""
+"""What a person sees while a verb works: lines, and a bar where there is a terminal."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keras_transfer.cli.showing import err, plain
 from keras_transfer.errors import StoppedError
 from keras_transfer.specs import Event, Listener
 
+STYLES = {"stage": "bold", "note": "dim", "warning": "yellow"}
+"""The events that are a line of text, whatever else is on the screen."""
+
 
 @contextmanager
 def progress() -> Iterator[Listener]:
     """Show notes as lines on standard error, and a bar where that is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+    with stoppable(), Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
         def bar(event: Event) -> None:
@@ -41,11 +45,24 @@ def progress() -> Iterator[Listener]:
         shown: dict[str, Callable[[Event], None]] = {
             "progress": bar,
             "epoch": epoch,
-            "stage": lambda event: bars.console.print(f"[bold]{plain(event.message)}[/]", highlight=False),
-            "note": lambda event: bars.console.print(f"[dim]{plain(event.message)}[/]", highlight=False),
-            "warning": lambda event: bars.console.print(f"[yellow]{plain(event.message)}[/]", highlight=False),
+            **{kind: lambda event: said(bars.console, event) for kind in STYLES},
         }
-        try:
-            yield lambda event: shown[event.kind](event)
-        except KeyboardInterrupt:
-            raise StoppedError("Stopped. What was finished is saved; the same command goes on from there.") from None
+        yield lambda event: shown.get(event.kind, _unsaid)(event)
+
+
+def said(console: Console, event: Event) -> None:
+    """Print the line of a stage, a note or a warning."""
+    console.print(f"[{STYLES[event.kind]}]{plain(event.message)}[/]", highlight=False)
+
+
+def _unsaid(event: Event) -> None:
+    """Nothing: what the other events tell already stands in the lines."""
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn Ctrl-C into the sentence that says that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError("Stopped. What was finished is saved; the same command goes on from there.") from None

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from keras_transfer import plan as plans
 from keras_transfer import runs
+from keras_transfer.cli.live import live
 from keras_transfer.cli.options import BackboneOfPlan, Folder, Json
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, print_json, suggest
@@ -40,6 +41,15 @@ def train(
     data_service: Annotated[
         str | None, typer.Option(help="Address of a tf.data service that decodes: grpc://host:port")
     ] = None,
+    watch: Annotated[
+        list[str] | None, typer.Option(help="tensorboard, mlflow or wandb is told every epoch; repeat for several.")
+    ] = None,
+    cache_folder: Annotated[
+        Path | None, typer.Option(help="Where features of frozen parts are kept, else $KERAS_TRANSFER_CACHE.")
+    ] = None,
+    cache_limit: Annotated[
+        float | None, typer.Option(min=0, metavar="GB", help="What they may take there; 0 keeps none.")
+    ] = None,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +71,7 @@ def train(
         plan = plans.make({**plans.read(plan_file, overrides).model_dump(), **given})
     from keras_transfer import workflow
 
-    with progress() as listener:
+    with live() as listener:
         done = workflow.train(
             plan,
             folder=folder,
@@ -71,6 +81,9 @@ def train(
             advice=advice,
             strict=strict,
             data_service=data_service,
+            watch=watch or (),
+            cache_folder=cache_folder,
+            cache_limit_bytes=None if cache_limit is None else int(cache_limit * 1e9),
             listener=listener,
         )
     if as_json:

@@ -91,7 +91,8 @@ def obtain(
         except OSError as error:
             raise TrainingError(
                 f"The feature cache '{folder}' cannot take {needed / 1e6:.0f} MB ({error.strerror or error}). "
-                "Free some space, or name another folder with KERAS_TRANSFER_CACHE; the run can be resumed."
+                "Free some space, or name another folder with --cache-folder or KERAS_TRANSFER_CACHE; "
+                "the run can be resumed."
             ) from error
     os.utime(place / "key.json")
     return _open(place, key)

@@ -190,7 +190,8 @@ def _learn(loop: Loop, epoch: int) -> tuple[Any, float, float]:
         loop.callbacks.on_train_batch_begin(number)
         totals += loop.step(*batch)
         loop.callbacks.on_train_batch_end(number)
-        loop.listener(Event("progress", f"{loop.stage.name}, epoch {epoch + 1}", number + 1, loop.data.steps))
+        message, values = f"{loop.stage.name}, epoch {epoch + 1}", {"epoch": epoch + 1.0}
+        loop.listener(Event("progress", message, number + 1, loop.data.steps, values))
     return totals, waited, rate
 
 

@@ -38,10 +38,15 @@ def train(
     for stage in stages:
         _check(network, stage, settings)  # all mistakes in the list show before the first hour, not after it
     results = _finished(network, stages, folder)
+    epochs = {stage.name: 0 if seconds and stage is stages[-1] else stage.epochs for stage in stages}
+    listener(Event("stages", ", ".join(epochs), total=len(stages), values=epochs))
+    for result in results:
+        listener(_told(result))
     for index in range(len(results), len(stages)):
         budget = seconds if index == len(stages) - 1 else None
         result = _run(network, stages[index], index, _reached(results), feed, settings, folder, budget, listener)
         results.append(result)
+        listener(_told(result))
     return tuple(results)
 
 
@@ -60,7 +65,8 @@ def _run(
     asked, stage = stage, chosen(network, stage, feed, settings)
     freeze = freezing.decide(network, stage)
     freezing.apply(freeze)
-    listener(Event("stage", f"{stage.name}: {_learns(freeze)}", done=index, total=None))
+    budget = {"budget_seconds": seconds} if seconds else {}
+    listener(Event("stage", f"{stage.name}: {_learns(freeze)}", done=index, values=budget))
     start = checkpoints.values(network.model.variables, "v")
     digest_before = freezing.digest(freeze.frozen)
     data = prepare(network.model, freeze, stage, feed, settings, listener)
@@ -112,6 +118,20 @@ def _run(
     )
     (folder / "checkpoint.npz").unlink(missing_ok=True)
     return result
+
+
+def _told(result: StageResult) -> Event:
+    spent = sum(row["seconds"] for row in result.history)
+    values = {
+        "epochs": result.epochs,
+        "loss": result.validation_loss,
+        "validation_accuracy": result.validation_accuracy,
+        "pictures_per_second": result.pictures_per_second,
+        "waiting_share": sum(row["waiting_share"] * row["seconds"] for row in result.history) / max(spent, 1e-9),
+        "seconds": result.seconds,
+        "kept": result.kept,
+    }
+    return Event("finished", result.name, done=result.index + 1, values=values)
 
 
 def _check(network: Network, stage: Stage, settings: Settings) -> None:

@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -33,7 +34,7 @@ from keras_transfer.specs import (
     StageResult,
     silent,
 )
-from keras_transfer.training import freezing, recipes, trainer
+from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.stage_data import Settings
 from keras_transfer.workflow.joints import ADVICE, network_of, resolved, scores_on_test, settings_of
 
@@ -50,6 +51,9 @@ def train(
     splits: Splits | None = None,
     strict: bool = False,
     data_service: str | None = None,
+    watch: Sequence[str] = (),
+    cache_folder: Path | None = None,
+    cache_limit_bytes: int | None = None,
     listener: Listener = silent,
 ) -> Run:
     """Train what `plan` says, or go on where an unfinished run of the same plan stopped; return the run.
@@ -63,14 +67,19 @@ def train(
     splits: the pictures to take, where they are only some of those the plan names.
     strict: a broken picture ends the run before it begins, where otherwise it is named and weighs nothing.
     data_service: address of a tf.data service that decodes training pictures (`grpc://host:port`).
+    watch: programs that are told every epoch, see `training.watchers.WATCHERS`; callbacks are the caller's own.
+    cache_folder: where features are kept; $KERAS_TRANSFER_CACHE, else the user's cache, where it is left out.
+    cache_limit_bytes: what features may take there; 0 stores none.
     """
     if compare not in (None, "scratch"):
         raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
+    watchers.check(watch)
     spec = registry.backbone(plan.backbone)
     splits = splits or sources.load(plan.data, seed=plan.seed, listener=listener)
     plan = resolved(plan, spec, splits, listener)
     place = runs.place_for(plan, folder, name)
-    with runs.locked(place):
+    facts = plan.model_dump(mode="json", exclude={"stages", "exports"})
+    with runs.locked(place), watchers.watching(watch, place, facts, listener) as listener:
         write_bytes(place / runs.PLAN, plans.to_toml(plan).encode())
         if advice:
             write_bytes(place / ADVICE, advice.model_dump_json(indent=2).encode())
@@ -85,6 +94,11 @@ def train(
             listener=listener,
         )
         settings = settings_of(plan, splits, engine, tuple(callbacks))
+        settings = replace(
+            settings,
+            cache_folder=cache_folder or settings.cache_folder,
+            cache_limit_bytes=settings.cache_limit_bytes if cache_limit_bytes is None else cache_limit_bytes,
+        )
         network, built = network_of(plan, spec, splits, plan.weights, listener)
         stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks))
         prepared = time.perf_counter() - began

@@ -1,0 +1,185 @@
+"""The live table of a training: what each stage reached, how fast it goes, how long it will still take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from keras_transfer.cli.progress import STYLES, progress, said, stoppable
+from keras_transfer.cli.showing import err
+from keras_transfer.specs import Event, Listener
+
+RECENT = 5
+"""Epochs of the running stage that have a line of their own; all of them are in history.csv."""
+
+
+@dataclass(frozen=True)
+class StageSeen:
+    """What is known of one stage so far."""
+
+    epochs: int
+    """How many it was asked for; 0 where seconds decide."""
+    state: str = "to come"
+    began: float = 0.0
+    budget_seconds: float | None = None
+    rows: tuple[Mapping[str, float], ...] = ()
+    """The epochs that this process saw the end of."""
+    done: int = 0
+    """Epochs behind it, those of earlier processes included."""
+    part: float = 0.0
+    """Of the epoch that runs."""
+    result: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a training so far."""
+
+    stages: Mapping[str, StageSeen] = field(default_factory=dict)
+    doing: str = ""
+    done: int = 0
+    total: int | None = None
+
+
+def after(seen: Seen, event: Event, now: float) -> Seen:
+    """Return what is known after `event`; now: seconds by the clock that `table` is given."""
+    learn = LEARNT_FROM.get(event.kind)
+    return learn(seen, event, now) if learn else seen
+
+
+def _stages(seen: Seen, event: Event, now: float) -> Seen:
+    return Seen({**seen.stages, **{name: StageSeen(int(epochs)) for name, epochs in event.values.items()}})
+
+
+def _stage(seen: Seen, event: Event, now: float) -> Seen:
+    name = next(name for name, stage in seen.stages.items() if stage.state == "to come")
+    return _with(seen, name, state="learns", began=now, budget_seconds=event.values.get("budget_seconds"))
+
+
+def _progress(seen: Seen, event: Event, now: float) -> Seen:
+    seen = replace(seen, doing=event.message, done=event.done or 0, total=event.total)
+    name = _running(seen)
+    if name is None or "epoch" not in event.values:
+        return seen
+    return _with(seen, name, done=int(event.values["epoch"]) - 1, part=(event.done or 0) / (event.total or 1))
+
+
+def _epoch(seen: Seen, event: Event, now: float) -> Seen:
+    rows = (*seen.stages[event.message].rows, event.values)
+    return _with(seen, event.message, rows=rows, done=int(event.done or 0), part=0.0)
+
+
+def _finished(seen: Seen, event: Event, now: float) -> Seen:
+    state = "kept" if event.values["kept"] else "rolled back"
+    seen = replace(seen, doing="")
+    return _with(seen, event.message, state=state, done=int(event.values["epochs"]), result=event.values)
+
+
+LEARNT_FROM = {"stages": _stages, "stage": _stage, "progress": _progress, "epoch": _epoch, "finished": _finished}
+
+
+def _with(seen: Seen, name: str, **changes: object) -> Seen:
+    return replace(seen, stages={**seen.stages, name: replace(seen.stages[name], **changes)})  # type: ignore[arg-type]
+
+
+def _running(seen: Seen) -> str | None:
+    return next((name for name, stage in seen.stages.items() if stage.state == "learns"), None)
+
+
+def seconds_left(stage: StageSeen, now: float) -> float | None:
+    """Return how long the running stage takes at most, by its epochs so far; None where nothing is known yet."""
+    if stage.budget_seconds is not None:
+        return max(stage.began + stage.budget_seconds - now, 0.0)
+    if not stage.rows:
+        return None
+    each = sum(row["seconds"] for row in stage.rows) / len(stage.rows)
+    return max(stage.epochs - stage.done - stage.part, 0.0) * each
+
+
+def table(seen: Seen, now: float) -> RenderableType:
+    """Return what to show: a line for each stage, the last epochs of the running one, and what is being done."""
+    if not seen.stages:
+        return _doing(seen, now)
+    shown = Table("stage", "epoch", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("loss", "validation", "pictures/s", "waiting", "left"):
+        shown.add_column(column, justify="right")
+    for name, stage in seen.stages.items():
+        of = f"{stage.done}/{stage.epochs}" if stage.epochs else str(stage.done)
+        if stage.state != "learns":
+            style = "dim" if stage.state == "to come" else None
+            shown.add_row(name, of, *_figures(stage.result), stage.state, style=style)
+            continue
+        left = seconds_left(stage, now)
+        best = max(stage.rows, key=lambda row: row["validation_accuracy"], default={})
+        shown.add_row(name, of, *_figures(best), "" if left is None else _clock(left), style="bold")
+        for row in stage.rows[-RECENT:]:
+            shown.add_row("", f"{row['epoch']:.0f}", *_figures(row), "", style="dim")
+    return Group(shown, _doing(seen, now))
+
+
+def _figures(row: Mapping[str, float]) -> tuple[str, str, str, str]:
+    formats = {
+        "loss": "{:.3f}",
+        "validation_accuracy": "{:.1%}",
+        "pictures_per_second": "{:,.0f}",
+        "waiting_share": "{:.0%}",
+    }
+    loss, accuracy, rate, waiting = (form.format(row[name]) if name in row else "" for name, form in formats.items())
+    return loss, accuracy, rate, waiting
+
+
+def _doing(seen: Seen, now: float) -> RenderableType:
+    if not seen.doing:
+        return Text()
+    line = Table.grid(padding=(0, 2))
+    line.add_row(Text(seen.doing), ProgressBar(seen.total, seen.done, width=30), Text(_outlook(seen, now), "dim"))
+    return line
+
+
+def _outlook(seen: Seen, now: float) -> str:
+    """How long the run still takes, as far as that can be known: a stage that has not begun has no pace yet."""
+    name = _running(seen)
+    left = seconds_left(seen.stages[name], now) if name else None
+    coming = [f"{each} ({stage.epochs} epochs)" for each, stage in seen.stages.items() if stage.state == "to come"]
+    if left is None:
+        return f"then {', '.join(coming)}" if coming else ""
+    return f"{name}: {_clock(left)} left, then {', '.join(coming)}" if coming else f"{_clock(left)} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def live(console: Console = err) -> Iterator[Listener]:
+    """Keep the table on `console` up to date while it lasts; lines of text where that is no terminal."""
+    if not console.is_terminal:
+        with progress() as lines:
+            yield lines
+        return
+    seen = Seen()
+    with (
+        stoppable(),
+        Live(get_renderable=lambda: table(seen, time.monotonic()), console=console, refresh_per_second=4) as shown,
+    ):
+
+        def hear(event: Event) -> None:
+            nonlocal seen
+            seen = after(seen, event, time.monotonic())
+            if event.kind in STYLES:
+                said(shown.console, event)
+
+        try:
+            yield hear
+        finally:
+            seen = replace(seen, doing="")
