@@ -70,7 +70,7 @@ class Stage(Value):
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels for this stage alone (progressive resizing); the plan's size where it is left out."""
     patience: int | None = Field(default=None, ge=1)
-    """Epochs without a better validation loss after which the stage ends early."""
+    """Epochs without a better validation accuracy, or loss at equal accuracy, after which the stage ends early."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Momentum of an exponential moving average of the weights, taken over at the end of the stage."""
     accumulate: int = Field(default=1, ge=1, le=1024)

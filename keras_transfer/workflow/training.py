@@ -109,6 +109,7 @@ def train(
             listener(
                 Event("warning", f"{len(feed.unreadable)} pictures could not be read and counted nothing: {named}")
             )
+        network = _in_float32(network, plan, spec, splits)
         with drafted(place / "model.keras") as draft:
             network.model.save(draft)
         run = Run(place, _record(plan, splits, results, built, network, feed, seconds))
@@ -116,6 +117,15 @@ def train(
             run = with_scratch(run, spec, splits, feed, settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
     return runs.open_run(place)
+
+
+def _in_float32(network: Network, plan: Plan, spec: BackboneSpec, splits: Splits) -> Network:
+    """Return the network that computes in whole floats with the same weights: what is scored, saved and exported."""
+    if plan.precision == "float32":
+        return network
+    twin, _ = network_of(plan.model_copy(update={"precision": "float32"}), spec, splits, "none", silent)
+    twin.model.set_weights(network.model.get_weights())
+    return twin
 
 
 def _record(

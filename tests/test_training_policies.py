@@ -1,0 +1,173 @@
+"""Averaged weights, early stopping, accumulated gradients and mixed precision: what each does to a stage."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SIZE, make_network
+from PIL import Image
+
+from keras_transfer import workflow
+from keras_transfer.specs import Plan, Stage
+from keras_transfer.training import checkpoints, trainer
+from keras_transfer.training.stage_data import Settings
+
+COUNTS = {"train": 96, "validation": 48, "test": 48}
+HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
+EVERYTHING = Stage(name="everything", blocks="all", epochs=10, learning_rate=0.01)
+
+
+def settings(**changes):
+    return Settings(**{"image_size": SIZE, "counts": COUNTS, "batch_size": 16, **changes})
+
+
+def kernel(network):
+    return network.model.get_layer("logits").kernel.numpy()
+
+
+class Steps(keras.callbacks.Callback):
+    """Keeps the head's weights after each step."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.kernels = network, [kernel(network)]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.kernels.append(kernel(self.network))
+
+
+def test_the_average_is_the_one_computed_by_hand_and_what_a_stage_keeps(network, feed, tmp_path):
+    steps = Steps(network)
+    stage = HEAD.model_copy(update={"ema": 0.8, "epochs": 1})
+    trainer.train(network, [stage], feed, settings(callbacks=(steps,)), folder=tmp_path)
+    average = steps.kernels[0]
+    for after in steps.kernels[1:]:
+        average = 0.8 * average + 0.2 * after
+    assert len(steps.kernels) == 7
+    np.testing.assert_allclose(kernel(network), average, rtol=1e-5, atol=1e-7)
+    assert np.abs(kernel(network) - steps.kernels[-1]).max() > 1e-4
+
+
+def test_the_average_and_the_best_weights_survive_a_resume(feed, tmp_path):
+    """What the checkpoint calls best are averaged weights; the steps go on from the weights as they were."""
+    stage = HEAD.model_copy(update={"ema": 0.8})
+
+    def stop(event):
+        if event.kind == "epoch" and event.done == 2:
+            raise KeyboardInterrupt
+
+    whole, resumed = make_network(), make_network()
+    trainer.train(whole, [stage], feed, settings(), folder=tmp_path / "whole")
+    steps = Steps(resumed)
+    chosen = settings(callbacks=(steps,))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(resumed, [stage], feed, chosen, folder=tmp_path / "resumed", listener=stop)
+    arrays, state = checkpoints.load(tmp_path / "resumed" / "checkpoint.npz")
+    average = steps.kernels[0]
+    for number, after in enumerate(steps.kernels[1:], start=1):
+        average = 0.8 * average + 0.2 * after
+        if number == 6 * state["best_epoch"]:
+            best = average
+    kept = [array for name, array in arrays.items() if name[0] == "b" and array.shape == best.shape]
+    assert any(np.allclose(array, best, rtol=1e-5, atol=1e-7) for array in kept)
+    again = make_network(seed=5)
+    for ours, theirs in zip(again.model.weights, make_network().model.weights, strict=True):
+        ours.assign(theirs)
+    trainer.train(again, [stage], feed, settings(), folder=tmp_path / "resumed")
+    np.testing.assert_array_equal(kernel(whole), kernel(again))
+
+
+def test_a_stage_ends_when_its_patience_is_used_up_and_keeps_its_best_epoch(network, feed, tmp_path):
+    """Validation gets worse from its second epoch on, because from then on its labels are wrong."""
+    asked, seen = [], []
+
+    def worse(split, **options):
+        dataset = feed(split, **options)
+        if split != "validation":
+            return dataset
+        asked.append(split)  # the first two are a look at the shapes and the first epoch
+        return dataset if len(asked) < 3 else dataset.map(lambda x, y, w: (x, tf.roll(y, 1, -1), w))
+
+    def listener(event):
+        if event.kind == "epoch":
+            seen.append(kernel(network))
+
+    stages = [EVERYTHING.model_copy(update={"patience": 2})]
+    (result,) = trainer.train(network, stages, worse, settings(), folder=tmp_path, listener=listener)
+    accuracies = [row["validation_accuracy"] for row in result.history]
+    assert max(accuracies) == accuracies[0]
+    assert result.epochs == 3
+    assert result.validation_accuracy == accuracies[0]
+    np.testing.assert_array_equal(kernel(network), seen[0])
+
+
+def test_the_patience_of_one_stage_is_not_that_of_the_next(network, feed, tmp_path):
+    still = {"learning_rate": 1e-9, "epochs": 4, "block_decay": 1e-9, "batch_norm": "frozen"}
+    stages = [
+        EVERYTHING.model_copy(update={**still, "name": "short", "patience": 1, "optimizer": "sgd"}),
+        EVERYTHING.model_copy(update={**still, "name": "long", "patience": None, "optimizer": "sgd"}),
+    ]
+    short, long = trainer.train(network, stages, feed, settings(), folder=tmp_path)
+    assert short.epochs == 2
+    assert long.epochs == 4
+
+
+def test_gradients_of_two_batches_make_the_step_of_one_that_is_twice_as_large(feed, tmp_path):
+    stage = HEAD.model_copy(
+        update={"epochs": 1, "optimizer": "sgd", "schedule": "constant", "weight_decay": 0.0, "learning_rate": 0.1}
+    )
+    found = {}
+    for accumulate, batch_size in ((1, 32), (2, 16)):
+        network = make_network()
+        for layer in network.model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
+        steps = Steps(network)
+        chosen = settings(batch_size=batch_size, store_dtype="float32", engine="keras", callbacks=(steps,))
+        stages = [stage.model_copy(update={"accumulate": accumulate})]
+        trainer.train(network, stages, feed, chosen, folder=tmp_path / str(accumulate))
+        found[accumulate] = steps.kernels
+    moved = [not np.array_equal(a, b) for a, b in zip(found[2], found[2][1:], strict=False)]
+    assert moved == [False, True] * 3
+    np.testing.assert_allclose(found[2][::2], found[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("blocks", [(), "all"], ids=["from the store", "streamed"])
+def test_a_stage_trains_in_mixed_precision_and_its_weights_are_whole_floats(feed, tmp_path, policy, blocks):
+    keras.config.set_dtype_policy(policy)
+    try:
+        network = make_network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    before = kernel(network)
+    stage = Stage(name="any", blocks=blocks, epochs=2, learning_rate=0.01)
+    (result,) = trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+    assert network.blocks[0].layers[0].compute_dtype == policy.removeprefix("mixed_")
+    assert all(np.isfinite(row["loss"]) and np.isfinite(row["validation_loss"]) for row in result.history)
+    assert result.history[1]["loss"] < result.history[0]["loss"]
+    assert {weight.dtype for weight in network.model.trainable_variables} == {"float32"}
+    assert not np.array_equal(before, kernel(network))
+
+
+def test_what_is_saved_after_mixed_precision_computes_in_whole_floats(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("ant", "bee"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for index in range(12):
+            pixels = rng.integers(0, 255, (32, 32, 3)).astype("uint8")
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{index}.png")
+    plan = Plan(
+        data=str(tmp_path / "pictures"),
+        backbone="MobileNetV2",
+        weights="none",
+        precision="mixed_bfloat16",
+        stages=(Stage(name="head", epochs=1),),
+        image_size=32,
+    )
+    run = workflow.train(plan, folder=tmp_path)
+    model = keras.models.load_model(run.model_path)
+    assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
+    (exported,) = workflow.export(run, ["onnx"])
+    assert exported.parity.passed
+    assert exported.parity.max_difference < 1e-4
