@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from keras_transfer.data.decoding import decoded, squared, upright_rgb
-from keras_transfer.data.reading import decoder, from_files, read_one
+from keras_transfer.data import remote
+from keras_transfer.data.decoding import SCALES, square_rgb, upright_rgb
+from keras_transfer.data.reading import from_files
+from keras_transfer.data.squaring import square, squared
 from keras_transfer.errors import DataError
 
 
@@ -43,7 +45,7 @@ def with_orientation(value):
 
 
 def seen(content, size=24, aspect="stretch"):
-    return decoder(size, aspect)(tf.constant(content)).numpy().astype(int)
+    return square_rgb(content, size, aspect).astype(int)
 
 
 EXPECTED = seen(encoded(scene(), "PNG"))
@@ -152,7 +154,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded():
     jpeg = bytearray(encoded(scene(), "JPEG"))
     place = jpeg.index(b"\xff\xc0") + 5
     jpeg[place : place + 4] = (65_000).to_bytes(2, "big") * 2
-    with pytest.raises(tf.errors.InvalidArgumentError):
+    with pytest.raises(DataError, match=r"more pixels than any photograph|65000 x 65000 pixels"):
         seen(bytes(jpeg))
 
 
@@ -190,8 +192,8 @@ def test_five_hundred_damaged_pictures_neither_crash_nor_hang_nor_shift_a_row(tm
     for path in paths:
         with open(path, "wb") as file:
             file.write(mutated(rng))
-    rows, images, readable = zip(*from_files(paths, np.arange(FUZZED), 32, "stretch", 64), strict=True)
-    readable = np.concatenate(readable)
+    rows, images, problems = zip(*from_files(paths, np.arange(FUZZED), 32, "stretch", 64), strict=True)
+    readable = np.concatenate(problems) == b""
     assert (np.concatenate(rows) == np.arange(FUZZED)).all()
     assert not np.concatenate(images)[~readable].any()
     assert 0 < readable.sum() < FUZZED
@@ -204,12 +206,44 @@ def test_any_bytes_are_a_picture_or_a_data_error(content, start):
         assert upright_rgb(start + content).dtype == np.uint8
 
 
-def test_pillow_alone_and_the_graph_show_nearly_the_same_picture(tmp_path):
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(encoded(scene(500, 375), "JPEG", quality=90))
-    assert np.abs(read_one(path, 96, "crop").astype(int) - seen(path.read_bytes(), 96, "crop")).mean() < 1
+PHOTO = np.random.default_rng(0).integers(0, 256, (38, 50, 3)).astype(np.uint8)
 
 
-def test_decoding_is_a_graph_that_another_graph_can_hold():
-    graph = tf.function(lambda x: decoded(x, 24, "stretch"), autograph=False)
-    assert (graph(tf.constant(encoded(scene(), "PNG"))).numpy() == EXPECTED).all()
+@pytest.mark.parametrize("aspect", ["stretch", "crop", "letterbox"])
+@pytest.mark.parametrize("size", [24, 96, 100, 224])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_another_machine_and_pillow_decode_a_jpeg_to_the_very_same_pixels(mode, size, aspect):
+    photo = Image.fromarray(PHOTO).convert(mode)
+    for width, height in ((500, 375), (375, 500), (901, 230), (60, 41)):
+        content = encoded(photo.resize((width, height), Image.Resampling.BICUBIC), "JPEG", quality=90)
+        found = square_rgb(content, size, aspect)
+        assert (remote._decoder(size, aspect)(tf.constant(content)).numpy() == found).all()
+        assert (square(upright_rgb(content, size=size, aspect=aspect), size, aspect) == found).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 300), st.sampled_from(["stretch", "crop", "letterbox"]))
+def test_a_graph_makes_the_very_same_square(height, width, size, aspect):
+    pixels = np.random.default_rng(height * width).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    assert (squared(tf.constant(pixels), size, aspect).numpy() == square(pixels, size, aspect)).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "CMYK", "turned"])
+def test_another_machine_leaves_to_this_one_what_it_would_see_otherwise(kind):
+    stored, exif = with_orientation(6)
+    content = {
+        "PNG": lambda: encoded(scene(), "PNG"),
+        "CMYK": lambda: encoded(scene().convert("CMYK"), "JPEG"),
+        "turned": lambda: encoded(stored, "JPEG", exif=exif),
+    }[kind]()
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        remote._decoder(24, "stretch")(tf.constant(content))
+
+
+def test_a_picture_far_larger_than_needed_is_decoded_at_a_fraction():
+    photo = Image.fromarray(PHOTO).resize((1600, 1216), Image.Resampling.BICUBIC)
+    content = encoded(photo, "JPEG", quality=95)
+    for scale in SCALES:
+        whole = np.asarray(photo.reduce(scale))
+        size = min(whole.shape[:2])
+        assert np.abs(seen(content, size) - square(whole, size, "stretch").astype(int)).mean() < 2

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_transfer.data import pipeline
 from keras_transfer.data.pipeline import make_feed, read_pictures
 from keras_transfer.data.sources import load
 from keras_transfer.errors import DataError, UsageError
@@ -231,9 +232,11 @@ def test_batches_stand_on_the_chosen_device_before_fit_asks_for_them():
     assert shown.stdout.strip() == "['CPU:1'] 12", shown.stderr[-2000:]
 
 
-def test_without_an_accelerator_the_feed_says_that_there_is_nothing_to_copy(fashion):
+def test_without_an_accelerator_the_feed_says_once_that_there_is_nothing_to_copy(fashion, monkeypatch):
+    monkeypatch.setattr(pipeline, "_TOLD", set())
     events = []
-    make_feed(fashion, device="/CPU:0", listener=events.append)
+    for _ in range(2):
+        make_feed(fashion, device="/CPU:0", listener=events.append)
     assert [event.message for event in events] == [
         "/CPU:0 is no accelerator: batches are made ahead but copied nowhere."
     ]

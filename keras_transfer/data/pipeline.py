@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from keras_transfer import devices
 from keras_transfer.data import augment as augmentation
-from keras_transfer.data import reading
+from keras_transfer.data import reading, remote
 from keras_transfer.data.balancing import ORDERS, balancing_weights
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.errors import DataError, UsageError, unknown
@@ -23,6 +24,9 @@ CACHED_SHARE = 0.5
 """Of the memory that is free when a feed is made, the share that it may fill with decoded pictures."""
 
 ASPECTS = ("stretch", "crop", "letterbox")
+
+_TOLD: set[str] = set()
+"""Devices that were said to be no accelerator: once in a process, however many feeds it makes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def make_feed(
     if cache_bytes is None:
         cache_bytes = int(CACHED_SHARE * psutil.virtual_memory().available)
     device = device or devices.best_device()
-    if "CPU" in device.upper():
+    if "CPU" in device.upper() and listener is not silent and device not in _TOLD:
+        _TOLD.add(device)
         listener(Event("note", f"{device} is no accelerator: batches are made ahead but copied nowhere."))
     return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
 
@@ -83,9 +88,11 @@ def read_pictures(paths: Sequence[Path], *, image_size: int, aspect: str) -> np.
     """
     names = np.array([str(path) for path in paths], dtype=str)
     pictures = np.empty((len(names), image_size, image_size, 3), np.uint8)
-    for rows, images, readable in reading.from_files(names, np.arange(len(names)), image_size, aspect, 32):
-        for row in rows[~readable]:
-            raise DataError(f"'{names[row]}' {reading.reason(Path(names[row]))}.")
+    batches = reading.from_files(names, np.arange(len(names)), image_size, aspect, 32)
+    for rows, images, problems in devices.without_autotune(batches).as_numpy_iterator():
+        for row, problem in zip(rows, problems, strict=True):
+            if problem:
+                raise DataError(f"'{names[row]}' {problem.decode()}.")
         pictures[rows] = images
     return pictures
 
@@ -169,54 +176,36 @@ class PictureFeed:
         if callable(part.pictures):
             seed = int(order[0]) if shuffle else None
             return self._noted(part, reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed), cache)
-        read = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
-        pictures = read(part.pictures, order, size, aspect, batch_size)
+        read: Any = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
         if shuffle and self.options.service and read is reading.from_files:
-            policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
-            distribute = tf.data.experimental.service.distribute(policy, service=self.options.service)
-            pictures = pictures.apply(distribute).rebatch(batch_size)
-        return self._noted(part, pictures, cache)
+            read = partial(remote.from_service, service=self.options.service)
+        return self._noted(part, read(part.pictures, order, size, aspect, batch_size), cache)
 
     def _noted(self, part: Split, pictures: Any, cache: Cache | None) -> Any:
         size = pictures.element_spec[1].shape[1]
 
-        def read_again(rows: np.ndarray, images: np.ndarray, readable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            images, readable = images.copy(), readable.copy()
-            for place in np.flatnonzero(~readable):
-                readable[place] = self._read_again(part, rows[place], images[place])
-            return images, readable
+        def note(rows: np.ndarray, problems: np.ndarray) -> np.ndarray:
+            for row, problem in zip(rows, problems, strict=True):
+                if problem and part.keys[row] not in self.unreadable:
+                    self.unreadable[part.keys[row]] = problem.decode()
+                    self._listener(Event("warning", f"Left out {part.keys[row]}, which {problem.decode()}"))
+            return problems == b""
 
         def keep(rows: np.ndarray, images: np.ndarray, readable: np.ndarray) -> np.ndarray:
             assert cache is not None
             cache.keep(rows, images, readable)
             return readable
 
-        def noted(rows: Any, images: Any, readable: Any) -> tuple[Any, Any, Any]:
-            # Pictures pass through Python only where one is broken: to and fro they would be copied twice.
-            images, readable = tf.cond(
-                tf.reduce_all(readable),
-                lambda: (images, readable),
-                lambda: tuple(tf.numpy_function(read_again, [rows, images, readable], (tf.uint8, tf.bool))),
+        def noted(rows: Any, images: Any, problems: Any) -> tuple[Any, Any, Any]:
+            fine = problems == ""
+            readable = tf.cond(
+                tf.reduce_all(fine), lambda: fine, lambda: tf.numpy_function(note, [rows, problems], tf.bool)
             )
             if cache is not None:
                 readable = tf.numpy_function(keep, [rows, images, readable], tf.bool)
             return rows, tf.ensure_shape(images, (None, size, size, 3)), tf.ensure_shape(readable, (None,))
 
         return pictures.map(tf.autograph.experimental.do_not_convert(noted))
-
-    def _read_again(self, part: Split, row: int, into: np.ndarray) -> bool:
-        key = part.keys[row]
-        if key in self.unreadable:
-            return False
-        try:
-            if not isinstance(part.pictures, np.ndarray):
-                raise DataError("cannot be decoded")
-            into[:] = reading.read_one(Path(part.pictures[row]), into.shape[0], self.options.aspect)
-        except DataError as error:
-            self.unreadable[key] = str(error)
-            self._listener(Event("warning", f"Left out {key}, which {error}"))
-            return False
-        return True
 
     def _prove(self, part: Split, size: int, batch_size: int) -> None:
         self._run_through(part, size, batch_size)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_transfer import runs
-from keras_transfer.data import decoding
+from keras_transfer.data import squaring
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.evaluation import metrics, model_card
 from keras_transfer.evaluation.metrics import Metrics
@@ -117,7 +117,7 @@ def export_model(
     reference = reference_model.predict(noise)
     model = keras.models.load_model(path, compile=False)
     checked = []
-    for artifact in exporters.export(model, folder, formats, contract, square=decoding.squared, listener=listener):
+    for artifact in exporters.export(model, folder, formats, contract, square=squaring.squared, listener=listener):
         opened = runtime.load(artifact.path)
         compared = parity.compare(
             reference,
@@ -213,7 +213,7 @@ def _exported(
         contract = contract.model_copy(update={"temperature": found.temperature})
         model = temperature.fold(model, found.temperature)
     return exporters.export(
-        model, folder, names, contract, calibration=pictures, square=decoding.squared, listener=listener
+        model, folder, names, contract, calibration=pictures, square=squaring.squared, listener=listener
     )
 
 
