@@ -8,9 +8,8 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from keras_transfer.specs import Event, Listener, silent
 
@@ -23,11 +22,13 @@ READERS = 4
 """Threads that read: more than cores, because a disk answers late."""
 
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
+
+Stamp = tuple[int, int]
+"""Size in bytes and time of change in nanoseconds: while they stay, so does the content."""
 
 
-@dataclass(frozen=True)
-class FileFacts:
+class FileFacts(NamedTuple):
     """What one read of a file tells."""
 
     content: str
@@ -69,8 +70,8 @@ def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileF
     facts: dict[str, FileFacts] = {}
     for path, stamp in zip(paths, stamps, strict=True):
         before = remembered.get(path)
-        if stamp and before and before[:2] == stamp:
-            facts[path] = FileFacts(before[2], before[0], before[3])
+        if before and before[0] == stamp:
+            facts[path] = before[1]
     unread = [path for path in dict.fromkeys(paths) if path not in facts]
     with ThreadPoolExecutor(READERS) as readers:
         for done, (path, each) in enumerate(zip(unread, readers.map(_facts, unread), strict=True), start=1):
@@ -89,33 +90,39 @@ def _index_file(paths: Sequence[str]) -> Path:
     return folder / "files" / (hashlib.sha256(common.encode()).hexdigest()[:24] + ".json")
 
 
-def _stamp(path: str) -> list[int]:
+def _stamp(path: str) -> Stamp | None:
     try:
         status = os.stat(path)
     except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
-def _remembered(index: Path) -> dict[str, list[Any]]:
+def _remembered(index: Path) -> dict[str, tuple[Stamp, FileFacts]]:
     try:
-        rows = json.loads(index.read_bytes())
-        return rows["files"] if rows["version"] == INDEX_VERSION else {}
+        read = json.loads(index.read_bytes())
+        if read["version"] != INDEX_VERSION:
+            return {}
+        sizes, times, contents, problems = (read[name] for name in ("sizes", "times", "contents", "problems"))
+        facts = map(FileFacts, contents, sizes, problems)
+        return dict(zip(read["paths"], zip(zip(sizes, times, strict=True), facts, strict=True), strict=True))
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _remember(index: Path, paths: Sequence[str], stamps: Sequence[list[int]], facts: dict[str, FileFacts]) -> None:
-    rows = {
-        path: [*stamp, facts[path].content, facts[path].problem]
+def _remember(index: Path, paths: Sequence[str], stamps: Sequence[Stamp | None], facts: dict[str, FileFacts]) -> None:
+    rows = [
+        (path, *stamp, facts[path].content, facts[path].problem)
         for path, stamp in zip(paths, stamps, strict=True)
         if stamp and facts[path].content
-    }
+    ]
+    # A list for each column: 100,000 little lists take three times as long to read.
+    columns = dict(zip(("paths", "sizes", "times", "contents", "problems"), zip(*rows, strict=True), strict=False))
     draft = index.with_suffix(f".{os.getpid()}")
     with suppress(OSError):  # it would only have saved time
         index.parent.mkdir(parents=True, exist_ok=True)
         try:
-            draft.write_text(json.dumps({"version": INDEX_VERSION, "files": rows}))
+            draft.write_text(json.dumps({"version": INDEX_VERSION, **columns}))
             draft.replace(index)
         finally:
             draft.unlink(missing_ok=True)

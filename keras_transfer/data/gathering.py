@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,9 +21,8 @@ SIZED = 256
 """Files whose headers are read, evenly spaced, to learn the typical size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One picture as a source lists it."""
+class Listing(NamedTuple):
+    """One picture as a source lists it; a tuple, because 100,000 of them are made in a third of a dataclass's time."""
 
     path: str
     key: str
@@ -116,9 +115,7 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
         )
     return Splits(
         source=source,
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
+        **splits,
         class_names=class_names,
         digest=digest_of((name, row.label, content) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
