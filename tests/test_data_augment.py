@@ -48,6 +48,16 @@ def test_a_picture_comes_the_same_in_any_batch(name):
     assert (whole == parts).all()
 
 
+def test_mixing_depends_on_the_size_of_a_batch_for_its_first_picture_alone():
+    whole, parts = (
+        np.concatenate([augmented("strong", rows=slice(start, start + size))[0] for start in range(0, PICTURES, size)])
+        for size in (12, 6)
+    )
+    differ = np.flatnonzero((whole != parts).any(axis=(1, 2, 3)))
+    assert set(differ) <= {0, 6, 12, 18}
+    assert len(differ)
+
+
 @pytest.mark.parametrize("name", ["none", "light", "standard"])
 def test_policies_that_do_not_mix_leave_the_targets_alone(name):
     assert (augmented(name)[1] == TARGETS).all()

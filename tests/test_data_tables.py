@@ -126,6 +126,17 @@ def test_shards_give_back_the_data_set_that_was_written(folder, tmp_path, kind, 
         assert (expected == found).all()
 
 
+def test_training_pictures_are_stirred_when_they_become_shards(folder, tmp_path):
+    splits = load("sample:fashion")
+    again = load(str(records.write(splits, tmp_path / "shards")))
+    assert sorted(again.train.keys) == sorted(splits.train.keys)
+    assert len(set(again.train.labels[:50])) == len(splits.class_names)
+    place = {key: position for position, key in enumerate(splits.train.keys)}
+    back = [place[key] for key in again.train.keys]
+    expected, found = batches_of(splits, "train"), batches_of(again, "train")
+    assert all((a[back] == b).all() for a, b in zip(expected, found, strict=True))
+
+
 def test_shards_are_not_written_over_anything(folder, tmp_path):
     splits = load(str(folder))
     (tmp_path / "there").mkdir()

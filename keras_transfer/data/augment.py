@@ -176,8 +176,11 @@ def grid(*, least: float, most: float, gap: float) -> Callable[[], Step]:
 
 
 def mixing() -> Callable[[], Step]:
-    """Return the step that mixes pictures and their targets with the next one in the batch.
+    """Return the step that mixes pictures and their targets with the one before in the batch.
 
+    That is the one before in the epoch's order, which the seed and the epoch decide, except for the first picture of a
+    batch: its partner is the batch's last, so it alone depends on the batch size (in no batch of another size would
+    its true neighbour be at hand).
     A quarter of the pictures is blended (MixUp, Zhang et al. 2018, arXiv:1710.09412), a quarter gets a patch
     (CutMix, Yun et al. 2019, arXiv:1905.04899), each with alpha = 1.
     """

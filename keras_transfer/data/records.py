@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ def write(splits: Splits, folder: Path, *, listener: Listener = silent) -> Path:
     """Write a data set as shards into a new folder and return that folder.
 
     Each record is a tf.train.Example with `image/encoded`, `image/class/label`, `image/class/text` and `image/key`.
+    Training pictures are written in an order that is stirred once: what is too big for the memory is shuffled by a
+    buffer as it streams, and classes that came one after another would stay so. A stream keeps its own order.
     The folder appears under its name when all is written. Raises DataError where it stands already.
     """
     if folder.exists():
@@ -40,13 +43,7 @@ def write(splits: Splits, folder: Path, *, listener: Listener = silent) -> Path:
             "digest": splits.digest,
             "typical_size": splits.typical_size,
             "splits": {
-                name: {
-                    "files": _write_split(splits, splits[name], unfinished, listener),
-                    "labels": splits[name].labels.tolist(),
-                    "keys": list(splits[name].keys),
-                    "weights": _listed(splits[name].weights),
-                }
-                for name in SPLIT_NAMES
+                name: _write_split(splits, _stirred(splits[name]), unfinished, listener) for name in SPLIT_NAMES
             },
         }
         (unfinished / INDEX).write_text(json.dumps(index), encoding="utf-8")
@@ -74,9 +71,8 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
         raise DataError(f"'{folder / INDEX}' is not an index of shards ({error}). Write the shards anew.") from None
     return Splits(
         source=source,
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
+        **splits,
+        skipped=(),
         class_names=tuple(index["class_names"]),
         digest=index["digest"],
         typical_size=index["typical_size"],
@@ -114,7 +110,20 @@ def _stream(files: list[str]) -> Callable[[], Any]:
     return encoded
 
 
-def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener) -> list[str]:
+def _stirred(split: Split) -> Split:
+    if split.name != "train" or callable(split.pictures):
+        return split
+    order = np.random.default_rng(0).permutation(len(split))
+    return replace(
+        split,
+        pictures=split.pictures[order],
+        labels=split.labels[order],
+        keys=tuple(split.keys[position] for position in order),
+        weights=None if split.weights is None else split.weights[order],
+    )
+
+
+def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener) -> dict[str, Any]:
     import tensorflow as tf
 
     files: list[str] = []
@@ -142,7 +151,12 @@ def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener)
             listener(Event("progress", f"Writing {split.name}", done=position + 1, total=len(split)))
     if writer is not None:
         writer.close()
-    return files
+    return {
+        "files": files,
+        "labels": split.labels.tolist(),
+        "keys": list(split.keys),
+        "weights": _listed(split.weights),
+    }
 
 
 def encoded_pictures(split: Split) -> Iterator[bytes]:

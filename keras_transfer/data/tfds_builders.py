@@ -83,9 +83,7 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
         rows += [(name, class_names[read[origin][1][each]], read[origin][0][each]) for each in chosen.tolist()]
     return Splits(
         source=source,
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
+        **splits,
         class_names=class_names,
         digest=digest_of(rows),
         typical_size=int(np.median(sides)) if sides else 0,

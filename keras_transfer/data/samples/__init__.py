@@ -42,9 +42,8 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     }
     return Splits(
         source=source,
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
+        **splits,
+        skipped=(),
         class_names=class_names,
         digest=digest_of(
             (split, class_names[label], picture.tobytes())
