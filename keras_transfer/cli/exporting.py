@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ from keras_transfer.errors import UsageError
 from keras_transfer.specs import Run
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import Candidate, Verified
+    from keras_transfer.workflow import Candidate, Operator, Verified
 
 
 def export(
@@ -84,6 +84,7 @@ def bench_latency(
     adb: Annotated[
         Path | None, typer.Option("--adb", metavar="BINARY", help="On a plugged-in phone, by this benchmark_model.")
     ] = None,
+    by_operator: Annotated[bool, typer.Option("--profile", help="Instead: each operator of .tflite files.")] = False,
     as_json: Json = False,
 ) -> None:
     """Time exported files on this host: median, tails, pictures a second, load time, peak memory."""
@@ -92,6 +93,10 @@ def bench_latency(
     if adb:
         for file in files:
             print(workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats))
+        return
+    if by_operator:
+        profiles = {file: workflow.profile(file, threads=(threads or [1])[0], repeats=repeats) for file in files}
+        _show_profiles(profiles, as_json)
         return
     results = workflow.bench_latency(files, batch_sizes=batch or [1], threads=threads or [1], repeats=repeats)
     if as_json:
@@ -161,6 +166,23 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
         )
     out.print(table)
     show_worth(run)
+
+
+def _show_profiles(profiles: Mapping[Path, Sequence[Operator]], as_json: bool) -> None:
+    if as_json:
+        print_json({str(file): [each.model_dump() for each in found] for file, found in profiles.items()})
+        return
+    for file, found in profiles.items():
+        kinds: dict[str, list[Operator]] = {}
+        for each in found:
+            kinds.setdefault(each.name, []).append(each)
+        table = Table(title=f"{file.name} on this host, not on a phone", caption="one by one with --json")
+        for column in ("operator", "how many", "µs", "share"):
+            table.add_column(column, justify="left" if column == "operator" else "right")
+        for name, same in sorted(kinds.items(), key=lambda item: -sum(each.share for each in item[1])):
+            spent, share = sum(each.mean_us for each in same), sum(each.share for each in same)
+            table.add_row(name, str(len(same)), f"{spent:.0f}", f"{share:.1%}")
+        out.print(table)
 
 
 def _show_precisions(measured: Sequence[Candidate]) -> None:

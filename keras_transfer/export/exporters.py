@@ -36,7 +36,7 @@ class Source:
         """A SavedModel of constants with a batch of 1, written once for all TFLite files."""
         path = self.scratch / "frozen"
         saved_model.write_frozen(self.graph, path, batch=1)
-        return tflite.Frozen(path)
+        return tflite.Frozen(path, self.graph.scaling)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def _node_of(name: str) -> str:
 
 
 def _constant(node: Any, nodes: dict[str, Any]) -> bool:
-    while node.op == "Identity":
+    while node.op in ("Identity", "Cast"):
         node = nodes[_node_of(node.input[0])]
     return node.op == "Const"
 

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
-from keras_transfer.export import metadata
+from keras_transfer.export import metadata, pixels
+from keras_transfer.export.graph import Scaling
 from keras_transfer.export.metadata import Card
 from keras_transfer.export.refine import refine
 from keras_transfer.specs import IMAGE_INPUT
@@ -31,6 +32,8 @@ class Frozen:
     """A SavedModel of constants with a batch of 1, and the float32 file that most other precisions start from."""
 
     path: Path
+    scaling: Scaling | None = None
+    """What it does to pixels first, where that is known."""
 
     @cached_property
     def float32(self) -> bytes:
@@ -98,7 +101,10 @@ def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
         inference_input_type=tf.uint8,
         inference_output_type=tf.uint8,
     )
-    return refine(quantized, source.float32, pictures)
+    refined = refine(quantized, source.float32, pictures)
+    if source.scaling is None:
+        return refined
+    return pixels.taken_as_they_are(refined, source.scaling.factor, source.scaling.offset)
 
 
 def _float16(source: Frozen, calibration: np.ndarray | None) -> bytes:

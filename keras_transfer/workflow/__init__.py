@@ -1,6 +1,7 @@
 """The verbs: the one place where data, backbones, tasks, training, selection, evaluation and export meet."""
 
 from keras_transfer.export.precisions import Candidate
+from keras_transfer.export.profiler import Operator
 from keras_transfer.selection.findings import Advice, Limits
 from keras_transfer.workflow.advising import TransferCurve, advise, bench_transfer
 from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
@@ -12,6 +13,7 @@ from keras_transfer.workflow.exporting import (
     choose_precision,
     export,
     export_model,
+    profile,
     verify,
 )
 from keras_transfer.workflow.pictures import bench_input, doctor
@@ -25,6 +27,7 @@ __all__ = [
     "BlockShape",
     "Candidate",
     "Limits",
+    "Operator",
     "Prediction",
     "TransferCurve",
     "Verified",
@@ -42,6 +45,7 @@ __all__ = [
     "export_model",
     "fetch",
     "predict",
+    "profile",
     "report_of",
     "train",
     "verify",

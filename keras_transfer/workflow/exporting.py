@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,12 +24,14 @@ from keras_transfer.export import (
     parity,
     phone,
     precisions,
+    profiler,
     runtime,
     temperature,
 )
 from keras_transfer.export.latency import Latency
 from keras_transfer.export.parity import Parity
 from keras_transfer.export.precisions import Candidate
+from keras_transfer.export.profiler import Operator
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import (
     Artifact,
@@ -135,13 +137,15 @@ def choose_precision(
 ) -> tuple[Candidate, ...]:
     """Measure every TFLite precision that runs fast, and mark the smallest that loses little.
 
-    max_drop: percentage points of accuracy on the test split. The table and its plot are kept in the exports as
-    `precisions.json` and `precisions.png`.
+    max_drop: percentage points of accuracy on the validation split; the test split has no say in what is chosen, so
+    that it can tell what the choice is worth. The table and its plot are kept in the exports as `precisions.json` and
+    `precisions.png`.
     """
     names = precisions.CANDIDATES
     with tempfile.TemporaryDirectory() as folder:
         artifacts = _exported(run, Path(folder), names, calibrate, listener)
-        checked, _ = _judged(run, [artifact.path for artifact in artifacts], max_drop, listener)
+        paths = [artifact.path for artifact in artifacts]
+        checked = _compared(run, paths, "validation", max_drop, listener).checked
     measured = precisions.choose(
         [
             Candidate(
@@ -192,6 +196,12 @@ def bench_latency(
     return tuple(found)
 
 
+def profile(path: Path, *, threads: int = 1, repeats: int = 100) -> tuple[Operator, ...]:
+    """Return the operators of a `.tflite` file in the order in which they run on this host, each with its time."""
+    runtime.load(path, threads=threads)  # says what is wrong with a file, which the profiler's own library does not
+    return profiler.profile(path, threads=threads, repeats=repeats)
+
+
 def bench_on_phone(path: Path, binary: Path, *, threads: int = 1, repeats: int = 100) -> str:
     """Return what TensorFlow's `benchmark_model` says of a `.tflite` file on the phone that is plugged in."""
     return phone.benchmark(path, binary, threads=threads, repeats=repeats)
@@ -217,36 +227,55 @@ def _exported(
     )
 
 
+class _Compared(NamedTuple):
+    """Files, and the model they were compared with, on one split."""
+
+    split: Split
+    feed: Feed
+    reference: np.ndarray
+    """What the Keras model says, before any temperature: float (n, classes)."""
+    checked: list[Verified]
+    answers: list[tuple[np.ndarray, np.ndarray]]
+    """What was wanted of each file and what it gave."""
+
+
 def _judged(
     run: Run, paths: Sequence[Path], max_drop: float | None, listener: Listener
 ) -> tuple[tuple[Verified, ...], Metrics]:
-    """Return what became of each file, and what the Keras model they are compared with is worth."""
+    """Return what became of each file on the test split, and what the Keras model is worth there."""
+    found = _compared(run, paths, "test", max_drop, listener)
+    _draw_differences(run, found)
+    scored = metrics.score(found.reference, found.split.labels, run.record.class_names)
+    return tuple(map(_set_aside, found.checked)), scored
+
+
+def _compared(run: Run, paths: Sequence[Path], name: str, max_drop: float | None, listener: Listener) -> _Compared:
     splits, feed = data_of(None, run, listener)
+    split = splits[name]
     contract = contract_of(run)
     reference_model = runtime.load(run.model_path, contract=contract)
-    reference = predict_split(reference_model.predict, feed, "test", contract.image_size, len(splits.test), listener)
-    images = some_pictures(feed, "test", contract.image_size, 32)
+    reference = predict_split(reference_model.predict, feed, name, contract.image_size, len(split), listener)
+    images = some_pictures(feed, name, contract.image_size, 32)
     checked, answers = [], []
     for path in paths:
-        listener(Event("note", f"running {path.name} on the test split"))
+        listener(Event("note", f"running {path.name} on the {name} split"))
         loaded = runtime.load(path)
         if loaded.artifact.contract.class_names != contract.class_names:
             raise ArtifactError(f"'{path}' names other classes than the run in '{run.folder}'. Export it again.")
-        candidate = predict_split(loaded.predict, feed, "test", contract.image_size, len(splits.test), listener)
+        candidate = predict_split(loaded.predict, feed, name, contract.image_size, len(split), listener)
         wanted = temperature.apply(reference, loaded.artifact.contract.temperature)
         bound = max_drop if parity.TOLERANCES[loaded.artifact.precision].drop_points is not None else None
         compared = parity.compare(
             wanted,
             candidate,
-            splits.test.labels,
-            splits.test.keys,
+            split.labels,
+            split.keys,
             precision=loaded.artifact.precision,
             tolerance=parity.tolerance(loaded.artifact.precision, drop_points=bound),
         )
         checked.append(Verified(artifact=loaded.artifact, parity=compared, latency=latency.measure(loaded, images)))
         answers.append((wanted, candidate))
-    _draw_differences(run, splits.test, feed, checked, answers)
-    return tuple(map(_set_aside, checked)), metrics.score(reference, splits.test.labels, splits.class_names)
+    return _Compared(split, feed, reference, checked, answers)
 
 
 def _set_aside(verified: Verified) -> Verified:
@@ -257,23 +286,22 @@ def _set_aside(verified: Verified) -> Verified:
     return verified.model_copy(update={"artifact": aside})
 
 
-def _draw_differences(
-    run: Run, split: Split, feed: Feed, checked: Sequence[Verified], answers: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> None:
+def _draw_differences(run: Run, found: _Compared) -> None:
     """Keep, for each file, a contact sheet of the pictures it differs on most from the Keras model."""
-    positions = {key: position for position, key in enumerate(split.keys)}
-    worst = [[positions[key] for key, _ in each.parity.worst] for each in checked]
+    keys = found.split.keys
+    positions = {key: position for position, key in enumerate(keys)}
+    worst = [[positions[key] for key, _ in each.parity.worst] for each in found.checked]
     wanted = set().union(*worst)
     seen: dict[int, np.ndarray] = {}
     start = 0
-    for images, *_ in feed(split.name, image_size=run.record.image_size, batch_size=EVALUATION_BATCH):
+    for images, *_ in found.feed(found.split.name, image_size=run.record.image_size, batch_size=EVALUATION_BATCH):
         here = [position for position in wanted if start <= position < start + len(images)]
         seen |= {position: np.asarray(images[position - start]) for position in here}
         start += len(images)
     names = run.record.class_names
-    for each, rows, pair in zip(checked, worst, answers, strict=True):
+    for each, rows, pair in zip(found.checked, worst, found.answers, strict=True):
         captions = [
-            "\n".join([split.keys[row][-28:], *(f"{names[p[row].argmax()]} {p[row].max():.3f}" for p in pair)])
+            "\n".join([keys[row][-28:], *(f"{names[p[row].argmax()]} {p[row].max():.3f}" for p in pair)])
             for row in rows
         ]
         sheet = contact_sheet.draw(np.stack([seen[row] for row in rows]), captions)
