@@ -1,0 +1,92 @@
+"""`serve_bytes` on JPEG files as cameras write them, asked by a process that has TensorFlow and nothing of ours."""
+
+import io
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from keras_transfer.data import decoding
+from keras_transfer.export import exporters
+from keras_transfer.specs import Contract
+
+SIDE = 32
+CODE = """
+import json, pathlib, sys
+import numpy as np
+import tensorflow as tf
+model, folder = tf.saved_model.load(sys.argv[1]), pathlib.Path(sys.argv[2])
+files = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
+encoded = model.signatures["serve_bytes"](image_bytes=tf.constant(files))["probabilities"]
+pixels = model.signatures["serving_default"](image=tf.constant(np.load(folder / "seen.npy")))["probabilities"]
+assert not any(name.startswith("keras_transfer") for name in sys.modules)
+print(json.dumps([encoded.numpy().tolist(), pixels.numpy().tolist()]))
+"""
+
+
+def stored() -> Image.Image:
+    """A photograph's like: wider than high, each corner of another colour."""
+    corners = np.array([[[250, 20, 20], [20, 250, 20]], [[20, 20, 250], [200, 200, 20]]], np.uint8)
+    return Image.fromarray(corners).resize((96, 64), Image.Resampling.BILINEAR)
+
+
+def noted(orientation: int, byte_order: str) -> bytes:
+    exif = Image.Exif()
+    exif.endian = byte_order
+    exif[0x010F] = "A camera"  # an entry before the one that matters, as cameras have
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A file that says what colour the upper left corner has."""
+    image = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 64.0)(image)
+    x = keras.layers.Cropping2D(((0, 24), (0, 24)))(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, keras.layers.Softmax(name="probabilities")(x))
+    contract = Contract(class_names=("red", "green", "blue"), image_size=SIDE)
+    folder = tmp_path_factory.mktemp("served")
+    (artifact,) = exporters.export(model, folder, ["saved_model"], contract, square=decoding.squared)
+    return artifact.path
+
+
+def ask(served, folder, files) -> tuple[np.ndarray, np.ndarray]:
+    """What the file says of encoded pictures, and of their pixels as Pillow turns them."""
+    seen = []
+    for number, content in enumerate(files):
+        (folder / f"{number:02}.jpg").write_bytes(content)
+        with Image.open(io.BytesIO(content)) as picture:
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+        seen.append(decoding.squared(np.asarray(upright), SIDE, "stretch").numpy())
+    np.save(folder / "seen.npy", np.stack(seen))
+    command = [sys.executable, "-c", CODE, str(served), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr[-500:]
+    encoded, pixels = json.loads(done.stdout)
+    return np.array(encoded), np.array(pixels)
+
+
+def jpeg(**options) -> bytes:
+    target = io.BytesIO()
+    stored().save(target, "JPEG", quality=95, **options)
+    return target.getvalue()
+
+
+def test_jpeg_files_are_turned_as_the_camera_noted(served, tmp_path):
+    notes = [noted(orientation, order) for order in ("<", ">") for orientation in range(1, 9)]
+    encoded, pixels = ask(served, tmp_path, [jpeg(exif=note) for note in notes])
+    assert np.allclose(encoded, pixels, atol=0.02)
+    assert len({int(answer.argmax()) for answer in pixels}) == 3  # the corners do tell the turns apart
+
+
+def test_jpeg_files_without_a_note_or_with_a_wrong_one_stay_as_they_are_stored(served, tmp_path):
+    files = [jpeg(), jpeg(exif=noted(0, "<")), jpeg(exif=noted(9, ">")), jpeg(progressive=True), jpeg(comment=b"Exif")]
+    encoded, pixels = ask(served, tmp_path, files)
+    assert np.allclose(encoded, pixels, atol=0.02)
+    assert (encoded.argmax(axis=1) == 0).all()
