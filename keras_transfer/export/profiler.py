@@ -87,7 +87,11 @@ class _LiteRt:
     def __init__(self, stack: ExitStack) -> None:
         import ai_edge_litert
 
-        self._library = ctypes.CDLL(str(Path(str(ai_edge_litert.__file__)).with_name("libLiteRt.so")))
+        folder = Path(str(ai_edge_litert.__file__)).parent
+        path = next(folder.glob("libLiteRt.*"), None)  # .so, .dylib or .dll
+        if path is None:
+            raise SystemExit(f"there is no LiteRT library in {folder}. Install ai-edge-litert==2.3.0")
+        self._library = ctypes.CDLL(str(path))
         self._stack = stack
 
     def __call__(self, name: str, *arguments: Any) -> None:
