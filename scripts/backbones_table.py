@@ -10,30 +10,18 @@ import concurrent.futures
 import json
 import multiprocessing
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import backbones_contract
 
 from keras_transfer.backbones import registry
 
 ROWS = Path(__file__).parents[1] / "tests" / "reference" / "backbones_contract.jsonl"
 """What was found so far; delete it to begin anew."""
 
-COLUMNS = ("backbone", "blocks", "uncovered", "scaling", "freezing", "saved_model", "tflite", "onnx", "seconds")
-
-
-def measured(name: str) -> dict:
-    import backbones_contract
-
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            row = backbones_contract.check(name, Path(folder))
-        except Exception as error:
-            row = {"backbone": name, "error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
-    return {**row, "seconds": round(time.perf_counter() - began)}
+COLUMNS = ("backbone", "blocks", "uncovered", "scaling", "freezing", "saved_model", "tflite", "onnx", "cpu_s", "peak_gb")
 
 
 def cell(value: object) -> str:
@@ -52,7 +40,7 @@ def main() -> int:
     with concurrent.futures.ProcessPoolExecutor(
         options.processes, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
     ) as pool:
-        futures = [pool.submit(measured, name) for name in names if name not in done]
+        futures = [pool.submit(backbones_contract.measured, name) for name in names if name not in done]
         for future in concurrent.futures.as_completed(futures):
             row = future.result()
             done[row["backbone"]] = row
