@@ -135,7 +135,8 @@ def network(spec: BackboneSpec, classifier: keras.Model):
 def undecided(spec: BackboneSpec, classifier: keras.Model, learning: int) -> list[str]:
     """Train one step with the last `learning` blocks; name frozen layers that moved, and learning ones that did not.
 
-    Of a batch norm that learns the statistics must move as well.
+    Of a batch norm that learns the statistics must move as well. All weights are put back: a few steps at this rate
+    drive the outputs into their limits, where no gradient is left.
     """
     freeze = freezing.decide(network(spec, classifier), Stage(name="top", blocks=tuple(range(-learning, 0))))
     freezing.apply(freeze)
@@ -146,11 +147,15 @@ def undecided(spec: BackboneSpec, classifier: keras.Model, learning: int) -> lis
         return any((before[id(variable)] != np.array(variable)).any() for variable in variables)
 
     must_move = [layer for layer in freeze.learning if layer.trainable_variables]
-    return [
+    found = [
         *(layer.name for layer in freeze.frozen if moved(layer.weights)),
         *(layer.name for layer in must_move if not moved(layer.trainable_variables)),
         *(layer.name for layer in batch_norms(must_move) if not moved(layer.non_trainable_variables)),
     ]
+    for layer in (*freeze.frozen, *freeze.learning):
+        for variable in layer.weights:
+            variable.assign(before[id(variable)])
+    return found
 
 
 def train_step(classifier: keras.Model, images: np.ndarray) -> None:
