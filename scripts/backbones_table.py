@@ -21,7 +21,18 @@ from keras_transfer.backbones import registry
 ROWS = Path(__file__).parents[1] / "tests" / "reference" / "backbones_contract.jsonl"
 """What was found so far; delete it to begin anew."""
 
-COLUMNS = ("backbone", "blocks", "uncovered", "scaling", "freezing", "saved_model", "tflite", "onnx", "cpu_s", "peak_gb")
+COLUMNS = (
+    "backbone",
+    "blocks",
+    "uncovered",
+    "scaling",
+    "freezing",
+    "saved_model",
+    "tflite",
+    "onnx",
+    "cpu_s",
+    "peak_gb",
+)
 
 
 def cell(value: object) -> str:
