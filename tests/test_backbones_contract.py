@@ -36,7 +36,7 @@ def test_pixels_are_scaled_once_and_as_preprocess_input_does(built):
     spec, model = built
     if not hasattr(keras.applications, spec.name):
         pytest.skip("the original of this family is no Keras Application: see test_backbones_lite.py")
-    assert contract.scaling_error(spec, model) < 1e-5
+    assert contract.scaling_error(spec, model) < contract.SCALING_TOLERANCE
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_single_statistic_that_moved_is_seen_in_every_format(tmp_path, lively)
 def test_pixels_scaled_for_another_family_break_the_contract(right, wrong):
     spec = next(each for each in map(backbone, ("MobileNet", "VGG16")) if each.scaling == right)
     wrongly = replace(spec, scaling=wrong)
-    assert contract.scaling_error(spec, contract.smallest(wrongly)) > 1e-3
+    assert contract.scaling_error(spec, contract.smallest(wrongly)) > 100 * contract.SCALING_TOLERANCE
 
 
 def test_a_frozen_statistic_that_moves_breaks_the_contract(lively, monkeypatch):
