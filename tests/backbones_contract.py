@@ -257,5 +257,5 @@ def keeps(row: dict[str, float | int | str]) -> bool:
         row["blocks"] >= 4
         and row["uncovered"] == row["freezing"] == 0
         and row["scaling"] < SCALING_TOLERANCE
-        and max(row[name] for name in FORMATS) < TOLERANCE
+        and all(row[name] < TOLERANCE for name in FORMATS)
     )
