@@ -38,7 +38,7 @@ def _twin(layer: Any) -> Any:
     )
     twin.build(layer.input.shape)
     kernel, *bias = layer.get_weights()
-    twin.set_weights([kernel.swapaxes(2, 3), *bias])  # (height, width, 1, channels) to (height, width, channels, 1)
+    twin.set_weights([kernel.reshape(twin.kernel.shape), *bias])  # (.., 1, filters) to (.., channels, multiplier)
     return twin
 
 
