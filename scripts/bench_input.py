@@ -231,16 +231,19 @@ def median_of(peers, folder, rounds):
     for _ in range(rounds):
         for peer in peers:
             results[peer].append(run(peer, folder))
-    return {
-        peer: {key: statistics.median(each[key] for each in found) for key in found[0]}
-        for peer, found in results.items()
-    }
+    medians = {}
+    for peer, found in results.items():
+        medians[peer] = {key: statistics.median(each[key] for each in found) for key in found[0]}
+        medians[peer]["rounds"] = sorted(round(each["pictures_per_second"]) for each in found)
+    return medians
 
 
 def table(title, results, ours, peers):
     print(f"\n{title}")
     for name, found in results.items():
-        print(f"  {name:12} {found['pictures_per_second']:8.0f} pictures/s {found['cpu_ms']:7.2f} CPU-ms per picture")
+        rounds = " ".join(str(each) for each in found["rounds"])
+        rate, cpu_ms = found["pictures_per_second"], found["cpu_ms"]
+        print(f"  {name:12} {rate:8.0f} pictures/s {cpu_ms:7.2f} CPU-ms per picture (rounds: {rounds})")
     for peer in peers:
         ratio = results[ours]["pictures_per_second"] / results[peer]["pictures_per_second"]
         print(f"  {ours} / {peer} = {ratio:.2f} (CPU time: {results[peer]['cpu_ms'] / results[ours]['cpu_ms']:.2f})")
