@@ -40,7 +40,7 @@ def assert_fused_equals_keras(options):
     got = tf.nest.flatten(trained(ours, pictures, with_fused=True))
     expected = tf.nest.flatten(trained(theirs, pictures, with_fused=False))
     truth = tf.nest.flatten(trained(exact, pictures.astype("float64"), with_fused=False))
-    for a, b, c in zip(got, expected, truth, strict=True):
+    for a, b, c in zip(*(map(np.asarray, each) for each in (got, expected, truth)), strict=True):
         rounding = np.abs(b - c).max()
         unit = np.finfo(np.float32).eps * np.abs(c).max()
         assert np.abs(a - c).max() <= max(4 * rounding, 8 * unit), (options, np.abs(a - c).max(), rounding, unit)

@@ -32,7 +32,7 @@ def train(pictures, folder, *options):
         f'data = "{pictures}"\nbackbone = "MobileNetV2"\nweights = "none"\nimage_size = 32\n'
         '[[stages]]\nname = "head"\nepochs = 1\n'
     )
-    arguments = ["train", "--plan", plan, "--run", "small", "--folder", folder, *options]
+    arguments = ["train", "--plan", plan, "--run", "small", "--engine", "litert", "--folder", folder, *options]
     done = CliRunner().invoke(cli.app, [str(each) for each in arguments])
     if done.exception:
         raise done.exception

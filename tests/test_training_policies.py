@@ -79,30 +79,28 @@ def test_the_average_and_the_best_weights_survive_a_resume(feed, tmp_path):
 
 def test_a_stage_ends_when_its_patience_is_used_up_and_keeps_its_best_epoch(network, feed, tmp_path):
     """Validation gets worse from its second epoch on, because from then on its labels are wrong."""
-    asked, seen = [], []
+    shift, seen = tf.Variable(0), []
 
     def worse(split, **options):
         dataset = feed(split, **options)
-        if split != "validation":
-            return dataset
-        asked.append(split)  # the first two are a look at the shapes and the first epoch
-        return dataset if len(asked) < 3 else dataset.map(lambda x, y, w: (x, tf.roll(y, 1, -1), w))
+        return dataset if split == "train" else dataset.map(lambda x, y, w: (x, tf.roll(y, shift, -1), w))
 
     def listener(event):
         if event.kind == "epoch":
             seen.append(kernel(network))
+            shift.assign(1)
 
     stages = [EVERYTHING.model_copy(update={"patience": 2})]
     (result,) = trainer.train(network, stages, worse, settings(), folder=tmp_path, listener=listener)
     accuracies = [row["validation_accuracy"] for row in result.history]
-    assert max(accuracies) == accuracies[0]
+    assert max(accuracies[1:]) < accuracies[0]
     assert result.epochs == 3
     assert result.validation_accuracy == accuracies[0]
     np.testing.assert_array_equal(kernel(network), seen[0])
 
 
 def test_the_patience_of_one_stage_is_not_that_of_the_next(network, feed, tmp_path):
-    still = {"learning_rate": 1e-9, "epochs": 4, "block_decay": 1e-9, "batch_norm": "frozen"}
+    still = {"learning_rate": 1e-30, "epochs": 4, "batch_norm": "frozen"}
     stages = [
         EVERYTHING.model_copy(update={**still, "name": "short", "patience": 1, "optimizer": "sgd"}),
         EVERYTHING.model_copy(update={**still, "name": "long", "patience": None, "optimizer": "sgd"}),
@@ -133,7 +131,7 @@ def test_gradients_of_two_batches_make_the_step_of_one_that_is_twice_as_large(fe
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("blocks", [(), "all"], ids=["from the store", "streamed"])
+@pytest.mark.parametrize("blocks", [(), "all"], ids=["the head", "everything"])
 def test_a_stage_trains_in_mixed_precision_and_its_weights_are_whole_floats(feed, tmp_path, policy, blocks):
     keras.config.set_dtype_policy(policy)
     try:
