@@ -68,7 +68,8 @@ def build(model: keras.Model, *, check: np.ndarray, engine: str = "auto") -> Pre
 def _litert(model: keras.Model) -> Compute:
     from ai_edge_litert.interpreter import Interpreter
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen_graph(model)])
+    graph, image, features = _frozen_graph(model)
+    converter = tf.compat.v1.lite.TFLiteConverter(graph.as_graph_def(), [image], [features])
     interpreter = Interpreter(model_content=converter.convert(), num_threads=os.cpu_count())
     source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
     chunk = 16  # measured best of 1, 4, 16, 32: activations of a batch still fit the cache
@@ -112,14 +113,18 @@ ENGINES: dict[str, Callable[[keras.Model], Compute]] = {
 }
 
 
-def _frozen_graph(model: keras.Model) -> Any:
-    """The graph with its weights as constants: what LiteRT's converter takes without leaving READ_VARIABLE behind."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+def _frozen_graph(model: keras.Model) -> tuple[tf.Graph, Any, Any]:
+    """The graph, its input and its output, with the weights as constants from the start.
 
-    function = tf.function(lambda image: model(image, training=False))
-    return convert_variables_to_constants_v2(
-        function.get_concrete_function(tf.TensorSpec(model.input.shape, tf.uint8, name="image"))
-    )
+    Tracing with variables and freezing them afterwards says the same in three times the time.
+    """
+    values = [(variable, variable.numpy()) for variable in model.variables]
+    graph = tf.Graph()
+    with graph.as_default():
+        image = tf.compat.v1.placeholder(tf.uint8, model.input.shape, name="image")
+        constants = [(variable, tf.constant(value)) for variable, value in values]
+        with keras.StatelessScope(state_mapping=constants):
+            return graph, image, model(image, training=False)
 
 
 def _digest(model: keras.Model) -> str:
