@@ -272,12 +272,36 @@ def test_labels_saved_is_one_sentence_a_manager_can_read():
     )
 
 
-def test_transfer_that_saved_nothing_is_said_to():
-    points = [
-        {"method": "transfer", "per_class": 5, "accuracy": 0.4, "cpu_seconds": 1},
-        {"method": "scratch", "per_class": 5, "accuracy": 0.5, "cpu_seconds": 1},
+def curve(transfer, scratch):
+    """One seed of a curve: accuracies by number of pictures for each method."""
+    return [
+        {"method": method, "per_class": size, "accuracy": accuracy, "cpu_seconds": seconds}
+        for method, accuracies, seconds in (("transfer", transfer, 20), ("scratch", scratch, 30))
+        for size, accuracy in accuracies.items()
     ]
-    assert labels_saved(points).startswith("Transfer saved nothing here")
+
+
+def test_transfer_that_saved_nothing_is_said_to():
+    assert labels_saved(curve({5: 0.3, 25: 0.4}, {5: 0.2, 25: 0.5})) == (
+        "Transfer saved nothing here: from scratch, 25 pictures per class reach 50.0%, and it does not."
+    )
+
+
+@pytest.mark.parametrize(("transfer", "said"), [(0.875, "87.5%"), (0.4, "40.0%")])
+def test_one_number_of_labels_alone_is_not_said_to_save_any(transfer, said):
+    assert labels_saved(curve({100: transfer}, {100: 0.5})) == (
+        f"With 100 labelled pictures per class, transfer names {said} correctly and training from scratch 50.0%, in "
+        "20 and 30 CPU-seconds; how many labels that saves shows only where several numbers of them are measured."
+    )
+
+
+@pytest.mark.parametrize("best_from_scratch", [25, 5])
+def test_transfer_that_needs_as_many_labels_is_said_to_save_none(best_from_scratch):
+    scratch = {5: 0.2, 25: 0.2, best_from_scratch: 0.5}
+    assert labels_saved(curve({5: 0.4, 25: 0.6}, scratch)) == (
+        "Transfer saved no labels here: it takes 25 per class to be at least as good as training from scratch with "
+        f"{best_from_scratch} (60.0% against 50.0%), in 20 instead of 30 CPU-seconds."
+    )
 
 
 def test_labels_saved_is_silent_where_nothing_was_measured():

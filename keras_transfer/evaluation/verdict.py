@@ -71,20 +71,35 @@ def labels_saved(points: Sequence[Mapping[str, Any]]) -> str:
         return ""
     goal, most = max(scratch)
     enough = [size for size, accuracy in sorted(transfer) if accuracy >= goal]
-    if not enough:
-        return (
-            f"Transfer saved nothing here: from scratch, {most} pictures per class reach {goal:.1%}, and it does not."
-        )
+    few = min(enough, default=max(size for size, _ in transfer))
     spent = {
         method: float(
             np.median([row["cpu_seconds"] for row in points if row["method"] == method and row["per_class"] == size])
         )
-        for method, size in (("transfer", enough[0]), ("scratch", most))
+        for method, size in (("transfer", few), ("scratch", most))
     }
+    if {size for size, _ in transfer} == {most}:
+        return (
+            f"With {most} labelled pictures per class, transfer names {median['transfer', most]:.1%} correctly and "
+            f"training from scratch {goal:.1%}, in {spent['transfer']:.0f} and {spent['scratch']:.0f} CPU-seconds; how "
+            f"many labels that saves shows only where several numbers of them are measured."
+        )
+    if not enough:
+        return (
+            f"Transfer saved nothing here: from scratch, {most} pictures per class reach {goal:.1%}, and it does not."
+        )
+    compared = (
+        f"({median['transfer', few]:.1%} against {goal:.1%}), in {spent['transfer']:.0f} instead of "
+        f"{spent['scratch']:.0f} CPU-seconds"
+    )
+    if few >= most:
+        return (
+            f"Transfer saved no labels here: it takes {few} per class to be at least as good as training from scratch "
+            f"with {most} {compared}."
+        )
     return (
-        f"With {enough[0]} labelled pictures per class, transfer is at least as good as training from scratch with "
-        f"{most} ({median['transfer', enough[0]]:.1%} against {goal:.1%}), in {spent['transfer']:.0f} instead of "
-        f"{spent['scratch']:.0f} CPU-seconds: {1 - enough[0] / most:.0%} of the labels saved."
+        f"With {few} labelled pictures per class, transfer is at least as good as training from scratch with "
+        f"{most} {compared}: {1 - few / most:.0%} of the labels saved."
     )
 
 
