@@ -112,14 +112,14 @@ def test_batch_statistics_are_taken_of_batches_that_are_worth_it(per_class, poli
     assert {stage.batch_norm for stage in plan.stages if stage.blocks} == {policy}
 
 
-def test_fewer_pictures_get_more_epochs():
-    few, many = (advised(task(per_class=count), strength=1).plan.stages[-1].epochs for count in (100, 2000))
-    assert few > many
-
-
-@pytest.mark.parametrize(("distance", "decay"), [(0.05, 0.8), (0.4, 1.0)])
-def test_early_blocks_learn_as_fast_as_late_ones_only_where_pictures_are_unlike_the_source(distance, decay):
-    assert advised(task(), strength=1, distance=distance).plan.stages[-1].block_decay == decay
+def test_epochs_and_rates_are_the_recipes_with_what_they_come_to():
+    advice = advised(task(), strength=1, distance=0.4)
+    assert advice.plan.stages == tuple(each.model_copy(update={"batch_norm": "train"}) for each in head_then_top(3))
+    assert reason(advice, "epochs").sentence == "10 epochs where blocks learn, as the recipe has them: 130 steps."
+    assert reason(advice, "learning rates").sentence == (
+        "Peak rates as the recipe has them (head 0.001, top 0.001); activations are 0.40 deviations from those of the "
+        "pictures the backbone learned from (0: alike)."
+    )
 
 
 def test_of_backbones_that_chance_does_not_tell_apart_the_smaller_is_taken():
@@ -178,20 +178,26 @@ def test_without_weights_the_plan_rests_on_counts_and_says_so():
     advice = advise(task(), [spec()], measure, RECIPES)
     assert advice.plan.backbone == "Small"
     assert "Small was not measured: not here. Fetch them." in advice.unknown
-    assert any(each.startswith("No pretrained weights are at hand") for each in advice.unknown)
+    assert (
+        "No pretrained weights are at hand, so nothing was measured: the plan rests on counts alone." in advice.unknown
+    )
     assert advice.ranking == ()
 
 
 def test_constant_features_are_said_to_tell_nothing():
     advice = advised(task(), strength=0, spread=0)
-    assert any("All pictures give the same features" in each for each in advice.unknown)
+    assert (
+        "LogME of Small: All pictures give the same features, so nothing can be told from them: are they all alike?"
+        in advice.unknown
+    )
     assert advice.ranking[0].probe_accuracy is None
     assert "nothing could be told from its features" in reason(advice, "backbone").sentence
 
 
 def test_features_that_are_nan_are_said_to_be():
     advice = advised(task(), spread=np.nan)
-    assert any("Features must be finite" in each for each in advice.unknown)
+    assert "LogME of Small: Features must be finite. Received: NaN or infinity in 200 of 200 rows." in advice.unknown
+    assert advice.ranking[0].probe_accuracy is None
 
 
 def test_two_pictures_a_class_are_said_to_be_a_guess():
@@ -200,14 +206,19 @@ def test_two_pictures_a_class_are_said_to_be_a_guess():
     assert advice.plan.recipe != "full"
 
 
-def test_a_thousand_classes_are_advised_on():
-    advice = advised(task(per_class=5, classes=300, looked_at=3))
+def test_a_thousand_classes_of_which_few_pictures_were_looked_at_are_a_guess():
+    advice = advised(task(per_class=50, classes=1000, looked_at=1))
+    assert advice.unknown[0] == (
+        "1000 pictures were looked at, 1.0 of each of 1000 classes: what a probe says of them is a guess."
+    )
     assert advice.plan.stages
 
 
 def test_one_class_a_hundred_times_another_is_warned_of():
     advice = advised(task(counts=[2000, 20, 20]))
-    assert any("100 times the pictures of the smallest" in each for each in advice.unknown)
+    assert advice.unknown[0] == (
+        "The largest class has 100 times the pictures of the smallest: accuracy will mostly speak of the large ones."
+    )
 
 
 def test_a_class_without_training_pictures_does_not_divide_by_zero():
@@ -216,7 +227,7 @@ def test_a_class_without_training_pictures_does_not_divide_by_zero():
 
 def test_pictures_that_are_all_alike_are_said_to_be():
     advice = advised(task(shift=InputShift(0.0, 0.0, alike=True)), strength=0, spread=0)
-    assert any("are the same" in each for each in advice.unknown)
+    assert advice.unknown[0] == "All pictures looked at are the same: nothing can be learned from them."
 
 
 def test_leep_is_given_where_the_source_predicts():
@@ -263,6 +274,27 @@ def test_no_second_look_is_taken_that_costs_more_than_its_share_of_training():
     advice = advise(given, [spec()], by_size(given, gain=2, ms=1e-6), RECIPES)
     assert advice.plan.image_size == 96
     assert "was not tried" in reason(advice, "larger size").sentence
+
+
+def test_what_reading_the_pictures_took_is_part_of_what_advice_took():
+    assert advised(replace(task(), seconds=100.0)).seconds > 100
+
+
+def test_further_backbones_are_measured_only_while_that_is_little_of_the_training():
+    given, specs = task(), [spec("First"), spec("Second")]
+    advice = advise(given, specs, lambda row, side: separation(1, given.labels, ms=1e-6), RECIPES, share=0.15)
+    assert [each.backbone for each in advice.ranking] == ["First"]
+    assert advice.unknown[0] == (
+        "Second was not measured: advice would cost more than 15% of the 0 s that training takes. Ask for it by name "
+        "to have it measured."
+    )
+    slow = advise(given, specs, lambda row, side: separation(1, given.labels, ms=1e3), RECIPES, share=0.15)
+    assert len(slow.ranking) == 2
+
+
+def test_all_backbones_that_were_asked_for_are_measured():
+    advice = advised(task(), strength=1, specs=[spec("First"), spec("Second")], ms=1e-6)
+    assert len(advice.ranking) == 2
 
 
 def test_a_size_that_was_asked_for_is_kept():

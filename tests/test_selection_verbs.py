@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_transfer import cli, workflow
-from keras_transfer.errors import KerasTransferError, RunError
+from keras_transfer.errors import KerasTransferError, RunError, UsageError
 from keras_transfer.plan import read
 from keras_transfer.specs import Plan, Run, Stage
 from keras_transfer.workflow import advising
@@ -76,6 +76,27 @@ def test_labels_are_worth_what_was_measured(tmp_path):
         (method, count) for count in (5, 25) for method in ("transfer", "scratch", "linear probe")
     ]
     assert compared.sentence
+
+
+def transfer_rows():
+    worth = {"accuracy": 0.5, "seconds": 1.0, "cpu_seconds": 2.0}
+    return [{"method": each, "per_class": 5, "seed": 0, **worth} for each in ("transfer", "scratch", "linear probe")]
+
+
+def test_what_a_transfer_curve_measured_before_is_not_measured_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(advising, "train", lambda *given, **options: pytest.fail("trained again"))
+    kept = tmp_path / "rows.json"
+    kept.write_text(json.dumps(transfer_rows()))
+    compared = workflow.bench_transfer("sample:fashion", per_class=[5], seeds=[0], resume=kept)
+    assert list(compared.rows) == transfer_rows()
+    assert compared.sentence.startswith("With 5 labelled pictures per class, transfer names 50.0% correctly")
+
+
+@pytest.mark.parametrize("text", ["no json", "[1]", '[{"method": "transfer"}]'])
+def test_a_file_that_holds_no_transfer_curve_is_one_sentence(text, tmp_path):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(UsageError, match=r"holds no rows of a transfer curve\. Name another file, or delete it\."):
+        workflow.bench_transfer("sample:fashion", resume=tmp_path / "rows.json")
 
 
 def test_a_part_of_the_pictures_has_as_many_of_each_class_and_all_the_test():

@@ -55,10 +55,13 @@ def advise(
 def bench_transfer(
     source: Source,
     per_class: Annotated[str, typer.Option(help="Labelled pictures of each class.")] = "5,10,25,50,100,all",
-    seeds: Annotated[int, typer.Option(min=1, help="How many different draws of those pictures.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="How many different draws of those pictures.")] = 2,
     backbone: Backbone = "EfficientNetLite0",
     plot: Annotated[Path | None, typer.Option(help="Write the curve to this SVG file.")] = None,
     run: Annotated[Path | None, typer.Option(help="A run folder whose report is to show it.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="JSON file of rows: those in it are kept, those measured are added.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Accuracy against the number of labels: transfer, a linear probe, and from scratch for as long."""
@@ -71,12 +74,19 @@ def bench_transfer(
 
     with progress() as listener:
         compared = workflow.bench_transfer(
-            source, per_class=counts, seeds=range(seeds), backbone=backbone, plot=plot, keep=keep, listener=listener
+            source,
+            per_class=counts,
+            seeds=range(seeds),
+            backbone=backbone,
+            plot=plot,
+            keep=keep,
+            resume=resume,
+            listener=listener,
         )
     if as_json:
         print_json({"rows": compared.rows, "sentence": compared.sentence})
         return
-    table = Table("pictures/class", "method", "seed", "accuracy", "seconds", "CPU-seconds")
+    table = Table("pictures/class", "method", "seed", "accuracy", "seconds", "CPU-seconds", title=f"{seeds} seeds")
     for row in compared.rows:
         figures = (f"{row['accuracy']:.1%}", f"{row['seconds']:.0f}", f"{row['cpu_seconds']:.0f}")
         table.add_row(str(row["per_class"]), row["method"], str(row["seed"]), *figures)

@@ -48,6 +48,7 @@ def advise(
     recipes: Recipes,
     *,
     limits: Limits | None = None,
+    share: float | None = None,
     listener: Listener = silent,
 ) -> Advice:
     """Return a plan for a task, the number behind each choice, and what could not be known.
@@ -56,16 +57,30 @@ def advise(
     'EfficientNetLite0'
 
     specs: the backbones to choose from, at least one; those whose weights are not at hand are said to be left out.
-    limits: what the device allows; a backbone beyond them is ranked and not taken.
+    limits: what the device allows; a backbone beyond them is ranked and not taken. share: once one backbone is
+    measured, no other is that would make advice cost more than this share of the training it advises on; None to
+    measure all.
 
     Raises UsageError where there is no backbone to choose from or where none stays within the limits.
     """
     if not specs:
         raise UsageError("Advice needs at least one backbone to choose from. See: keras-transfer backbones")
-    began, limits = time.perf_counter(), limits or Limits()
+    began, limits = time.perf_counter() - task.seconds, limits or Limits()
+    batch_size = Plan.model_fields["batch_size"].default
     unknown = list(_doubts(task))
     measured: list[Judged] = []
     for done, spec in enumerate(specs):
+        if measured and share is not None:
+            ahead = max((ranked for ranked, _ in measured), key=_standing)
+            stages = policy.choose(task, ahead, None, recipes, batch_size).stages
+            training = policy.training_seconds(task, stages, ahead.picture_ms)
+            # Of a backbone that was not looked at yet all that is known is what the others took.
+            if (time.perf_counter() - began) * (1 + 1 / len(measured)) > share * training:
+                unknown.append(
+                    f"{spec.name} was not measured: advice would cost more than {share:.0%} of the {training:.0f} s "
+                    f"that training takes. Ask for it by name to have it measured."
+                )
+                continue
         listener(Event("progress", f"measuring {spec.name}", done=done, total=len(specs)))
         try:
             measurement = measure(spec, max(task.image_size, spec.min_size))
@@ -80,7 +95,6 @@ def advise(
         unknown.append("No pretrained weights are at hand, so nothing was measured: the plan rests on counts alone.")
     noise = _noise(best[1] if best else None, task.labels, unknown)
     chosen = best[0] if best else None
-    batch_size = Plan.model_fields["batch_size"].default
     choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
     size_reasons: tuple[Reason, ...] = ()
     if chosen:
@@ -121,6 +135,12 @@ def _doubts(task: Task) -> list[str]:
         doubts.append(
             f"{few} of {len(counts)} classes have fewer than {ANECDOTE_PICTURES} pictures: "
             f"what is said of them is a guess."
+        )
+    looked_at = len(task.labels) / len(counts)
+    if looked_at < ANECDOTE_PICTURES <= counts.sum() / len(counts):
+        doubts.append(
+            f"{len(task.labels)} pictures were looked at, {looked_at:.1f} of each of {len(counts)} classes: what a "
+            f"probe says of them is a guess."
         )
     if smallest and largest > 20 * smallest:
         doubts.append(

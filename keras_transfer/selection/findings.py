@@ -58,6 +58,8 @@ class Task:
     size_is_given: bool = False
     """Whether a person asked for `image_size`, so that no other is tried."""
     seed: int = 0
+    seconds: float = 0.0
+    """What reading and judging the pictures took: it counts as advice."""
 
 
 class Limits(Value):

@@ -29,18 +29,8 @@ FEWEST_IN_A_BATCH = 16
 
 FEW_PER_CLASS = 10
 
-STEPS = 250
-"""Steps that a stage which learns blocks is worth at least, whatever the number of pictures: on 1,000 pictures 8 epochs
-are 256 steps, and 28 epochs ended half a point lower in twice the time."""
-
-MOST_EPOCHS = 30
-
 NOISY = 0.08
 """Share of doubtful labels from which training should not be sure of any."""
-
-UNLIKE = 0.2
-"""Deviations from the source's statistics, mean over blocks, from which early blocks must move as fast as late ones:
-photographs at 224 px stand at 0.06, CIFAR-10 at 96 px at 0.31, Fashion-MNIST at 0.37."""
 
 
 @dataclass(frozen=True)
@@ -103,40 +93,25 @@ def _epochs(
     stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
     per_epoch = max(1, int(np.ceil(task.class_counts.sum() / batch_size)))
-    wanted = int(np.clip(round(STEPS / per_epoch), 1, MOST_EPOCHS))
-    changed = tuple(
-        stage.model_copy(update={"epochs": max(stage.epochs, wanted)}) if stage.blocks else stage for stage in stages
-    )
-    sentence = (
-        f"At least {wanted} epochs where blocks learn, the recipe's where it has more: an epoch is {per_epoch} steps, "
-        f"and {STEPS} are wanted."
-    )
-    return changed, Reason(topic="epochs", sentence=sentence, value=float(wanted))
+    epochs = sum(stage.epochs for stage in stages if stage.blocks) or sum(stage.epochs for stage in stages)
+    what = "where blocks learn" if any(stage.blocks for stage in stages) else "of the head"
+    sentence = f"{epochs} epochs {what}, as the recipe has them: {epochs * per_epoch} steps."
+    return tuple(stages), Reason(topic="epochs", sentence=sentence, value=float(epochs))
 
 
 def _rates(
     stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
+    rates = ", ".join(f"{stage.name} {stage.learning_rate:g}" for stage in stages)
     distances = [block.distance for block in best.blocks if block.distance is not None] if best else []
-    if not distances:
-        sentence = "Learning rates as the recipe has them: how unlike the pictures are could not be measured."
-        return tuple(stages), Reason(topic="learning rates", sentence=sentence)
-    mean = float(np.mean(distances))
-    decay, sentence = (
-        (
-            1.0,
-            f"One rate for all blocks: activations are {mean:.2f} deviations from those of the pictures the backbone "
-            f"learned from, so its first blocks have to move too.",
-        )
-        if mean >= UNLIKE
-        else (
-            0.8,
-            f"Earlier blocks learn slower, by 0.8 a block: activations are only {mean:.2f} deviations from those "
-            f"of the pictures the backbone learned from.",
-        )
+    mean = float(np.mean(distances)) if distances else None
+    unlike = (
+        "how unlike the pictures are could not be measured"
+        if mean is None
+        else f"activations are {mean:.2f} deviations from those of the pictures the backbone learned from"
     )
-    changed = tuple(stage.model_copy(update={"block_decay": decay}) if stage.blocks else stage for stage in stages)
-    return changed, Reason(topic="learning rates", sentence=sentence, value=mean)
+    sentence = f"Peak rates as the recipe has them ({rates}); {unlike} (0: alike)."
+    return tuple(stages), Reason(topic="learning rates", sentence=sentence, value=mean)
 
 
 def _batch_norm(

@@ -43,6 +43,10 @@ LOOKED_AT = 1000
 """Training pictures that advice measures: a probe's accuracy is then known to about a point and a half."""
 
 
+ROW = ("method", "per_class", "seed", "accuracy", "seconds", "cpu_seconds")
+"""What a row of a transfer curve holds."""
+
+
 @dataclass(frozen=True)
 class TransferCurve:
     """What labels are worth with transfer, with a linear probe, and from scratch."""
@@ -60,6 +64,7 @@ def advise(
     image_size: int | None = None,
     seed: int = 0,
     write: Path | None = None,
+    splits: Splits | None = None,
     listener: Listener = silent,
 ) -> Advice:
     """Return a plan for the pictures of `source`, measured before anything is trained, and the reason of each choice.
@@ -67,11 +72,17 @@ def advise(
     >>> advise("sample:fashion").plan.backbone  # doctest: +SKIP
     'EfficientNetLite0'
 
-    names: backbones to choose from; all whose weights are at hand where left out. limits: what the device allows.
-    image_size: side in pixels; from the pictures and the backbone where it is left out. write: where to put the plan.
+    names: backbones to choose from; where left out, those whose weights are at hand, as many as can be measured in a
+    share of the training's time. limits: what the device allows. image_size: side in pixels; from the pictures and the
+    backbone where it is left out. write: where to put the plan. splits: the pictures of `source`, where they are read
+    already.
     """
-    splits = sources.load(source, seed=seed, listener=listener)
-    specs = [registry.backbone(name) for name in names] or [row for row in registry.rows() if _at_hand(row)]
+    began = time.perf_counter()
+    splits = splits or sources.load(source, seed=seed, listener=listener)
+    specs = [registry.backbone(name) for name in names] or sorted(
+        filter(_at_hand, registry.rows()),
+        key=lambda row: row.parameters,  # the first to be looked at costs least
+    )
     specs = specs or [registry.backbone(str(Plan.model_fields["backbone"].default))]
     feed = pipeline.make_feed(splits, seed=seed, listener=listener)
     look = functools.cache(lambda side: _looked_at(feed, side))
@@ -85,6 +96,7 @@ def advise(
         shift=pictures.input_shift(images),
         size_is_given=image_size is not None,
         seed=seed,
+        seconds=time.perf_counter() - began,
     )
 
     def measure(spec: BackboneSpec, side: int) -> Measurement:
@@ -97,7 +109,8 @@ def advise(
             weights.classifier(spec),
         )
 
-    advice = advisor.advise(task, specs, measure, recipes.RECIPES, limits=limits, listener=listener)
+    share = None if names else advisor.ADVICE_SHARE
+    advice = advisor.advise(task, specs, measure, recipes.RECIPES, limits=limits, share=share, listener=listener)
     if write:
         write_bytes(write, plans.to_toml(advice.plan).encode())
     return advice
@@ -107,11 +120,12 @@ def bench_transfer(
     source: str,
     *,
     per_class: Sequence[int | None] = (5, 10, 25, 50, 100, None),
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = (0, 1),
     backbone: str = "EfficientNetLite0",
     recipe: str = "head_then_top",
     plot: Path | None = None,
     keep: Run | None = None,
+    resume: Path | None = None,
     listener: Listener = silent,
 ) -> TransferCurve:
     """Return accuracy against labelled pictures for transfer, a linear probe, and from scratch for as long.
@@ -121,15 +135,23 @@ def bench_transfer(
 
     per_class: training pictures of each class, None for all; validation has no more. One row for each method, number
     and seed: method, per_class, seed, accuracy (test), seconds, cpu_seconds. plot: where to put the curve as SVG.
-    keep: a run whose report is to tell of it.
+    keep: a run whose report is to tell of it. resume: a JSON file that has every row as soon as it is measured; rows
+    that are in it already are not measured again.
     """
     splits = sources.load(source, listener=listener)
     most = int(np.bincount(splits.train.labels).max())
+    before = _measured_before(resume)
     rows: list[Mapping[str, Any]] = []
     for count in dict.fromkeys(min(each or most, most) for each in per_class):
         for seed in seeds:
             subset = fewer(splits, count, seed)
             for method, stages in (("transfer", recipe), ("linear probe", "head")):
+                methods = ("transfer", "scratch") if method == "transfer" else (method,)
+                found = [row for row in before if (row["per_class"], row["seed"]) == (count, seed)]
+                found = [row for row in found if row["method"] in methods]
+                if len(found) == len(methods):
+                    rows += found
+                    continue
                 plan = Plan(data=source, backbone=backbone, recipe=stages, seed=seed)
                 with tempfile.TemporaryDirectory() as folder:
                     began = time.process_time()
@@ -139,11 +161,24 @@ def bench_transfer(
                     if method == "transfer":
                         began = time.process_time()
                         rows.append(_point("scratch", count, seed, _from_scratch(run, subset, listener), began))
+                if resume:
+                    later = [row for row in before if row not in rows]
+                    write_bytes(resume, json.dumps([*rows, *later], indent=1).encode())
     if plot:
         write_bytes(plot, plots.labels_against_accuracy(rows).encode())
     if keep:
         write_bytes(keep.folder / TRANSFER, json.dumps(rows, indent=2).encode())
     return TransferCurve(tuple(rows), labels_saved(rows))
+
+
+def _measured_before(resume: Path | None) -> list[Mapping[str, Any]]:
+    """The rows that an earlier measurement left."""
+    if resume is None or not resume.exists():
+        return []
+    try:
+        return [{name: row[name] for name in ROW} for row in json.loads(resume.read_text())]
+    except (ValueError, TypeError, KeyError):
+        raise UsageError(f"'{resume}' holds no rows of a transfer curve. Name another file, or delete it.") from None
 
 
 def _point(method: str, per_class: int, seed: int, worth: Mapping[str, float], began: float) -> Mapping[str, Any]:
