@@ -207,7 +207,7 @@ def test_two_pictures_a_class_are_said_to_be_a_guess():
 
 
 def test_a_thousand_classes_of_which_few_pictures_were_looked_at_are_a_guess():
-    advice = advised(task(per_class=50, classes=1000, looked_at=1))
+    advice = advised(replace(task(per_class=50, classes=1000, looked_at=1), size_is_given=True))
     assert advice.unknown[0] == (
         "1000 pictures were looked at, 1.0 of each of 1000 classes: what a probe says of them is a guess."
     )
