@@ -56,7 +56,8 @@ def build(model: keras.Model, *, check: np.ndarray, engine: str = "auto") -> Pre
         except Exception as error:  # converters raise what they like; a bfloat16 graph is one that none of them takes
             if name == "keras":
                 raise
-            passed_over.append(f"{name} cannot: {str(error).splitlines()[0][:120]}")
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            passed_over.append(f"{name} cannot: {first[:120]}")
             continue
         if difference <= TOLERANCE or name == "keras":
             reason = "; ".join([f"{name} agrees with Keras to {difference:.0e}", *passed_over])
