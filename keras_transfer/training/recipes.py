@@ -1,4 +1,8 @@
-"""Named lists of stages, from the cheapest to the one that moves every weight."""
+"""Named lists of stages, from the cheapest to the one that moves every weight.
+
+Figures: EfficientNet-Lite0 at 96 px on 5,000 training pictures of CIFAR-10, 15 % of them for validation, two cores, one
+seed; `scripts/bench training FOLDER --only full,guide` prints them anew.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,12 @@ HEAD = Stage(name="head", epochs=20, learning_rate=3e-3, augment="light", views=
 
 
 def head(blocks: int) -> tuple[Stage, ...]:
-    """Train the head alone, on features computed once."""
+    """Train the head alone, on features computed once: 72.2 % in 27 s."""
     return (HEAD,)
 
 
 def head_then_top(blocks: int) -> tuple[Stage, ...]:
-    """Train the head, then the head and the last two fifths of the blocks, from features stored at the cut."""
+    """Train the head, then the last two fifths of the blocks, from features stored at the cut: 81.2 % in 194 s."""
     top = tuple(range(-max(1, round(0.4 * blocks)), 0))
     return (HEAD, _learning("top", top, epochs=8, learning_rate=2e-3, views=4))
 
@@ -33,7 +37,7 @@ def gradual(blocks: int) -> tuple[Stage, ...]:
 
 
 def full(blocks: int) -> tuple[Stage, ...]:
-    """Train the head, then every weight, from the pictures themselves."""
+    """Train the head, then every weight, from the pictures themselves: 81.0 % in 365 s."""
     return (HEAD, _learning("all", "all", epochs=10, learning_rate=1e-3, schedule="one_cycle"))
 
 
