@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from keras_transfer.data import decoding
+from keras_transfer.data import squaring
 from keras_transfer.export import exporters
 from keras_transfer.specs import Contract
 
@@ -52,7 +52,7 @@ def served(tmp_path_factory):
     model = keras.Model(image, keras.layers.Softmax(name="probabilities")(x))
     contract = Contract(class_names=("red", "green", "blue"), image_size=SIDE)
     folder = tmp_path_factory.mktemp("served")
-    (artifact,) = exporters.export(model, folder, ["saved_model"], contract, square=decoding.squared)
+    (artifact,) = exporters.export(model, folder, ["saved_model"], contract, square=squaring.squared)
     return artifact.path
 
 
@@ -63,7 +63,7 @@ def ask(served, folder, files) -> tuple[np.ndarray, np.ndarray]:
         (folder / f"{number:02}.jpg").write_bytes(content)
         with Image.open(io.BytesIO(content)) as picture:
             upright = ImageOps.exif_transpose(picture).convert("RGB")
-        seen.append(decoding.squared(np.asarray(upright), SIDE, "stretch").numpy())
+        seen.append(squaring.squared(np.asarray(upright), SIDE, "stretch").numpy())
     np.save(folder / "seen.npy", np.stack(seen))
     command = [sys.executable, "-c", CODE, str(served), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)

@@ -139,11 +139,11 @@ def test_a_stage_trains_in_mixed_precision_and_its_weights_are_whole_floats(feed
     finally:
         keras.config.set_dtype_policy("float32")
     before = kernel(network)
-    stage = Stage(name="any", blocks=blocks, epochs=2, learning_rate=0.01)
+    stage = Stage(name="any", blocks=blocks, epochs=8, learning_rate=0.01)
     (result,) = trainer.train(network, [stage], feed, settings(), folder=tmp_path)
     assert network.blocks[0].layers[0].compute_dtype == policy.removeprefix("mixed_")
     assert all(np.isfinite(row["loss"]) and np.isfinite(row["validation_loss"]) for row in result.history)
-    assert result.history[1]["loss"] < result.history[0]["loss"]
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
     assert {weight.dtype for weight in network.model.trainable_variables} == {"float32"}
     assert not np.array_equal(before, kernel(network))
 

@@ -169,12 +169,13 @@ def live(console: Console = err) -> Iterator[Listener]:
         return
     seen = Seen()
     with (
-        stoppable(),
+        stoppable() as heed,
         Live(get_renderable=lambda: table(seen, time.monotonic()), console=console, refresh_per_second=4) as shown,
     ):
 
         def hear(event: Event) -> None:
             nonlocal seen
+            heed()
             seen = after(seen, event, time.monotonic())
             if event.kind in STYLES:
                 said(shown.console, event)

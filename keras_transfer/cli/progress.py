@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +23,8 @@ STYLES = {"stage": "bold", "note": "dim", "warning": "yellow"}
 def progress() -> Iterator[Listener]:
     """Show notes as lines on standard error, and a bar where that is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with stoppable(), Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+    bar_of = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    with stoppable() as heed, bar_of as bars:
         tasks: dict[str, Any] = {}
 
         def bar(event: Event) -> None:
@@ -47,7 +50,12 @@ def progress() -> Iterator[Listener]:
             "epoch": epoch,
             **{kind: lambda event: said(bars.console, event) for kind in STYLES},
         }
-        yield lambda event: shown.get(event.kind, _unsaid)(event)
+
+        def hear(event: Event) -> None:
+            heed()
+            shown.get(event.kind, _unsaid)(event)
+
+        yield hear
 
 
 def said(console: Console, event: Event) -> None:
@@ -60,9 +68,28 @@ def _unsaid(event: Event) -> None:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn Ctrl-C into the sentence that says that nothing is lost."""
+def stoppable() -> Iterator[Callable[[], None]]:
+    """Turn Ctrl-C into the sentence that says that nothing is lost; give what is to be called at every event.
+
+    Python drops an exception that a signal raises while an object is being deleted, and every epoch deletes its data
+    set. So the signal is remembered, and the call raises again what was dropped.
+    """
+    asked = threading.Event()
+
+    def remember(number: int, frame: Any) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    def heed() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, remember) if in_main else None
     try:
-        yield
+        yield heed
     except KeyboardInterrupt:
         raise StoppedError("Stopped. What was finished is saved; the same command goes on from there.") from None
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, before)
