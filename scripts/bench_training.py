@@ -364,8 +364,8 @@ def head(folder, options):
 
 def guide(folder, options):
     print(f"\nThe guide's recipe, {SIZE} px")
-    peer, mine = run("guide", folder), run("ours_head", folder)
-    line("guide, to its end", peer)
+    peer, mine = run("guide", folder, SIZE, 20, options.fine_epochs), run("ours_head", folder)
+    line(f"guide, 20 + {options.fine_epochs} epochs", peer)
     print(f"  after its head stage {peer['head_accuracy']:.1%} in {peer['head_seconds']:.0f} s")
     print(f"  at its best {peer['best']:.1%} in {peer['best_seconds']:.0f} s")
     line("ours, head", mine)
@@ -413,6 +413,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--recipes", default="head,head_then_top,gradual,full,surgical")
     parser.add_argument("--epochs-224", type=int, default=2, help="of the guide's 20, which take ten minutes")
+    parser.add_argument("--fine-epochs", type=int, default=10, help="of the guide's 10 after the head, five minutes")
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
