@@ -132,18 +132,20 @@ def test_gradients_of_two_batches_make_the_step_of_one_that_is_twice_as_large(fe
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("blocks", [(), "all"], ids=["the head", "everything"])
-def test_a_stage_trains_in_mixed_precision_and_its_weights_are_whole_floats(feed, tmp_path, policy, blocks):
+def test_a_stage_in_mixed_precision_has_the_losses_of_whole_floats_and_weights_that_are(feed, tmp_path, policy, blocks):
+    """Five percent: bfloat16 rounds each value by up to 0.4 %, and an epoch of steps adds such errors up."""
+    stage = Stage(name="any", blocks=blocks, epochs=1, learning_rate=0.01)
+    (expected,) = trainer.train(make_network(), [stage], feed, settings(), folder=tmp_path / "whole")
     keras.config.set_dtype_policy(policy)
     try:
         network = make_network()
     finally:
         keras.config.set_dtype_policy("float32")
     before = kernel(network)
-    stage = Stage(name="any", blocks=blocks, epochs=8, learning_rate=0.01)
-    (result,) = trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+    (result,) = trainer.train(network, [stage], feed, settings(), folder=tmp_path / "mixed")
     assert network.blocks[0].layers[0].compute_dtype == policy.removeprefix("mixed_")
-    assert all(np.isfinite(row["loss"]) and np.isfinite(row["validation_loss"]) for row in result.history)
-    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert result.history[0]["loss"] == pytest.approx(expected.history[0]["loss"], rel=0.05)
+    assert np.isfinite(result.history[0]["validation_loss"])
     assert {weight.dtype for weight in network.model.trainable_variables} == {"float32"}
     assert not np.array_equal(before, kernel(network))
 
