@@ -122,9 +122,10 @@ def _run(
 
 def _told(result: StageResult) -> Event:
     spent = sum(row["seconds"] for row in result.history)
+    best = max(result.history, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
     values = {
         "epochs": result.epochs,
-        "loss": result.validation_loss,
+        "loss": best["loss"],
         "validation_accuracy": result.validation_accuracy,
         "pictures_per_second": result.pictures_per_second,
         "waiting_share": sum(row["waiting_share"] * row["seconds"] for row in result.history) / max(spent, 1e-9),
