@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_transfer.data import graph_decoding
 from keras_transfer.export import exporters
 from keras_transfer.specs import Contract
 
@@ -63,6 +64,6 @@ def exported() -> dict[str, Path]:
     folder = Path(tempfile.mkdtemp(prefix="keras-transfer-test-"))
     names = list(exporters.EXPORTERS)
     artifacts = exporters.export(
-        model(), folder, names, CONTRACT, calibration=pictures(), square=lambda pixels, side, aspect: pixels
+        model(), folder, names, CONTRACT, calibration=pictures(), decode=graph_decoding.square_rgb
     )
     return {name: artifact.path for name, artifact in zip(names, artifacts, strict=True)}

@@ -8,9 +8,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
-from keras_transfer.data import squaring
+from keras_transfer.data import decoding, graph_decoding
 from keras_transfer.export import exporters
 from keras_transfer.specs import Contract
 
@@ -52,18 +52,16 @@ def served(tmp_path_factory):
     model = keras.Model(image, keras.layers.Softmax(name="probabilities")(x))
     contract = Contract(class_names=("red", "green", "blue"), image_size=SIDE)
     folder = tmp_path_factory.mktemp("served")
-    (artifact,) = exporters.export(model, folder, ["saved_model"], contract, square=squaring.squared)
+    (artifact,) = exporters.export(model, folder, ["saved_model"], contract, decode=graph_decoding.square_rgb)
     return artifact.path
 
 
 def ask(served, folder, files) -> tuple[np.ndarray, np.ndarray]:
-    """What the file says of encoded pictures, and of their pixels as Pillow turns them."""
+    """What the file says of encoded pictures, and of the pixels that training would see of them."""
     seen = []
     for number, content in enumerate(files):
         (folder / f"{number:02}.jpg").write_bytes(content)
-        with Image.open(io.BytesIO(content)) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-        seen.append(squaring.squared(np.asarray(upright), SIDE, "stretch").numpy())
+        seen.append(decoding.square_rgb(content, SIDE, "stretch"))
     np.save(folder / "seen.npy", np.stack(seen))
     command = [sys.executable, "-c", CODE, str(served), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
@@ -72,21 +70,29 @@ def ask(served, folder, files) -> tuple[np.ndarray, np.ndarray]:
     return np.array(encoded), np.array(pixels)
 
 
-def jpeg(**options) -> bytes:
+def jpeg(times=1, **options) -> bytes:
     target = io.BytesIO()
-    stored().save(target, "JPEG", quality=95, **options)
+    stored().resize((96 * times, 64 * times), Image.Resampling.NEAREST).save(target, "JPEG", quality=95, **options)
     return target.getvalue()
 
 
 def test_jpeg_files_are_turned_as_the_camera_noted(served, tmp_path):
     notes = [noted(orientation, order) for order in ("<", ">") for orientation in range(1, 9)]
     encoded, pixels = ask(served, tmp_path, [jpeg(exif=note) for note in notes])
-    assert np.allclose(encoded, pixels, atol=0.02)
+    assert np.array_equal(encoded, pixels)
     assert len({int(answer.argmax()) for answer in pixels}) == 3  # the corners do tell the turns apart
 
 
 def test_jpeg_files_without_a_note_or_with_a_wrong_one_stay_as_they_are_stored(served, tmp_path):
     files = [jpeg(), jpeg(exif=noted(0, "<")), jpeg(exif=noted(9, ">")), jpeg(progressive=True), jpeg(comment=b"Exif")]
     encoded, pixels = ask(served, tmp_path, files)
-    assert np.allclose(encoded, pixels, atol=0.02)
+    assert np.array_equal(encoded, pixels)
     assert (encoded.argmax(axis=1) == 0).all()
+
+
+def test_large_and_grey_jpeg_files_are_seen_as_training_sees_them(served, tmp_path):
+    grey = io.BytesIO()
+    stored().convert("L").save(grey, "JPEG", subsampling=0)
+    files = [jpeg(times) for times in (2, 4, 9)] + [jpeg(5, subsampling=2, exif=noted(6, ">")), grey.getvalue()]
+    encoded, pixels = ask(served, tmp_path, files)
+    assert np.array_equal(encoded, pixels)

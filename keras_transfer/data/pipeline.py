@@ -81,7 +81,7 @@ def make_feed(
     return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
 
 
-def read_pictures(paths: Sequence[Path], *, image_size: int, aspect: str) -> np.ndarray:
+def read_pictures(paths: Sequence[Path | str], *, image_size: int, aspect: str) -> np.ndarray:
     """Return picture files as a model takes them: uint8 (n, image_size, image_size, 3).
 
     Raises DataError that names the first file which cannot be read.

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.data.decoding import EXIF_WITHIN_BYTES, JPEG_START, MAX_PIXELS, SCALES
+from keras_transfer.data.decoding import EXIF_WITHIN_BYTES, JPEG_START, MAX_PIXELS
+from keras_transfer.data.graph_decoding import square_jpeg
 from keras_transfer.data.reading import BLOCK, PARALLEL, content_of, squares
-from keras_transfer.data.squaring import squared
 
 
 def from_service(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, *, service: str) -> Any:
@@ -69,13 +69,7 @@ def _decoded(encoded: Any, size: int, aspect: str) -> Any:
     shape = tf.io.extract_jpeg_shape(_only(~noted, "may be turned", jpeg))
     height, width = shape[0], shape[1]
     few = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) <= MAX_PIXELS
-    common = _only(tf.logical_and(few, shape[2] < 4), "is CMYK, or too large", jpeg)
-    side = (tf.maximum if aspect == "letterbox" else tf.minimum)(height, width)
-    way = sum(tf.cast(side >= scale * size, tf.int32) for scale in SCALES[1:])
-    # The same steps as in `decoding`; TensorFlow's own choice of method is a less accurate one.
-    decode = partial(tf.io.decode_jpeg, common, channels=3, dct_method="INTEGER_ACCURATE")
-    found = tf.switch_case(way, [partial(decode, ratio=scale) for scale in SCALES])
-    return tf.ensure_shape(squared(tf.ensure_shape(found, (None, None, 3)), size, aspect), (size, size, 3))
+    return square_jpeg(_only(tf.logical_and(few, shape[2] < 4), "is CMYK, or too large", jpeg), size, aspect)
 
 
 def _only(condition: Any, otherwise: str, value: Any) -> Any:

@@ -29,7 +29,7 @@ class Source:
     graph: graph.Graph
     calibration: np.ndarray | None
     scratch: Path
-    square: saved_model.Square | None = None
+    decode: saved_model.Decode | None = None
 
     @cached_property
     def frozen(self) -> tflite.Frozen:
@@ -53,7 +53,7 @@ class Exporter:
 
 
 def _saved_model(source: Source, path: Path, card: Card) -> None:
-    saved_model.write(source.graph, path, card, source.square)
+    saved_model.write(source.graph, path, card, source.decode)
 
 
 def _tflite(source: Source, path: Path, card: Card) -> None:
@@ -90,7 +90,7 @@ def export(
     contract: Contract,
     *,
     calibration: np.ndarray | None = None,
-    square: saved_model.Square | None = None,
+    decode: saved_model.Decode | None = None,
     listener: Listener = silent,
 ) -> tuple[Artifact, ...]:
     """Write a model in the named formats, and `manifest.json` beside them; return one artifact per name, in order.
@@ -99,8 +99,8 @@ def export(
     'model.tflite'
 
     model: `image` uint8 (None, side, side, 3) to `probabilities` float32 (None, classes). contract: travels inside
-    every file. calibration: uint8 (n, side, side, 3), read by the fully quantized formats. square: how training made
-    pictures square; with it the SavedModel also takes encoded pictures.
+    every file. calibration: uint8 (n, side, side, 3), read by the fully quantized formats. decode: how training
+    read pictures; with it the SavedModel also takes encoded ones.
     Raises UsageError for a name that the table has not, ExportError where a format cannot be written as promised;
     a file that could not be finished is not there.
     """
@@ -112,7 +112,7 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = []
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
-        source = Source(traced, calibration, Path(scratch), square)
+        source = Source(traced, calibration, Path(scratch), decode)
         for position, (name, row) in enumerate(zip(names, rows, strict=True)):
             listener(Event("progress", f"Writing {name}", done=position, total=len(names)))
             artifacts.append(_write(row, source, folder, contract))

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_transfer import runs
-from keras_transfer.data import squaring
+from keras_transfer.data import graph_decoding
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.evaluation import metrics, model_card
 from keras_transfer.evaluation.metrics import Metrics
@@ -119,7 +119,9 @@ def export_model(
     reference = reference_model.predict(noise)
     model = keras.models.load_model(path, compile=False)
     checked = []
-    for artifact in exporters.export(model, folder, formats, contract, square=squaring.squared, listener=listener):
+    for artifact in exporters.export(
+        model, folder, formats, contract, decode=graph_decoding.square_rgb, listener=listener
+    ):
         opened = runtime.load(artifact.path)
         compared = parity.compare(
             reference,
@@ -166,10 +168,10 @@ def choose_precision(
 
 
 def verify(
-    run: Run, paths: Sequence[Path] | None = None, *, max_drop: float | None = None, listener: Listener = silent
+    run: Run, paths: Sequence[Path | str] | None = None, *, max_drop: float | None = None, listener: Listener = silent
 ) -> tuple[Verified, ...]:
     """Run each exported file of `run` in its own runtime on the test split and compare it with the Keras model."""
-    return _judged(run, paths or exporters.exported(run.exports), max_drop, listener)[0]
+    return _judged(run, [Path(path) for path in paths or exporters.exported(run.exports)], max_drop, listener)[0]
 
 
 def bench_latency(
@@ -223,7 +225,7 @@ def _exported(
         contract = contract.model_copy(update={"temperature": found.temperature})
         model = temperature.fold(model, found.temperature)
     return exporters.export(
-        model, folder, names, contract, calibration=pictures, square=squaring.squared, listener=listener
+        model, folder, names, contract, calibration=pictures, decode=graph_decoding.square_rgb, listener=listener
     )
 
 
