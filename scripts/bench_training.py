@@ -1,6 +1,6 @@
 """What training costs and gives, beside Keras' transfer-learning guide, Keras `fit` and PyTorch, in the same run.
 
-    scripts/bench training FOLDER [--only speed,head,guide,full,few,growth] [--rounds 3]
+    scripts/bench training FOLDER [--only speed,start,head,guide,full,few,growth] [--rounds 3]
 
 FOLDER holds `train/` and `test/`, one sub-folder per class (written for 5,000 pictures of CIFAR-10). Everyone starts
 from the same ImageNet weights of EfficientNet-Lite0, runs in a process of its own, and is timed from the first look
@@ -8,9 +8,11 @@ at the pictures to the end of the last epoch. Ours keeps 15 % of the training pi
 time; the peers train on all of them, and looking at the test pictures is not in theirs.
 
     speed   pictures/s of whole-model training
+    start   seconds from asking for a stage to its first step, without those that compute features
     head    20 epochs of the head alone against the guide's, at 224 px
     guide   20 epochs of the head at 96 px, and the time until the guide's best accuracy
-    full    accuracy and time of every recipe, against PyTorch full fine-tuning
+    full    accuracy and time of every recipe, against PyTorch full fine-tuning: on all training pictures, and on as
+            many as ours leaves for training
     few     the same with 1,000 training pictures
     growth  time and peak memory of the head with 1,000, 5,000 and 20,000 pictures
 """
@@ -32,6 +34,8 @@ SIZE, BATCH, SEED = 96, 32, 0
 BACKBONE = "EfficientNetLite0"
 WARM, TIMED = 10, 40
 FEW, MANY = 1_000, 20_000
+LEARNT_FROM = 4_230
+"""Of 5,000, without the 15 % for validation; a multiple of the ten classes."""
 
 
 class Clock:
@@ -107,10 +111,11 @@ def peer_ours(folder, recipe, seed=SEED):
 
 def peer_ours_short(folder, epochs):
     """`head_then_top` that ends early: the head, then so few epochs of the last blocks, two views of each picture."""
-    from keras_transfer.backbones import features, registry
+    from keras_transfer.backbones import blocks, features, registry
     from keras_transfer.training import recipes
 
-    head, top = recipes.head_then_top(len(features.build(registry.backbone(BACKBONE), image_size=SIZE).blocks))
+    spec = registry.backbone(BACKBONE)
+    head, top = recipes.head_then_top(len(blocks.cut(features.build(spec, image_size=SIZE).model, spec)))
     top = top.model_copy(update={"epochs": int(epochs), "views": min(2, int(epochs))})
     return ours(folder, stages=(head, top))
 
@@ -124,6 +129,36 @@ def peer_ours_speed(folder):
         plan = kt.Plan(data=str(folder), backbone=BACKBONE, image_size=SIZE, stages=(stage,), batch_size=BATCH)
         kt.train(plan, folder=Path(place), callbacks=[stopping(clock)])
     return {"rate": clock.rate}
+
+
+def peer_ours_start(folder):
+    """For each stage: from asking for it to the first sign of work, and from the last feature to the first step."""
+    import tensorflow  # noqa: F401
+
+    import keras_transfer as kt
+
+    seen = []  # (kind, whether a training step, when)
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["KERAS_TRANSFER_CACHE"] = place
+        stages = [
+            kt.Stage(name="head", epochs=1),
+            kt.Stage(name="top", blocks=(-2, -1), epochs=1),
+            kt.Stage(name="all", blocks="all", epochs=1),
+        ]
+        plan = kt.Plan(data=str(folder), backbone=BACKBONE, image_size=SIZE, stages=tuple(stages))
+        kt.train(
+            plan,
+            folder=Path(place) / "runs",
+            listener=lambda event: seen.append((event.kind, "epoch" in (event.values or {}), time.perf_counter())),
+        )
+    found = {}
+    begins = [index for index, (kind, _, _) in enumerate(seen) if kind == "stage"]
+    for stage, begin in zip(stages, begins, strict=True):
+        work = [(step, when) for kind, step, when in seen[begin:] if kind == "progress"]
+        first = next(index for index, (step, _) in enumerate(work) if step)
+        until_work = work[0][1] - seen[begin][2]
+        found[stage.name] = until_work + (work[first][1] - work[first - 1][1] if first else 0.0)
+    return found
 
 
 def peer_ours_growth(folder, count):
@@ -354,6 +389,13 @@ def speed(folder, options):
         print(f"  {peer:8} {rate:6.1f} pictures/s   ours: {rates['ours'] / rate:.2f} times that")
 
 
+def start(folder, options):
+    found = run("ours_start", folder)
+    print("\nUntil a stage's first step")
+    for stage in ("head", "top", "all"):
+        print(f"  {stage:8} {found[stage]:4.1f} s")
+
+
 def head(folder, options):
     print("\nThe head alone, 20 epochs, 224 px")
     epochs = options.epochs_224
@@ -383,6 +425,9 @@ def guide(folder, options):
 def full(folder, options):
     print("\nAs accurate as may be")
     versus(folder, options.recipes)
+    with tempfile.TemporaryDirectory() as place:
+        fewer = run("torch", linked(folder, Path(place) / "fewer", train=LEARNT_FROM))
+        line(f"PyTorch, {LEARNT_FROM} pictures", fewer)
 
 
 def few(folder, options):
@@ -406,7 +451,15 @@ def growth(folder, options):
         print(f"  {count:6} pictures {found['seconds']:6.0f} s, at most {found['peak_mb']:5.0f} MB", flush=True)
 
 
-PARTS = {"speed": speed, "head": head, "guide": guide, "full": full, "few": few, "growth": growth}
+PARTS = {
+    "speed": speed,
+    "start": start,
+    "head": head,
+    "guide": guide,
+    "full": full,
+    "few": few,
+    "growth": growth,
+}
 
 
 def main():

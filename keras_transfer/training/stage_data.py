@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from rich.filesize import decimal
 
 from keras_transfer.devices import prefetch, without_autotune
 from keras_transfer.order import of_epoch
@@ -90,12 +91,12 @@ def prepare(
     ) + feature_store.size_bytes(settings.counts["validation"], whole.feature_shape, dtype)
     allowed = min(settings.cache_limit_bytes, _free_bytes(settings.cache_folder))
     if needed > allowed:
-        reason = f"{needed / 1e9:.1f} GB of features do not fit the {allowed / 1e9:.1f} GB the cache may take"
+        reason = f"{decimal(needed)} of features do not fit the {decimal(allowed)} the cache may take"
         return _streamed(stage, feed, settings, steps, reason)
     one = feature_store.size_bytes(1, prefix.feature_shape, dtype)
     share = costs.store_share(freeze.prefix_work, one, engine=prefix.engine, views=views, epochs=stage.epochs)
     if share > 1 and settings.engine == "auto":
-        reason = f"{one / 1e3:.0f} kB of features per picture cost {share:.1f} times as much as computing them anew"
+        reason = f"{decimal(one)} of features per picture cost {share:.1f} times as much as computing them anew"
         return _streamed(stage, feed, settings, steps, reason)
 
     def view(split: str, prefix: Prefix, side: int, number: int, augment: str) -> View:
@@ -125,13 +126,13 @@ def prepare(
     stored = [view("train", prefix, size, number, stage.augment) for number in range(views)]
     validation = _in_order(view("validation", whole, settings.image_size, 0, "none"), settings.batch_size)
     return StageData(
-        train=lambda epoch: _shuffled(stored, settings.batch_size, settings.seed, epoch),
+        train=lambda epoch: shuffled(stored, settings.batch_size, settings.seed, epoch),
         validation=lambda: validation,
         steps=steps,
         cut=cut,
         train_shape=prefix.feature_shape,
         engine=prefix.engine,
-        reason=f"{needed / 1e6:.0f} MB of features stored once, {share:.0%} of the cost of streaming; {prefix.reason}",
+        reason=f"{decimal(needed)} of features stored once, {share:.0%} of the cost of streaming; {prefix.reason}",
     )
 
 
@@ -150,8 +151,9 @@ def _streamed(stage: Stage, feed: Feed, settings: Settings, steps: int, reason: 
     )
 
 
-def _shuffled(views: list[View], batch_size: int, seed: int, epoch: int) -> Any:
-    """Each picture in a new order, from the next of its views: after as many epochs as views each was seen once."""
+def shuffled(views: list[View], batch_size: int, seed: int, epoch: int) -> Any:
+    """Return batches of each picture in a new order, from the next of its views: after as many epochs as views, each
+    view was seen once."""
     count = len(views[0].features)
     order = of_epoch(count, seed=seed, epoch=epoch)
     first_view = np.random.default_rng(seed).integers(len(views), size=count)
