@@ -19,8 +19,9 @@ DEFAULT_FOLDER = Path("saved_models")
 RECORD, PLAN, HISTORY = "run.json", "plan.toml", "history.csv"
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: Path | str) -> Run:
     """Return the run of `folder`; RunError where it is none, or was written by another version."""
+    folder = Path(folder)
     try:
         return Run(folder, RunRecord.model_validate_json((folder / RECORD).read_text()))
     except OSError:

@@ -99,6 +99,33 @@ def test_a_stage_ends_when_its_patience_is_used_up_and_keeps_its_best_epoch(netw
     np.testing.assert_array_equal(kernel(network), seen[0])
 
 
+@pytest.mark.parametrize(("wrong", "kept"), [(2, 3), (16, 1)], ids=["by chance", "beyond chance"])
+def test_the_last_epoch_is_kept_unless_it_is_worse_beyond_chance(network, feed, tmp_path, wrong, kept):
+    """From the second epoch on labels of validation are wrong: by one more than before, or by a third."""
+    shift = tf.Variable(0)
+
+    def worse(split, **options):
+        def of_the_second_batch(number, batch):
+            x, y, w = batch
+            return x, tf.concat([tf.roll(y[:wrong], shift if number == 1 else 0, -1), y[wrong:]], 0), w
+
+        dataset = feed(split, **options)
+        return dataset if split == "train" else dataset.enumerate().map(of_the_second_batch)
+
+    def listener(event):
+        if event.kind == "epoch":
+            seen.append(kernel(network))
+            shift.assign(1)
+
+    seen = []
+    stages = [EVERYTHING.model_copy(update={"epochs": 3})]
+    (result,) = trainer.train(network, stages, worse, settings(), folder=tmp_path, listener=listener)
+    accuracies = [row["validation_accuracy"] for row in result.history]
+    assert max(accuracies[1:]) < accuracies[0]
+    assert (result.best_epoch, result.validation_accuracy) == (kept, accuracies[kept - 1])
+    np.testing.assert_array_equal(kernel(network), seen[kept - 1])
+
+
 def test_the_patience_of_one_stage_is_not_that_of_the_next(network, feed, tmp_path):
     still = {"learning_rate": 1e-30, "epochs": 4, "batch_norm": "frozen"}
     stages = [
@@ -150,6 +177,30 @@ def test_a_stage_in_mixed_precision_has_the_losses_of_whole_floats_and_weights_t
     assert not np.array_equal(before, kernel(network))
 
 
+def test_losses_of_half_floats_are_scaled_and_a_step_that_overflows_is_left_out(feed, tmp_path, monkeypatch):
+    """Keras' own guard against gradients that a half float cannot hold (Micikevicius et al. 2018, section 3.2)."""
+    made = []
+    scaling = keras.optimizers.LossScaleOptimizer
+
+    def first_too_much(inner):
+        made.append(scaling(inner, initial_scale=2.0**24))
+        return made[-1]
+
+    monkeypatch.setattr(keras.optimizers, "LossScaleOptimizer", first_too_much)
+    stage = Stage(name="any", blocks="all", epochs=1, learning_rate=0.01)
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            network = make_network()
+        finally:
+            keras.config.set_dtype_policy("float32")
+        trainer.train(network, [stage], feed, settings(), folder=tmp_path / policy)
+    (method,) = made  # bfloat16 has the range of whole floats
+    assert float(method.dynamic_scale) < 2.0**24
+    assert int(method.iterations) < settings().counts["train"] // settings().batch_size + 1
+    assert all(np.isfinite(weight).all() for weight in network.model.get_weights())
+
+
 def test_what_is_saved_after_mixed_precision_computes_in_whole_floats(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("ant", "bee"):
@@ -165,7 +216,8 @@ def test_what_is_saved_after_mixed_precision_computes_in_whole_floats(tmp_path):
         stages=(Stage(name="head", epochs=1),),
         image_size=32,
     )
-    run = workflow.train(plan, folder=tmp_path)
+    run = workflow.train(plan, folder=str(tmp_path))
+    assert workflow.evaluate(str(run.folder)).count == run.record.counts["test"]
     model = keras.models.load_model(run.model_path)
     assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
     (exported,) = workflow.export(run, ["onnx"])

@@ -31,6 +31,7 @@ class Reached:
     accuracy: float = -1.0
     loss: float = math.inf
     best_epoch: int = 0
+    """The last one whose accuracy chance does not tell from the highest (`_by_chance`); accuracy and loss are its."""
     seconds: float = 0.0
     """Of the stage up to here, those of earlier processes included; what a killed one did not save is not."""
     earlier_seconds: float = 0.0
@@ -58,6 +59,8 @@ class Loop:
     """Seconds from then on that set the schedule and the end in place of the number of epochs."""
     callbacks: Any
     listener: Listener
+    pictures: int
+    """Of validation."""
 
     @property
     def tracked(self) -> list[Any]:
@@ -78,8 +81,10 @@ class Loop:
         """Whether nothing is left to do: the epochs, the patience or the budget are used up."""
         if self.budget is not None:
             return self.elapsed() >= self.budget and reached.epoch > 0
-        patience = self.stage.patience or self.stage.epochs
-        return reached.epoch >= self.stage.epochs or reached.epoch - reached.best_epoch >= patience
+        if reached.epoch >= self.stage.epochs or self.stage.patience is None:
+            return reached.epoch >= self.stage.epochs
+        highest = max(reached.history, key=_worth, default={"epoch": 0})
+        return reached.epoch - highest["epoch"] >= self.stage.patience
 
 
 def fit(
@@ -105,6 +110,8 @@ def fit(
         for variable in layer.trainable_variables
     }
     method = optimizer(stage, factors)
+    if network.model.compute_dtype == "float16":  # small gradients would vanish below the smallest half float
+        method = keras.optimizers.LossScaleOptimizer(method)
     method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
     average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
     step, evaluate = steps(suffix, network.losses, method, stage, data, average)
@@ -121,6 +128,7 @@ def fit(
         budget=seconds,
         callbacks=callbacks,
         listener=listener,
+        pictures=settings.counts["validation"],
     )
     fresh = Reached(best=checkpoints.values(suffix.variables, "b"))
     reached = _resumed(checkpoint, stage, loop.tracked) or fresh
@@ -148,7 +156,8 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
     _check_finite(loop, reached, loss)
     with _averaged(loop.suffix, loop.average):
         validation_loss, validation_accuracy = _validate(loop.evaluate, loop.data.validation)
-        better = (validation_accuracy, -validation_loss) > (reached.accuracy, -reached.loss)
+        highest = max([validation_accuracy, *(row["validation_accuracy"] for row in reached.history)])
+        better = validation_accuracy >= highest - _by_chance(highest, loop.pictures)
         best = checkpoints.values(loop.suffix.variables, "b") if better else reached.best
     _check_finite(loop, reached, validation_loss)
     took = time.perf_counter() - started
@@ -171,6 +180,20 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
     if not better:
         return after
     return replace(after, accuracy=validation_accuracy, loss=validation_loss, best_epoch=after.epoch, best=best)
+
+
+def _worth(row: Mapping[str, float]) -> tuple[float, float]:
+    return row["validation_accuracy"], -row["validation_loss"]
+
+
+def _by_chance(accuracy: float, pictures: int) -> float:
+    """Return one standard error of an accuracy; one more picture right and one wrong, so that none is certain.
+
+    The highest accuracy of many epochs is partly luck, and on a few hundred pictures mostly: as schedules end low, the
+    last epoch within a standard error of it is taken (after the rule of Breiman et al. 1984, section 3.4.3).
+    """
+    share = (accuracy * pictures + 1) / (pictures + 2)
+    return math.sqrt(share * (1 - share) / pictures)
 
 
 def _learn(loop: Loop, epoch: int) -> tuple[Any, float, float]:

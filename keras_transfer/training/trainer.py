@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_transfer.errors import RunError, TrainingError
@@ -65,8 +65,8 @@ def _run(
     asked, stage = stage, chosen(network, stage, feed, settings)
     freeze = freezing.decide(network, stage)
     freezing.apply(freeze)
-    budget = {"budget_seconds": seconds} if seconds else {}
-    listener(Event("stage", f"{stage.name}: {_learns(freeze)}", done=index, values=budget))
+    told = {"budget_seconds": seconds} if seconds else {}
+    listener(Event("stage", f"{stage.name}: {_learns(freeze)}", done=index, values=told))
     start = checkpoints.values(network.model.variables, "v")
     digest_before = freezing.digest(freeze.frozen)
     data = prepare(network.model, freeze, stage, feed, settings, listener)
@@ -90,7 +90,6 @@ def _run(
     if not kept:
         checkpoints.assign(network.model.variables, start, "v")
     rows = reached.history
-    spent = sum(row["seconds"] for row in rows)
     place = _place(folder, index, stage)
     checkpoints.save(place / "weights.npz", checkpoints.values(network.model.variables, "v"), {"stage": stage.name})
     result = StageResult(
@@ -98,8 +97,9 @@ def _run(
         index=index,
         learned_blocks=freeze.blocks,
         epochs=len(rows),
+        best_epoch=reached.best_epoch,
         seconds=round(reached.earlier_seconds + time.perf_counter() - began, 3),
-        pictures_per_second=round(settings.counts["train"] * len(rows) / max(spent, 1e-9), 1),
+        pictures_per_second=round(settings.counts["train"] * len(rows) / _passing(rows), 1),
         engine=data.engine,
         engine_reason=data.reason,
         validation_accuracy=reached.accuracy,
@@ -121,18 +121,22 @@ def _run(
 
 
 def _told(result: StageResult) -> Event:
-    spent = sum(row["seconds"] for row in result.history)
-    best = max(result.history, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+    rows = result.history
     values = {
         "epochs": result.epochs,
-        "loss": best["loss"],
+        "loss": rows[result.best_epoch - 1]["loss"],
         "validation_accuracy": result.validation_accuracy,
         "pictures_per_second": result.pictures_per_second,
-        "waiting_share": sum(row["waiting_share"] * row["seconds"] for row in result.history) / max(spent, 1e-9),
+        "waiting_share": sum(row["waiting_share"] * row["seconds"] for row in rows) / _passing(rows),
         "seconds": result.seconds,
         "kept": result.kept,
     }
     return Event("finished", result.name, done=result.index + 1, values=values)
+
+
+def _passing(history: Sequence[Mapping[str, float]]) -> float:
+    """Seconds that the epochs of `history` took, without what came before the first of them."""
+    return max(sum(row["seconds"] for row in history), 1e-9)
 
 
 def _check(network: Network, stage: Stage, settings: Settings) -> None:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import tempfile
 import time
@@ -42,6 +43,8 @@ from keras_transfer.workflow.training import train, with_scratch
 LOOKED_AT = 1000
 """Training pictures that advice measures: a probe's accuracy is then known to about a point and a half."""
 
+METHODS = (("transfer", "scratch"), ("linear probe",))
+"""What a transfer curve compares; those beside each other share a run, as scratch gets the seconds of transfer."""
 
 ROW = ("method", "per_class", "seed", "accuracy", "seconds", "cpu_seconds")
 """What a row of a transfer curve holds."""
@@ -141,29 +144,17 @@ def bench_transfer(
     splits = sources.load(source, listener=listener)
     most = int(np.bincount(splits.train.labels).max())
     before = _measured_before(resume)
+    counts = dict.fromkeys(min(each or most, most) for each in per_class)
     rows: list[Mapping[str, Any]] = []
-    for count in dict.fromkeys(min(each or most, most) for each in per_class):
-        for seed in seeds:
-            subset = fewer(splits, count, seed)
-            for method, stages in (("transfer", recipe), ("linear probe", "head")):
-                methods = ("transfer", "scratch") if method == "transfer" else (method,)
-                found = [row for row in before if (row["per_class"], row["seed"]) == (count, seed)]
-                found = [row for row in found if row["method"] in methods]
-                if len(found) == len(methods):
-                    rows += found
-                    continue
-                plan = Plan(data=source, backbone=backbone, recipe=stages, seed=seed)
-                with tempfile.TemporaryDirectory() as folder:
-                    began = time.process_time()
-                    run = train(plan, folder=Path(folder), splits=subset, listener=listener)
-                    worth = {"accuracy": run.record.test["accuracy"], "seconds": run.record.seconds}
-                    rows.append(_point(method, count, seed, worth, began))
-                    if method == "transfer":
-                        began = time.process_time()
-                        rows.append(_point("scratch", count, seed, _from_scratch(run, subset, listener), began))
-                if resume:
-                    later = [row for row in before if row not in rows]
-                    write_bytes(resume, json.dumps([*rows, *later], indent=1).encode())
+    for count, seed, methods in itertools.product(counts, seeds, METHODS):
+        found = [row for row in before if (row["per_class"], row["seed"]) == (count, seed) and row["method"] in methods]
+        if len(found) < len(methods):
+            plan = Plan(data=source, backbone=backbone, recipe=recipe if "transfer" in methods else "head", seed=seed)
+            found = _points(plan, methods, count, fewer(splits, count, seed), listener)
+        rows += found
+        if resume:
+            later = [row for row in before if row not in rows]
+            write_bytes(resume, json.dumps([*rows, *later], indent=1).encode())
     if plot:
         write_bytes(plot, plots.labels_against_accuracy(rows).encode())
     if keep:
@@ -181,6 +172,21 @@ def _measured_before(resume: Path | None) -> list[Mapping[str, Any]]:
         raise UsageError(f"'{resume}' holds no rows of a transfer curve. Name another file, or delete it.") from None
 
 
+def _points(
+    plan: Plan, methods: Sequence[str], per_class: int, splits: Splits, listener: Listener
+) -> list[Mapping[str, Any]]:
+    """The points of a transfer curve that one run gives: its own, and from scratch where `methods` has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        run = train(plan, folder=Path(folder), splits=splits, listener=listener)
+        worth = {"accuracy": run.record.test["accuracy"], "seconds": run.record.seconds}
+        points = [_point(methods[0], per_class, plan.seed, worth, began)]
+        if "scratch" in methods:
+            began = time.process_time()
+            points.append(_point("scratch", per_class, plan.seed, _from_scratch(run, splits, listener), began))
+    return points
+
+
 def _point(method: str, per_class: int, seed: int, worth: Mapping[str, float], began: float) -> Mapping[str, Any]:
     """One point of a transfer curve; `began` is the process time at which its training did."""
     spent = {"cpu_seconds": round(time.process_time() - began, 2)}
@@ -191,7 +197,7 @@ def _from_scratch(run: Run, splits: Splits, listener: Listener) -> dict[str, flo
     """Train the network of `run` from random weights for as long as the run took."""
     plan = run.record.plan
     feed = pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, listener=listener)
-    settings = settings_of(plan, splits, "stream", ())
+    settings = settings_of(plan, splits, "stream")
     return with_scratch(run, registry.backbone(plan.backbone), splits, feed, settings, listener).record.scratch
 
 

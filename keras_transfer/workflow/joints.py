@@ -54,8 +54,9 @@ def fitting_size(spec: BackboneSpec, typical: int) -> int:
     return max(spec.min_size, min(spec.input_size, max(96, enlarged)))
 
 
-def settings_of(plan: Plan, splits: Splits, engine: str, callbacks: tuple[Any, ...]) -> Settings:
-    """Return what all stages of a run of `plan` share."""
+def settings_of(plan: Plan, splits: Splits, engine: str, **others: Any) -> Settings:
+    """Return what all stages of a run of `plan` share; those of its other fields that are None keep their default."""
+    given = {name: value for name, value in others.items() if value is not None}
     return Settings(
         image_size=int(plan.image_size or 0),
         counts=splits.counts,
@@ -64,7 +65,7 @@ def settings_of(plan: Plan, splits: Splits, engine: str, callbacks: tuple[Any, .
         data_digest=splits.digest,
         aspect=plan.aspect,
         engine=engine,
-        callbacks=callbacks,
+        **given,
     )
 
 
@@ -118,8 +119,9 @@ def data_of(source: str | None, run: Run | None, listener: Listener) -> tuple[Sp
     return splits, pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, listener=listener)
 
 
-def located(model: Path) -> tuple[Path, Run | None]:
+def located(model: Path | str) -> tuple[Path, Run | None]:
     """Return the file to load and the run it belongs to, for a run folder or any file in one."""
+    model = Path(model)
     if (model / runs.RECORD).exists():
         run = runs.open_run(model)
         return run.model_path, run

@@ -8,7 +8,6 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -42,7 +41,7 @@ from keras_transfer.workflow.joints import ADVICE, network_of, resolved, scores_
 def train(
     plan: Plan,
     *,
-    folder: Path = runs.DEFAULT_FOLDER,
+    folder: Path | str = runs.DEFAULT_FOLDER,
     name: str | None = None,
     compare: str | None = None,
     engine: str = "auto",
@@ -52,7 +51,7 @@ def train(
     strict: bool = False,
     data_service: str | None = None,
     watch: Sequence[str] = (),
-    cache_folder: Path | None = None,
+    cache_folder: Path | str | None = None,
     cache_limit_bytes: int | None = None,
     listener: Listener = silent,
 ) -> Run:
@@ -77,7 +76,7 @@ def train(
     spec = registry.backbone(plan.backbone)
     splits = splits or sources.load(plan.data, seed=plan.seed, listener=listener)
     plan = resolved(plan, spec, splits, listener)
-    place = runs.place_for(plan, folder, name)
+    place = runs.place_for(plan, Path(folder), name)
     facts = plan.model_dump(mode="json", exclude={"stages", "exports"})
     with runs.locked(place), watchers.watching(watch, place, facts, listener) as listener:
         write_bytes(place / runs.PLAN, plans.to_toml(plan).encode())
@@ -93,11 +92,13 @@ def train(
             service=data_service,
             listener=listener,
         )
-        settings = settings_of(plan, splits, engine, tuple(callbacks))
-        settings = replace(
-            settings,
-            cache_folder=cache_folder or settings.cache_folder,
-            cache_limit_bytes=settings.cache_limit_bytes if cache_limit_bytes is None else cache_limit_bytes,
+        settings = settings_of(
+            plan,
+            splits,
+            engine,
+            callbacks=tuple(callbacks),
+            cache_folder=Path(cache_folder) if cache_folder else None,
+            cache_limit_bytes=cache_limit_bytes,
         )
         network, built = network_of(plan, spec, splits, plan.weights, listener)
         stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks))

@@ -28,7 +28,9 @@ class Prediction(Value):
     probabilities: dict[str, float]
 
 
-def evaluate(model: Path, source: str | None = None, *, split: str = "test", listener: Listener = silent) -> Metrics:
+def evaluate(
+    model: Path | str, source: str | None = None, *, split: str = "test", listener: Listener = silent
+) -> Metrics:
     """Return what `model` (a run folder or a file of any format) is worth on a split of `source`.
 
     source: the data of its run where it is left out.
@@ -42,7 +44,9 @@ def evaluate(model: Path, source: str | None = None, *, split: str = "test", lis
     return metrics.score(probabilities, splits[split].labels, splits.class_names)
 
 
-def predict(model: Path, pictures: Sequence[Path], *, labels: Sequence[str] | None = None) -> tuple[Prediction, ...]:
+def predict(
+    model: Path | str, pictures: Sequence[Path | str], *, labels: Sequence[str] | None = None
+) -> tuple[Prediction, ...]:
     """Return what `model` (a run folder or a file of any format) says of each picture file.
 
     labels: the class names of a model that does not carry them.
