@@ -24,8 +24,7 @@ FEW_PICTURES = 2000
 the last ones, on 1,000 of Fashion-MNIST the last ones are ahead of all."""
 
 FEWEST_IN_A_BATCH = 16
-"""Pictures whose statistics are worth taking. Few batches are no reason to freeze: 130 photographs trained so reached
-88 %, where a plan that froze batch norm (its rates and epochs differed too) stayed at the head's 72 %."""
+"""Pictures whose statistics are worth taking."""
 
 FEW_PER_CLASS = 10
 
@@ -118,14 +117,14 @@ def _batch_norm(
     stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
     pictures = int(task.class_counts.sum())
-    enough = min(pictures, batch_size) >= FEWEST_IN_A_BATCH
-    policy, why = ("train", "enough") if enough else ("frozen", "too few")
-    changed = tuple(stage.model_copy(update={"batch_norm": policy}) if stage.blocks else stage for stage in stages)
-    sentence = (
-        f"Batch norm of learning blocks: {policy}; {pictures} pictures in batches of {batch_size} are {why} to "
-        f"estimate statistics from."
-    )
-    return changed, Reason(topic="batch norm", sentence=sentence, value=float(pictures))
+    policies = {stage.batch_norm for stage in stages if stage.blocks}
+    if min(pictures, batch_size) < FEWEST_IN_A_BATCH and "train" in policies:
+        stages = [stage.model_copy(update={"batch_norm": "frozen"}) if stage.blocks else stage for stage in stages]
+        policy = "frozen, since that is too few to take statistics from"
+    else:
+        policy = f"{', '.join(sorted(policies)) or 'frozen'}, as the recipe has it"
+    sentence = f"Batch norm of learning blocks, with {pictures} pictures in batches of {batch_size}: {policy}."
+    return tuple(stages), Reason(topic="batch norm", sentence=sentence, value=float(pictures))
 
 
 def _labels(

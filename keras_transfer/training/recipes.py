@@ -23,14 +23,14 @@ def head(blocks: int) -> tuple[Stage, ...]:
 def head_then_top(blocks: int) -> tuple[Stage, ...]:
     """Train the head, then the last two fifths of the blocks, from features stored at the cut: 81.2 % in 194 s."""
     top = tuple(range(-max(1, round(0.4 * blocks)), 0))
-    return (HEAD, _learning("top", top, epochs=8, learning_rate=2e-3, views=4))
+    return (HEAD, _learning("top", top, epochs=8, views=4))
 
 
 def gradual(blocks: int) -> tuple[Stage, ...]:
     """Unfreeze one more block at a time, from the head down to the third last (Howard & Ruder 2018, section 3.2)."""
     deepest = min(3, blocks)
     opened = [
-        _learning(f"last-{count}", tuple(range(-count, 0)), epochs=4, learning_rate=1e-3, views=4, block_decay=0.7)
+        _learning(f"last-{count}", tuple(range(-count, 0)), epochs=4, views=4, block_decay=0.7)
         for count in range(1, deepest + 1)
     ]
     return (HEAD, *opened)
@@ -38,12 +38,12 @@ def gradual(blocks: int) -> tuple[Stage, ...]:
 
 def full(blocks: int) -> tuple[Stage, ...]:
     """Train the head, then every weight, from the pictures themselves: 81.0 % in 365 s."""
-    return (HEAD, _learning("all", "all", epochs=10, learning_rate=1e-3, schedule="one_cycle"))
+    return (HEAD, _learning("all", "all", epochs=10))
 
 
 def surgical(blocks: int) -> tuple[Stage, ...]:
     """Train the head, then the two blocks that the task pulls at most, first blocks included (Lee et al. 2023)."""
-    return (HEAD, _learning("surgical", "surgical", epochs=8, learning_rate=1e-3, views=4))
+    return (HEAD, _learning("surgical", "surgical", epochs=8, views=4))
 
 
 RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
@@ -55,8 +55,10 @@ RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
 }
 
 
-def stages(name: str, blocks: int) -> tuple[Stage, ...]:
+def stages(name: str, blocks: int, *, pretrained: bool = True) -> tuple[Stage, ...]:
     """Return the stages of recipe `name` for a backbone of `blocks` blocks.
+
+    pretrained: False for random weights, whose batch norms have no statistics yet and must take them.
 
     >>> [stage.name for stage in stages("head_then_top", 5)]
     ['head', 'top']
@@ -65,11 +67,16 @@ def stages(name: str, blocks: int) -> tuple[Stage, ...]:
     """
     if name not in RECIPES:
         raise UsageError(unknown("recipe", name, RECIPES))
-    return RECIPES[name](blocks)
+    made = RECIPES[name](blocks)
+    return made if pretrained else tuple(stage.model_copy(update={"batch_norm": "train"}) for stage in made)
 
 
 def _learning(name: str, blocks: object, **settings: object) -> Stage:
-    """A stage in which blocks learn: smoothed labels and light augmentation against the few pictures there are."""
-    return Stage.model_validate(
-        {"name": name, "blocks": blocks, "augment": "light", "label_smoothing": 0.1, **settings}
-    )
+    """A stage in which blocks learn.
+
+    Smoothed labels and light augmentation against the few pictures there are. Batch norms keep the statistics of their
+    many pictures; without new ones to steady it, the network breaks at a rate that does not rise slowly.
+    """
+    shared = {"augment": "light", "label_smoothing": 0.1, "batch_norm": "frozen"}
+    gently = {"learning_rate": 6e-4, "schedule": "one_cycle"}
+    return Stage.model_validate({"name": name, "blocks": blocks, **shared, **gently, **settings})
