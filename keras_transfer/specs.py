@@ -59,7 +59,8 @@ class Stage(Value):
     optimizer: str = "adamw"
     weight_decay: float = Field(default=1e-4, ge=0, le=1)
     batch_norm: Literal["train", "frozen"] = "train"
-    """Policy of the *learning* blocks; in frozen blocks batch norm always runs in inference mode."""
+    """Policy of the *learning* blocks; in frozen blocks batch norm always runs in inference mode. `frozen` wants a rate
+    that rises slowly (`schedule="one_cycle"`): nothing steadies the network while its first steps are large."""
     batch_norm_momentum: float | None = Field(default=0.9, ge=0, lt=1)
     """Of the moving statistics in learning blocks; None keeps the backbone's own. Those of ImageNet training (0.99)
     need 460 steps to come within 1 % of new statistics, which is longer than most stages here last."""

@@ -11,8 +11,7 @@ time; the peers train on all of them, and looking at the test pictures is not in
     start   seconds from asking for a stage to its first step, without those that compute features
     head    20 epochs of the head alone against the guide's, at 224 px
     guide   20 epochs of the head at 96 px, and the time until the guide's best accuracy
-    full    accuracy and time of every recipe, against PyTorch full fine-tuning: on all training pictures, and on as
-            many as ours leaves for training
+    full    accuracy and time of every recipe, against PyTorch full fine-tuning
     few     the same with 1,000 training pictures
     growth  time and peak memory of the head with 1,000, 5,000 and 20,000 pictures
 """
@@ -34,8 +33,6 @@ SIZE, BATCH, SEED = 96, 32, 0
 BACKBONE = "EfficientNetLite0"
 WARM, TIMED = 10, 40
 FEW, MANY = 1_000, 20_000
-LEARNT_FROM = 4_230
-"""Of 5,000, without the 15 % for validation; a multiple of the ten classes."""
 
 
 class Clock:
@@ -425,9 +422,6 @@ def guide(folder, options):
 def full(folder, options):
     print("\nAs accurate as may be")
     versus(folder, options.recipes)
-    with tempfile.TemporaryDirectory() as place:
-        fewer = run("torch", linked(folder, Path(place) / "fewer", train=LEARNT_FROM))
-        line(f"PyTorch, {LEARNT_FROM} pictures", fewer)
 
 
 def few(folder, options):

@@ -148,6 +148,14 @@ def test_unknown_recipes_and_optimizers_suggest_the_nearest(network, feed, tmp_p
         trainer.train(network, [HEAD.model_copy(update={"optimizer": "adamwe"})], feed, settings(), folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", sorted(recipes.RECIPES))
+def test_recipes_keep_the_statistics_of_trained_weights_and_let_random_ones_take_theirs(name):
+    for pretrained, policy in ((True, "frozen"), (False, "train")):
+        stages = recipes.stages(name, 5, pretrained=pretrained)
+        assert {stage.batch_norm for stage in stages if stage.blocks} <= {policy}
+        assert [stage.name for stage in stages] == [stage.name for stage in recipes.stages(name, 5)]
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "lion", "adafactor"])
 def test_blocks_further_from_the_head_learn_slower(network, feed, tmp_path, optimizer):
     """At a decay of almost nothing, the first block all but stands still and the last one moves."""
