@@ -183,7 +183,8 @@ def show(console: Console, rows: list[dict]) -> None:
     means = [f"{np.mean([found[task, how]['accuracy'] for task in whole]):.1%}" for how in (*fixed, "advised") if whole]
     table.add_row(f"mean of {len(whole)}", *means)
     console.print(table)
-    # What the policy's FEW_PICTURES rests on: from how many pictures on all blocks are worth more than the last ones.
+    # What the policy's choice of depth rests on: are all blocks worth more than the last ones, and from how many
+    # pictures on?
     for task in every:
         both = [found.get((task, how)) for how in ("full", "head_then_top")]
         if all(both):

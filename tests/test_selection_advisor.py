@@ -103,7 +103,8 @@ def test_features_that_do_not_tell_the_classes_apart_let_all_blocks_learn():
 
 
 def test_few_pictures_leave_early_blocks_alone():
-    assert advised(task(per_class=20), strength=1).plan.recipe == "head_then_top"
+    assert advised(task(per_class=9), strength=1).plan.recipe == "head_then_top"
+    assert advised(task(per_class=20), strength=1).plan.recipe == "full"
 
 
 @pytest.mark.parametrize(("per_class", "policy"), [(20, "train"), (3, "frozen")])
@@ -113,7 +114,7 @@ def test_batch_statistics_are_taken_of_batches_that_are_worth_it(per_class, poli
 
 
 def test_epochs_and_rates_are_the_recipes_with_what_they_come_to():
-    advice = advised(task(), strength=1, distance=0.4)
+    advice = advised(task(per_class=9, classes=44), strength=1, distance=0.4)
     kept = [
         [(each.epochs, each.learning_rate, each.block_decay) for each in stages]
         for stages in (advice.plan.stages, head_then_top(3))
