@@ -50,7 +50,16 @@ def trained(folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_TRANSFER_CACHE", str(tmp_path_factory.mktemp("features")))
         code, stdout, stderr = command(
-            "train", "sample:fashion", "--backbone", "EfficientNetLite0", "--run", "main", "--json", folder=folder
+            "train",
+            "sample:fashion",
+            "--backbone",
+            "EfficientNetLite0",
+            "--recipe",
+            "adapt",
+            "--run",
+            "main",
+            "--json",
+            folder=folder,
         )
     assert code == 0, stderr
     return json.loads(stdout)
