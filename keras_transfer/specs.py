@@ -154,8 +154,8 @@ class StageResult(Value):
     learned_blocks: tuple[int, ...]
     epochs: int
     best_epoch: int = Field(default=0, ge=0)
-    """Whose weights the stage ended with: the last epoch that chance does not tell from the most accurate one; 0 where
-    none did any good."""
+    """Whose weights the stage ended with: the last epoch that chance does not tell from the most accurate one; 0 in
+    records that do not say."""
     seconds: float
     """Of wall clock, those of earlier processes included where the run was stopped and went on."""
     pictures_per_second: float

@@ -23,7 +23,8 @@ FEWEST_IN_A_BATCH = 16
 """Pictures whose statistics are worth taking."""
 
 FEW_PER_CLASS = 10
-"""Below this many in the smallest class the first blocks are left alone; tasks with fewer were not measured."""
+"""Below this many in the smallest class the first blocks are left alone. Little supports it: on the one such task that
+was measured, 130 photographs, letting them learn was right in one more of 50 test pictures."""
 
 NOISY = 0.08
 """Share of doubtful labels from which training should not be sure of any."""
