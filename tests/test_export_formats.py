@@ -1,5 +1,7 @@
 """Every row of the table of formats keeps the artifact contract."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from export_model import CLASS_NAMES, CONTRACT, exported, labels, model, pictures, reference
@@ -69,6 +71,16 @@ def test_what_was_exported_can_be_listed(tmp_path):
         exporters.exported(tmp_path)
     exporters.export(model(), tmp_path, ["onnx"], CONTRACT)
     assert exporters.exported(tmp_path) == (tmp_path / "model.onnx",)
+
+
+def test_a_relative_export_folder_can_be_listed_from_where_it_was_moved_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exporters.export(model(), Path("runs/exports"), ["onnx"], CONTRACT)
+    assert exporters.exported(Path("runs/exports")) == (Path("runs/exports/model.onnx"),)
+    Path("runs").rename("moved")
+    exporters.export(model(), Path("moved/exports"), ["tflite"], CONTRACT)
+    assert [path.name for path in exporters.exported(tmp_path / "moved" / "exports")] == ["model.onnx", "model.tflite"]
+    assert all(path.exists() for path in exporters.exported(tmp_path / "moved" / "exports"))
 
 
 def test_progress_is_told_to_the_listener(tmp_path):

@@ -43,10 +43,10 @@ def read(folder: Path) -> Manifest:
 
 
 def write(folder: Path, artifacts: tuple[Artifact, ...]) -> None:
-    """Add artifacts to the folder's manifest; entries whose files are gone leave it."""
+    """Add artifacts, whose paths lie in `folder`, to its manifest; entries whose files are gone leave it."""
     entries = {artifact.path: artifact for artifact in read(folder).artifacts if (folder / artifact.path).exists()}
     for artifact in artifacts:
-        relative = artifact.path.relative_to(folder) if artifact.path.is_absolute() else artifact.path
+        relative = artifact.path.relative_to(folder)
         entries[relative] = artifact.model_copy(update={"path": relative})
     manifest = Manifest(artifacts=tuple(entries[path] for path in sorted(entries)))
     temporary = folder / f".{MANIFEST_FILE}.tmp"
