@@ -1,15 +1,17 @@
 """Advice against every fixed recipe: accuracy, time, regret, and whether the ranking of backbones was right.
 
     scripts/bench advise --cifar FOLDER --photographs FOLDER --fashion FOLDER [--out rows.json] [--tasks 'NAME;…']
+        [--only head,full,advised,…] [--seeds 0,1,2] [--backbones A,B,C]
 
 FOLDERs hold train/CLASS and test/CLASS (`--cifar`: CIFAR-10 as JPEG), ImageNet photographs named INDEX_… as the
 validation set has them (`--photographs`), or the four Fashion-MNIST archives as published (`--fashion`).
-Every training begins without stored features. Seconds are of the clock, which other work on the machine stretches;
-CPU-seconds stand beside them.
+Every training begins without stored features. A seed draws the validation pictures, the head and the order; the test is
+the same for all. Seconds are of the clock, which other work on the machine stretches; CPU-seconds stand beside them.
 """
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import random
@@ -17,7 +19,9 @@ import re
 import shutil
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,7 +30,7 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from keras_transfer import workflow
-from keras_transfer.specs import Event, Plan
+from keras_transfer.specs import Event, Listener, Plan
 from keras_transfer.training import recipes
 
 FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
@@ -92,7 +96,7 @@ def tasks(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
     return {name: made[name] for name in wanted}
 
 
-def trained(plan: Plan, listener) -> dict[str, float]:
+def trained(plan: Plan, listener: Listener) -> dict[str, Any]:
     """Test accuracy, number of training pictures and cost of a run of `plan`, with nothing stored before it."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["KERAS_TRANSFER_CACHE"] = f"{folder}/cache"
@@ -112,6 +116,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--tasks", help="only these, parted by semicolons")
     parser.add_argument("--only", help="only these ways of training, parted by commas: recipes, advised")
+    parser.add_argument("--seeds", default="0", help="train with each of these, parted by commas")
     parser.add_argument("--backbones", default="", help="rank these too and train a head on each, parted by commas")
     parser.add_argument("--out", type=Path, help="where to keep the rows; rows that are there are not measured again")
     arguments = parser.parse_args()
@@ -123,85 +128,91 @@ def main() -> None:
         if event.kind in ("stage", "warning"):
             console.print(f"  {event.message}", style="dim", highlight=False)
 
-    def keep(**row: object) -> None:
-        rows.append(row)
-        if out:
-            out.write_text(json.dumps(rows, indent=1))
-
-    def missing(task: str, how: str) -> bool:
-        wanted = arguments.only is None or how in arguments.only.split(",")
-        known = any((row["task"], row["how"]) == (task, how) for row in rows)
-        return (wanted or how.startswith("head on")) and not known
-
+    ways = dict.fromkeys(recipes.RECIPES, fixed) | {"advised": advised}
+    ways = {how: way for how, way in ways.items() if arguments.only is None or how in arguments.only.split(",")}
+    ways |= {f"head on {name}": head_on for name in filter(None, arguments.backbones.split(","))}
     with tempfile.TemporaryDirectory() as folder:
-        for task, source in tasks(arguments, Path(folder)).items():
-            for recipe in recipes.RECIPES:
-                if missing(task, recipe):
-                    console.print(f"{task}: {recipe}")
-                    keep(task=task, how=recipe, **trained(Plan(data=source, recipe=recipe), listener))
-            if missing(task, "advised"):
-                console.print(f"{task}: advised")
-                began, cpu = time.perf_counter(), time.process_time()
-                advice = workflow.advise(source, names=["EfficientNetLite0"], listener=listener)
-                chosen = {
-                    "recipe": advice.plan.recipe,
-                    "image_size": advice.plan.image_size,
-                    "probe": advice.ranking[0].probe_accuracy,
-                    "expected_seconds": advice.training_seconds,
-                    "advising_seconds": round(time.perf_counter() - began, 2),
-                    "advising_cpu_seconds": round(time.process_time() - cpu, 2),
-                }
-                keep(task=task, how="advised", **trained(advice.plan, listener), **chosen)
-            for name in filter(None, arguments.backbones.split(",")):
-                if missing(task, f"head on {name}"):
-                    console.print(f"{task}: head on {name}")
-                    ranked = workflow.advise(source, names=[name], listener=listener).ranking[0]
-                    head = trained(Plan(data=source, backbone=name, recipe="head"), listener)
-                    measured = {"probe": ranked.probe_accuracy, "logme": ranked.logme, "h_score": ranked.h_score}
-                    keep(task=task, how=f"head on {name}", **head, **measured)
+        for (task, source), (how, way), seed in itertools.product(
+            tasks(arguments, Path(folder)).items(), ways.items(), map(int, arguments.seeds.split(","))
+        ):
+            if any((row["task"], row["how"], row["seed"]) == (task, how, seed) for row in rows):
+                continue
+            console.print(f"{task}: {how}, seed {seed}")
+            rows.append({"task": task, "how": how, "seed": seed, **way(source, how, seed, listener)})
+            if out:
+                out.write_text(json.dumps(rows, indent=1))
     show(console, rows)
 
 
-def show(console: Console, rows: list[dict]) -> None:
-    found = {(row["task"], row["how"]): row for row in rows}
-    fixed = [how for how in recipes.RECIPES if any(row["how"] == how for row in rows)]
-    every = list(dict.fromkeys(row["task"] for row in rows))
-    names = [task for task in every if (task, "advised") in found]
-    table = Table("task", *fixed, "advised", "regret, points", "advice, share of training")
+def fixed(source: str, how: str, seed: int, listener: Listener) -> dict[str, Any]:
+    return trained(Plan(data=source, recipe=how, seed=seed), listener)
+
+
+def advised(source: str, how: str, seed: int, listener: Listener) -> dict[str, Any]:
+    began, cpu = time.perf_counter(), time.process_time()
+    advice = workflow.advise(source, names=["EfficientNetLite0"], seed=seed, listener=listener)
+    chosen = {
+        "recipe": advice.plan.recipe,
+        "image_size": advice.plan.image_size,
+        "probe": advice.ranking[0].probe_accuracy,
+        "expected_seconds": advice.training_seconds,
+        "advising_seconds": round(time.perf_counter() - began, 2),
+        "advising_cpu_seconds": round(time.process_time() - cpu, 2),
+    }
+    return trained(advice.plan, listener) | chosen
+
+
+def head_on(source: str, how: str, seed: int, listener: Listener) -> dict[str, Any]:
+    name = how.removeprefix("head on ")
+    ranked = workflow.advise(source, names=[name], seed=seed, listener=listener).ranking[0]
+    scores = {"probe": ranked.probe_accuracy, "logme": ranked.logme, "h_score": ranked.h_score}
+    return trained(Plan(data=source, backbone=name, recipe="head", seed=seed), listener) | scores
+
+
+def show(console: Console, rows: list[dict[str, Any]]) -> None:
+    """Print accuracy and time of every way of training, and what advice lacks of the best fixed recipe."""
+    every, ways = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "how"))
+    of: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        of[row["task"], row["how"]].append(row)
+    known = [how for how in recipes.RECIPES if how in ways]
+    table = Table("task", *known, "advised", "regret, points", "advice / training", "expected / training")
     for task in every:
-        cells = [_cell(found.get((task, how))) for how in fixed]
-        advised = found.get((task, "advised"))
-        known = [found[task, how]["accuracy"] for how in fixed if (task, how) in found]
-        if advised is None:
-            table.add_row(task, *cells)
-            continue
-        regret = f"{100 * (max(known) - advised['accuracy']):+.1f}" if known else ""
-        share = f"{advised['advising_seconds']:.1f} s, {advised['advising_seconds'] / advised['seconds']:.0%}"
-        mine = f"{_cell(advised)} ({advised['recipe']}, {advised['image_size']} px)"
-        table.add_row(task, *cells, mine, regret, share)
-    whole = [task for task in names if all((task, how) in found for how in fixed)]
-    means = [f"{np.mean([found[task, how]['accuracy'] for task in whole]):.1%}" for how in (*fixed, "advised") if whole]
-    table.add_row(f"mean of {len(whole)}", *means)
+        cells = [_cell(of[task, how]) for how in known]
+        mine = of[task, "advised"]
+        if mine:
+            best = max((_mean(of[task, how], "accuracy") for how in known if of[task, how]), default=np.nan)
+            regret = f"{100 * (best - _mean(mine, 'accuracy')):+.1f}"
+            choices = dict.fromkeys(f"{row['recipe']}, {row['image_size']} px" for row in mine)
+            cells.append(f"{_cell(mine)} ({'; '.join(choices)})")
+            cost, expected = (_mean(mine, key) for key in ("advising_seconds", "expected_seconds"))
+            spent = _mean(mine, "seconds")
+            cells += [regret, f"{cost:.1f} s, {cost / spent:.0%}", f"{expected / spent:.0%}"]
+        table.add_row(task, *cells)
+    shown = [*known, *(["advised"] if "advised" in ways else [])]
+    whole = [task for task in every if all(of[task, how] for how in shown)]
+    if whole:
+        means = [np.mean([_mean(of[task, how], "accuracy") for task in whole]) for how in shown]
+        table.add_row(f"mean of {len(whole)} tasks", *(f"{mean:.1%}" for mean in means))
     console.print(table)
-    # What the policy's choice of depth rests on: are all blocks worth more than the last ones, and from how many
-    # pictures on?
-    for task in every:
-        both = [found.get((task, how)) for how in ("full", "head_then_top")]
-        if all(both):
-            gain, pictures = 100 * (both[0]["accuracy"] - both[1]["accuracy"]), both[0].get("pictures", "?")
-            console.print(f"{task}: {pictures} training pictures, full over head_then_top {gain:+.1f} points")
-    for score in ("probe", "logme", "h_score"):
-        for task in every:
-            of_task = [row for row in rows if row["task"] == task and row.get(score) is not None]
-            if len(of_task) > 2:
-                tau = kendalltau([row[score] for row in of_task], [row["accuracy"] for row in of_task]).statistic
-                console.print(
-                    f"{task}: Kendall's tau of {score} with trained accuracy, {len(of_task)} backbones: {tau:+.2f}"
-                )
+    for task, score in itertools.product(every, ("probe", "logme", "h_score")):
+        of_task = [row for row in rows if row["task"] == task and row["how"].startswith("head on ")]
+        if len(of_task) > 2:
+            tau = kendalltau([row[score] for row in of_task], [row["accuracy"] for row in of_task]).statistic
+            console.print(
+                f"{task}: Kendall's tau of {score} with trained accuracy, {len(of_task)} backbones: {tau:+.2f}"
+            )
 
 
-def _cell(row: dict | None) -> str:
-    return f"{row['accuracy']:.1%} in {row['seconds']:.0f} s" if row else "-"
+def _mean(rows: list[dict[str, Any]], key: str) -> float:
+    return float(np.mean([row[key] for row in rows]))
+
+
+def _cell(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "-"
+    over = f" ({len(rows)} seeds)" if len(rows) > 1 else ""
+    return f"{_mean(rows, 'accuracy'):.1%} in {_mean(rows, 'seconds'):.0f} s{over}"
 
 
 if __name__ == "__main__":

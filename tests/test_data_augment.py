@@ -41,11 +41,20 @@ def test_another_epoch_gives_other_pictures(name):
     assert not (augmented(name, 0)[0] == augmented(name, 1)[0]).all()
 
 
-@pytest.mark.parametrize("name", ["light", "standard"])
+@pytest.mark.parametrize("name", ["light", "light_no_flip", "standard"])
 def test_a_picture_comes_the_same_in_any_batch(name):
     whole = augmented(name)[0]
     parts = np.concatenate([augmented(name, rows=slice(start, start + 6))[0] for start in range(0, PICTURES, 6)])
     assert (whole == parts).all()
+
+
+def test_without_flips_left_and_right_stay_where_they_are():
+    side = np.zeros((PICTURES, SIZE, SIZE, 3), np.uint8)
+    side[:, :, : SIZE // 4] = 255
+    for name, mirrored in (("light", True), ("light_no_flip", False)):
+        images, _ = policy(name)(tf.constant(side), tf.constant(TARGETS), tf.constant(noise(0, 0, PICTURES)))
+        left, right = (np.asarray(images)[:, :, half].mean(axis=(1, 2, 3)) for half in (slice(16), slice(16, None)))
+        assert (left < right).any() == mirrored
 
 
 def test_mixing_depends_on_the_size_of_a_batch_for_its_first_picture_alone():
@@ -58,7 +67,7 @@ def test_mixing_depends_on_the_size_of_a_batch_for_its_first_picture_alone():
     assert len(differ)
 
 
-@pytest.mark.parametrize("name", ["none", "light", "standard"])
+@pytest.mark.parametrize("name", ["none", "light", "light_no_flip", "standard"])
 def test_policies_that_do_not_mix_leave_the_targets_alone(name):
     assert (augmented(name)[1] == TARGETS).all()
 

@@ -184,3 +184,17 @@ def test_scores_do_not_depend_on_the_order_of_the_pictures(seed):
     order = np.random.default_rng(seed).permutation(len(IRIS.target))
     for method in NEED_FEATURES_THAT_VARY[:3]:
         assert method(IRIS.data[order], IRIS.target[order]) == pytest.approx(method(IRIS.data, IRIS.target), rel=1e-6)
+
+
+def test_a_gain_is_judged_on_the_pictures_that_two_probes_name_differently():
+    before, after = (scores.Probe(0, 0, np.empty(0), np.array(right)) for right in ([1, 1, 0, 0], [1, 1, 1, 0]))
+    assert scores.gain(before, after) == pytest.approx((0.25, np.sqrt(0.25 * 0.75 / 4)))
+    assert scores.gain(after, before)[0] == -0.25
+
+
+def test_features_that_turn_into_those_of_another_class_lose_a_probe():
+    order = np.random.default_rng(0).permutation(len(IRIS.target))
+    features, labels = IRIS.data[order], IRIS.target[order]
+    lost, error = scores.lost_by(features[:50, ::-1], features, labels)
+    assert lost > 2 * error > 0
+    assert scores.lost_by(features[:50], features, labels) == (0.0, 0.0)

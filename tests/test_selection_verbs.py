@@ -48,6 +48,43 @@ def test_advice_on_real_pictures_is_a_plan_file_that_can_be_read(colours, tmp_pa
     assert advice.ranking[0].leep < 0
 
 
+@pytest.fixture(scope="module")
+def shoes(tmp_path_factory):
+    """Shoes that point to the left, as all of the sample do, and shoes mirrored so that they point to the right."""
+    from PIL import Image
+
+    from keras_transfer.data import sources
+
+    folder, sample = tmp_path_factory.mktemp("shoes"), sources.load("sample:fashion")
+    wanted = [sample.class_names.index(name) for name in ("sneaker", "ankle-boot")]
+    for split in (sample.train, sample.validation, sample.test):
+        for i, pixels in enumerate(split.pictures[np.isin(split.labels, wanted)]):
+            place = folder / split.name / ("left", "right")[i % 2]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[:, ::-1] if i % 2 else pixels).save(place / f"{i}.png")
+    return str(folder)
+
+
+def test_shoes_that_are_told_apart_by_where_they_point_are_not_mirrored(shoes):
+    advice = workflow.advise(shoes, names=[BACKBONE], image_size=96)
+    assert advice.ranking[0].mirror_loss > 0.5
+    assert {stage.augment for stage in advice.plan.stages} == {"light_no_flip"}
+
+
+@pytest.mark.slow
+def test_leaving_left_and_right_where_they_are_is_worth_it(shoes, tmp_path):
+    advised = workflow.advise(shoes, names=[BACKBONE], image_size=96).plan
+    flipped = advised.model_copy(
+        update={"stages": tuple(stage.model_copy(update={"augment": "light"}) for stage in advised.stages)}
+    )
+    ours, theirs = (
+        workflow.train(plan, folder=tmp_path, name=name).record.test["accuracy"]
+        for name, plan in (("advised", advised), ("flipped", flipped))
+    )
+    print(f"advised {ours:.1%}, with flips {theirs:.1%}")
+    assert ours > theirs + 0.2
+
+
 def test_a_run_has_a_report_and_a_model_card_with_its_advice(run):
     rows = [{"method": each, "per_class": 5, "accuracy": 0.5, "cpu_seconds": 1.0} for each in ("transfer", "scratch")]
     (run.folder / "transfer.json").write_text(json.dumps(rows))

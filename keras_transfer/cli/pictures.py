@@ -48,7 +48,7 @@ def bench_input(
     source: Source,
     image_size: ImageSize = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per step.")] = 32,
-    augment: Annotated[str, typer.Option(help="none, light, standard or strong.")] = "none",
+    augment: Annotated[str, typer.Option(help="none, light, light_no_flip, standard or strong.")] = "none",
     backbone: Backbone = "EfficientNetLite0",
     as_json: Json = False,
 ) -> None:

@@ -78,15 +78,16 @@ def noise(seed: int, epoch: int, pictures: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch, NOISE)).random((pictures, NOISE), np.float32)
 
 
-def geometry(*, shift: float, zoom: float, turn: float = 0.0) -> Callable[[], Step]:
-    """Return the step that mirrors half of the pictures and moves all a little, in one interpolation.
+def geometry(*, shift: float, zoom: float, turn: float = 0.0, flip: float = 0.5) -> Callable[[], Step]:
+    """Return the step that mirrors pictures left to right and moves all a little, in one interpolation.
 
     shift: fraction of the side; zoom: fraction of the size; turn: radians; each is drawn from its negative to itself.
+    flip: share of the pictures that are mirrored, 0-1.
     """
 
     def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
         size = tf.cast(tf.shape(images)[1], tf.float32)
-        mirror = tf.where(draw(0, 1) < 0.5, -1.0, 1.0)
+        mirror = tf.where(draw(0, 1) < flip, -1.0, 1.0)
         scale, angle = 1 + draw(-zoom, zoom), draw(-turn, turn)
         right, down = draw(-shift, shift) * size, draw(-shift, shift) * size
         middle = (size - 1) / 2
@@ -218,6 +219,7 @@ def _per_picture(numbers: Any) -> Any:
 POLICIES: dict[str, tuple[Callable[[], Step], ...]] = {
     "none": (),
     "light": (geometry(shift=0.05, zoom=0.05),),
+    "light_no_flip": (geometry(shift=0.05, zoom=0.05, flip=0.0),),
     "standard": (
         geometry(shift=0.1, zoom=0.15, turn=0.15),
         light_and_colour(brightness=0.1, contrast=0.2, paleness=0.3),

@@ -93,18 +93,16 @@ def advise(
     best = _taken(measured)
     if best is None:
         unknown.append("No pretrained weights are at hand, so nothing was measured: the plan rests on counts alone.")
-    noise = _noise(best[1] if best else None, task.labels, unknown)
-    chosen = best[0] if best else None
+    chosen, probe = best or (None, None)
+    noise = _noise(probe, task.labels, unknown)
     choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
     size_reasons: tuple[Reason, ...] = ()
-    if chosen:
-        spec = next(each for each in specs if each.name == chosen.backbone)
+    if best:
+        spec = next(each for each in specs if each.name == best[0].backbone)
         spent = time.perf_counter() - began
-        larger, size_reasons = _at_larger_size(chosen, spec, measure, task, limits, choice.stages, spent, unknown)
-        if larger is not chosen:
-            ranking = tuple(larger if each is chosen else each for each in ranking)
-            chosen = larger
-            choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
+        chosen, size_reasons = _at_larger_size(best, spec, measure, task, limits, choice.stages, spent, unknown)
+        ranking = tuple(chosen if each is best[0] else each for each in ranking)
+        choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
     plan = Plan(
         data=task.source,
         backbone=chosen.backbone if chosen else specs[0].name,
@@ -167,6 +165,12 @@ def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Li
         tried(f"Probe after block {i}", scores.linear_probe, block.features, task.labels)
         for i, block in enumerate(measurement.blocks)
     ]
+    knows = measurement.blocks[int(np.argmax([probe.accuracy if probe else 0.0 for probe in probes]))]
+    mirror = (
+        None
+        if knows.mirrored is None
+        else tried("Mirroring", scores.lost_by, knows.mirrored, knows.features, task.labels)
+    )
     size_mb = measurement.size_bytes * (INT8_SHARE if limits.int8 else 1) / 1e6
     source = measurement.source_probabilities
     if source is None:
@@ -180,6 +184,8 @@ def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Li
         h_score=tried("H-score", scores.regularized_h_score, last, task.labels),
         leep=None if source is None else tried("LEEP", scores.leep, source, task.labels),
         intrinsic_dimension=tried("Intrinsic dimension", scores.intrinsic_dimension, last),
+        mirror_loss=mirror and mirror[0],
+        mirror_error=mirror and mirror[1],
         size_mb=size_mb,
         picture_ms=measurement.picture_ms,
         blocks=tuple(
@@ -227,7 +233,7 @@ def _taken(measured: Sequence[Judged]) -> Judged | None:
 
 
 def _at_larger_size(
-    chosen: Ranked,
+    best: Judged,
     spec: BackboneSpec,
     measure: Measure,
     task: Task,
@@ -237,21 +243,22 @@ def _at_larger_size(
     unknown: list[str],
 ) -> tuple[Ranked, tuple[Reason, ...]]:
     """Take a third more pixels a side where a probe gains more than chance from them and looking is affordable."""
+    chosen, probe = best
     size = min(spec.input_size, -(-(chosen.image_size * 4 // 3) // 32) * 32)
-    training = policy.training_seconds(task, stages, chosen.picture_ms)
-    # The second look costs what the first did, and more by the pixels.
-    looking = spent_seconds * (1 + (size / chosen.image_size) ** 2)
-    if task.size_is_given or size <= chosen.image_size or chosen.probe_accuracy is None:
+    if task.size_is_given or size <= chosen.image_size or probe is None:
         return chosen, ()
-    if looking > ADVICE_SHARE * training:
+    training = policy.training_seconds(task, stages, chosen.picture_ms)
+    # The second look costs what the first did, and more for the pixels.
+    more = len(task.labels) * chosen.picture_ms / 1000 * ((size / chosen.image_size) ** 2 - 1)
+    if 2 * spent_seconds + more > ADVICE_SHARE * training:
         sentence = (
-            f"A larger size was not tried: it would cost more than {ADVICE_SHARE:.0%} of the "
+            f"A larger size was not tried: advice would cost more than {ADVICE_SHARE:.0%} of the "
             f"{training:.0f} s that training takes."
         )
         return chosen, (Reason(topic="larger size", sentence=sentence, value=training),)
-    larger, _ = _ranked(spec, measure(spec, size), task, limits, unknown)
-    gain = (larger.probe_accuracy or 0.0) - chosen.probe_accuracy
-    better = gain > (chosen.standard_error or 0.0) and not larger.obstacle
+    larger, larger_probe = _ranked(spec, measure(spec, size), task, limits, unknown)
+    gain, error = scores.gain(probe, larger_probe) if larger_probe else (0.0, 0.0)
+    better = gain > error and not larger.obstacle
     sentence = f"At {size} pixels a probe is right in {gain * 100:+.1f} points more, " + (
         "which is worth its time." if better else "which chance alone could give or the limits forbid."
     )

@@ -20,6 +20,8 @@ class BlockFeatures:
     """float32 (n, channels): its output, averaged over the picture."""
     distance: float | None = None
     """Of its activations' statistics from the source's, in deviations; None without batch norm."""
+    mirrored: np.ndarray | None = None
+    """float32 (up to n, channels): the features of the first pictures with left and right exchanged."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Task:
     """Training pictures of each class, int (classes,)."""
     image_size: int
     """Side in pixels that the package would take by itself."""
+    typical_size: int
+    """Shorter side of the pictures themselves in pixels, the median."""
     shift: InputShift
     size_is_given: bool = False
     """Whether a person asked for `image_size`, so that no other is tried."""
@@ -99,6 +103,10 @@ class Ranked(Value):
     h_score: float | None
     leep: float | None
     intrinsic_dimension: float | None
+    mirror_loss: float | None = None
+    """How much less often a probe of the block that knows most is right about mirrored pictures, -1 to 1."""
+    mirror_error: float | None = None
+    """Standard error of `mirror_loss`."""
     size_mb: float
     """As it would be shipped: float32, or int8 where that is asked for."""
     picture_ms: float

@@ -22,8 +22,9 @@ def about_task(task: Task) -> tuple[Reason, ...]:
         ),
         Reason(
             topic="input",
-            sentence=f"{shift.grey_share:.0%} of the pictures are grey, and {shift.fine_detail:.2%} of their variation "
-            f"is fine detail (sharp photographs: 2 to 10 %).",
+            sentence=f"The pictures are about {task.typical_size} pixels a side; {shift.grey_share:.0%} of them are "
+            f"grey, and at {task.image_size} pixels {shift.fine_detail:.2%} of their variation is fine detail (sharp "
+            f"photographs: 2 to 10 %).",
             value=shift.fine_detail,
         ),
     )

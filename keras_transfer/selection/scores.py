@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage
-from sklearn.linear_model import LinearRegression, RidgeCV
+from sklearn.linear_model import LinearRegression, RidgeClassifierCV, RidgeCV
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer.errors import DataError
@@ -29,6 +30,8 @@ class Probe:
     """Of `accuracy`, binomial."""
     probabilities: np.ndarray
     """float (n, classes present), in the order of the sorted labels; rows sum to 1."""
+    right: np.ndarray
+    """bool (n,): whether the likeliest class is the label."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +209,50 @@ def linear_probe(features: np.ndarray, labels: np.ndarray) -> Probe:
     ridge.fit(StandardScaler().fit_transform(features), np.eye(len(classes))[position])
     left_out = ridge.cv_results_[..., int(np.argmin(np.abs(len(labels) * PROBE_PENALTIES - ridge.alpha_)))]
     likely = np.clip(left_out, 1e-6, None)
-    accuracy = float((left_out.argmax(axis=1) == position).mean())
+    right = left_out.argmax(axis=1) == position
+    accuracy = float(right.mean())
     error = float(np.sqrt(accuracy * (1 - accuracy) / len(labels)))
-    return Probe(accuracy, error, likely / likely.sum(axis=1, keepdims=True))
+    return Probe(accuracy, error, likely / likely.sum(axis=1, keepdims=True), right)
+
+
+def gain(before: Probe, after: Probe) -> tuple[float, float]:
+    """Return how much more often `after` is right than `before` about the same pictures, and that difference's error.
+
+    >>> features, labels = np.arange(8.0)[:, None], np.repeat([0, 1], 4)
+    >>> gain(linear_probe(features, labels), linear_probe(features, labels))
+    (0.0, 0.0)
+
+    Both between -1 and 1; the standard error counts only pictures on which the two differ, as the same pictures are
+    hard for both.
+
+    Source: McNemar, Note on the sampling error of the difference between correlated proportions, Psychometrika 1947.
+    """
+    return _difference(before.right, after.right)
+
+
+def lost_by(changed: np.ndarray, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Return how much less often a linear classifier is right about changed pictures, and that difference's error.
+
+    >>> features, labels = np.tile([[-1.0], [1.0]], (20, 1)), np.tile([0, 1], 20)
+    >>> lost_by(-features[:10], features, labels)[0]
+    1.0
+
+    changed: float (m, d), features of the first m pictures after something was done to them. The classifier is fitted
+    on the other n - m and judges the m both ways. Both figures between -1 and 1; the error is that of `gain`.
+    """
+    features, labels = _checked(features, labels)
+    count = len(changed)
+    _checked(features[count:], labels[count:])
+    classifier = make_pipeline(StandardScaler(), RidgeClassifierCV((len(labels) - count) * PROBE_PENALTIES))
+    classifier.fit(features[count:], labels[count:])
+    right = [classifier.predict(each) == labels[:count] for each in (features[:count], changed)]
+    return _difference(*reversed(right))
+
+
+def _difference(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Return how much more often `after` is right than `before`, bool (n,) each, and the error of that."""
+    difference = after.astype(np.float64) - before
+    return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
 
 
 def label_noise(probabilities: np.ndarray, labels: np.ndarray) -> LabelNoise:

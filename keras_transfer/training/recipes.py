@@ -50,6 +50,11 @@ def full(blocks: int) -> tuple[Stage, ...]:
     return (HEAD, _learning("all", "all", epochs=10))
 
 
+def adapt_then_full(blocks: int) -> tuple[Stage, ...]:
+    """Train as `adapt`, then every weight as `full` does, on the statistics that the last blocks took."""
+    return (*adapt(blocks), *full(blocks)[1:])
+
+
 def surgical(blocks: int) -> tuple[Stage, ...]:
     """Train the head, then the two blocks that the task pulls at most, first blocks included (Lee et al. 2023)."""
     return (HEAD, _learning("surgical", "surgical", epochs=8, views=4))
@@ -61,6 +66,7 @@ RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
     "adapt": adapt,
     "gradual": gradual,
     "full": full,
+    "adapt_then_full": adapt_then_full,
     "surgical": surgical,
 }
 

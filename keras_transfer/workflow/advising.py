@@ -96,6 +96,7 @@ def advise(
         labels=labels,
         class_counts=np.bincount(splits.train.labels, minlength=len(splits.class_names)),
         image_size=size,
+        typical_size=splits.typical_size,
         shift=pictures.input_shift(images),
         size_is_given=image_size is not None,
         seed=seed,
