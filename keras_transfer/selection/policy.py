@@ -27,8 +27,9 @@ FEWEST_IN_A_BATCH = 16
 """Pictures whose statistics are worth taking."""
 
 FEW_PER_CLASS = 10
-"""Below this many in the smallest class the first blocks are left alone, in half the time. On the one such task that was
-measured, 130 photographs, letting them learn was as accurate: 88.3 % of 100 test pictures, the mean of three seeds."""
+"""Below this many in the smallest class the first blocks are left alone, in half the time. On the one such task that
+was measured, 130 photographs, letting them learn was as accurate: 88.3 % of 100 test pictures in the mean of three
+seeds."""
 
 LEARNING_LOOKS = 6
 """Frozen looks in LiteRT that a picture costs in each epoch in which blocks learn: `scripts/bench advise` prints the
