@@ -87,6 +87,8 @@ def evidence(name="fashion", *, count=100, explain=True, **changes):
         else None,
         exports=EXPORTS,
         advice={
+            "seconds": 4.0,
+            "training_seconds": 50.0,
             "reasons": [{"topic": "blocks", "sentence": "Knowledge for this task stands in block 3."}],
             "blocks": [{"accuracy": 0.3 + i / 10, "standard_error": 0.02} for i in range(5)],
             "unknown": ["LEEP: the weights bring no source predictions."],

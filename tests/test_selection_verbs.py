@@ -1,6 +1,7 @@
 """The verbs `advise`, `report`, `bench transfer` and `train --auto`, on real weights and real pictures."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -92,6 +93,7 @@ def test_a_run_has_a_report_and_a_model_card_with_its_advice(run):
     text = path.read_text(encoding="utf-8")
     assert path == run.folder / "report.html"
     assert "What was advised, and what came of it" in text
+    assert re.search(r"Training took \d+ s, where advice, which took \d+ s itself, expected \d+ s\.", text)
     assert "Where the model looked" in text
     assert "Was it worth it?" in text
     card = json.loads((run.folder / "model_card.json").read_text())

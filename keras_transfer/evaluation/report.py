@@ -51,7 +51,8 @@ class Evidence:
     exports: Sequence[Mapping[str, Any]] = ()
     """Rows with name, size_bytes, accuracy and, where measured, agreement, largest_difference, latency_ms, accepted."""
     advice: Mapping[str, Any] | None = None
-    """What was advised before training: `reasons` (topic, sentence), `blocks` (accuracy, standard_error), `unknown`."""
+    """What was advised before training: `reasons` (topic, sentence), `blocks` (accuracy, standard_error), `unknown`; in
+    seconds what advice took and what it expected of training (`seconds`, `training_seconds`)."""
     transfer: Sequence[Mapping[str, Any]] = ()
     """Rows with method, per_class, accuracy, cpu_seconds: accuracy against the number of labels."""
     commands: Sequence[str] = field(default_factory=tuple)

@@ -84,5 +84,5 @@ def _evidence(run: Run, listener: Listener) -> Evidence:
 
 
 def _told(advice: Advice) -> dict[str, Any]:
-    blocks = [block.model_dump() for block in advice.blocks]
-    return {"reasons": [each.model_dump() for each in advice.reasons], "blocks": blocks, "unknown": advice.unknown}
+    told = advice.model_dump(include={"reasons", "unknown", "seconds", "training_seconds"})
+    return told | {"blocks": [block.model_dump() for block in advice.blocks]}
