@@ -81,10 +81,9 @@ class Loop:
         """Whether nothing is left to do: the epochs, the patience or the budget are used up."""
         if self.budget is not None:
             return self.elapsed() >= self.budget and reached.epoch > 0
-        if reached.epoch >= self.stage.epochs or self.stage.patience is None:
-            return reached.epoch >= self.stage.epochs
         highest = max(reached.history, key=_worth, default={"epoch": 0})
-        return reached.epoch - highest["epoch"] >= self.stage.patience
+        since, patience = reached.epoch - highest["epoch"], self.stage.patience
+        return reached.epoch >= self.stage.epochs or (patience is not None and since >= patience)
 
 
 def fit(
