@@ -198,3 +198,7 @@ def test_features_that_turn_into_those_of_another_class_lose_a_probe():
     lost, error = scores.lost_by(features[:50, ::-1], features, labels)
     assert lost > 2 * error > 0
     assert scores.lost_by(features[:50], features, labels) == (0.0, 0.0)
+    with pytest.raises(DataError, match=r"told from 20 pictures or more\. Received: 5\."):
+        scores.lost_by(features[:5], features, labels)
+    with pytest.raises(DataError, match="must be finite"):
+        scores.lost_by(np.full((20, 4), np.nan), features, labels)

@@ -63,8 +63,8 @@ def choose(task: Task, best: Ranked | None, label_noise: float | None, recipes: 
     blocks = len(best.blocks) if best and best.blocks else 5
     name, depth = _depth(task, best, recipes, blocks)
     stages, reasons = recipes[name](blocks), [depth]
-    for adapt in (_epochs, _rates, _augmentation, _batch_norm, _labels):
-        stages, reason = adapt(stages, task, best, label_noise, batch_size)
+    for decide in (_epochs, _rates, _augmentation, _batch_norm, _labels):
+        stages, reason = decide(stages, task, best, label_noise, batch_size)
         reasons.append(reason)
     return Choice(name, stages, tuple(reasons))
 

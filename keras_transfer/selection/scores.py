@@ -20,6 +20,9 @@ from keras_transfer.errors import DataError
 PROBE_PENALTIES = np.logspace(-3, 2, 11)
 """Ridge penalties a probe chooses from, for each picture and feature of variance 1."""
 
+FEWEST_CHANGED = 20
+"""Changed pictures below which what a probe loses by them is an anecdote."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -233,20 +236,24 @@ def gain(before: Probe, after: Probe) -> tuple[float, float]:
 def lost_by(changed: np.ndarray, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Return how much less often a linear classifier is right about changed pictures, and that difference's error.
 
-    >>> features, labels = np.tile([[-1.0], [1.0]], (20, 1)), np.tile([0, 1], 20)
-    >>> lost_by(-features[:10], features, labels)[0]
+    >>> features, labels = np.tile([[-1.0], [1.0]], (40, 1)), np.tile([0, 1], 40)
+    >>> lost_by(-features[:20], features, labels)[0]
     1.0
 
     changed: float (m, d), features of the first m pictures after something was done to them. The classifier is fitted
     on the other n - m and judges the m both ways. Both figures between -1 and 1; the error is that of `gain`.
+    Raises DataError for fewer than `FEWEST_CHANGED`.
     """
     features, labels = _checked(features, labels)
     count = len(changed)
+    if count < FEWEST_CHANGED:
+        raise DataError(f"What a change costs is told from {FEWEST_CHANGED} pictures or more. Received: {count}.")
+    changed, _ = _checked(changed, labels[:count])
     _checked(features[count:], labels[count:])
     classifier = make_pipeline(StandardScaler(), RidgeClassifierCV((len(labels) - count) * PROBE_PENALTIES))
     classifier.fit(features[count:], labels[count:])
-    right = [classifier.predict(each) == labels[:count] for each in (features[:count], changed)]
-    return _difference(*reversed(right))
+    before, after = (classifier.predict(each) == labels[:count] for each in (features[:count], changed))
+    return _difference(after, before)
 
 
 def _difference(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
