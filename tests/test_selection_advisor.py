@@ -246,6 +246,16 @@ def test_one_class_a_hundred_times_another_is_warned_of():
     )
 
 
+def test_naming_the_largest_class_alone_is_no_knowledge():
+    advice = advised(task(counts=[200, 2, 2], looked_at=200), strength=0)
+    assert advice.ranking[0].probe_accuracy > 0.98
+    assert advice.plan.recipe == "head_then_top"
+    assert reason(advice, "backbone").sentence.endswith(", no more than chance gives.")
+    assert "where the knowledge stands" not in {each.topic for each in advice.reasons}
+    assert advice.label_noise is None
+    assert "Label noise: a probe that is right no more often than chance cannot doubt labels." in advice.unknown
+
+
 def test_a_class_without_training_pictures_does_not_divide_by_zero():
     assert advised(task(counts=[100, 100, 0])).plan.stages
 

@@ -4,6 +4,8 @@ Reference values were printed by the authors' own code (LogME and LEEP: thuml/Lo
 variant: thuml/Transfer-Learning-Library; TwoNN: scikit-dimension 0.5.0; confident learning: cleanlab 2.9.0).
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -187,7 +189,8 @@ def test_scores_do_not_depend_on_the_order_of_the_pictures(seed):
 
 
 def test_a_gain_is_judged_on_the_pictures_that_two_probes_name_differently():
-    before, after = (scores.Probe(0, 0, np.empty(0), np.array(right)) for right in ([1, 1, 0, 0], [1, 1, 1, 0]))
+    probe = scores.linear_probe(np.eye(2)[[0, 0, 1, 1]] + 0.1, np.array([0, 0, 1, 1]))
+    before, after = (replace(probe, right=np.array(right)) for right in ([1, 1, 0, 0], [1, 1, 1, 0]))
     assert scores.gain(before, after) == pytest.approx((0.25, np.sqrt(0.25 * 0.75 / 4)))
     assert scores.gain(after, before)[0] == -0.25
 

@@ -165,11 +165,12 @@ def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Li
         tried(f"Probe after block {i}", scores.linear_probe, block.features, task.labels)
         for i, block in enumerate(measurement.blocks)
     ]
+    tells = any(probe.tells for probe in probes if probe)
     knows = measurement.blocks[int(np.argmax([probe.accuracy if probe else 0.0 for probe in probes]))]
     mirror = (
-        None
-        if knows.mirrored is None
-        else tried("Mirroring", scores.lost_by, knows.mirrored, knows.features, task.labels)
+        tried("Mirroring", scores.lost_by, knows.mirrored, knows.features, task.labels)
+        if tells and knows.mirrored is not None
+        else None
     )
     size_mb = measurement.size_bytes * (INT8_SHARE if limits.int8 else 1) / 1e6
     source = measurement.source_probabilities
@@ -180,6 +181,8 @@ def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Li
         image_size=measurement.image_size,
         probe_accuracy=probes[-1].accuracy if probes[-1] else None,
         standard_error=probes[-1].standard_error if probes[-1] else None,
+        balanced_accuracy=probes[-1].balanced_accuracy if probes[-1] else None,
+        tells=tells,
         logme=tried("LogME", scores.logme, last, task.labels),
         h_score=tried("H-score", scores.regularized_h_score, last, task.labels),
         leep=None if source is None else tried("LEEP", scores.leep, source, task.labels),
@@ -267,6 +270,9 @@ def _at_larger_size(
 
 def _noise(probe: scores.Probe | None, labels: np.ndarray, unknown: list[str]) -> scores.LabelNoise | None:
     if probe is None:
+        return None
+    if not probe.tells:
+        unknown.append("Label noise: a probe that is right no more often than chance cannot doubt labels.")
         return None
     try:
         return scores.label_noise(probe.probabilities, labels)

@@ -99,6 +99,10 @@ class Ranked(Value):
     image_size: int
     probe_accuracy: float | None
     standard_error: float | None
+    balanced_accuracy: float | None
+    """The probe's, each class counting the same."""
+    tells: bool
+    """Whether the probe of any block tells the classes apart better than chance would."""
     logme: float | None
     h_score: float | None
     leep: float | None

@@ -14,7 +14,7 @@ from keras_transfer.selection.findings import Ranked, Reason, Recipes, Task
 from keras_transfer.specs import Stage
 
 SOLVED = 0.98
-"""Probe accuracy above which the head is all there is to gain from."""
+"""Balanced accuracy of a probe from which the head is all there is to gain from."""
 
 ORDER = ("adapt_then_full", "full", "head_then_top", "head")
 """Recipes, deepest first; the gate of a stage makes depth cost time and never accuracy."""
@@ -78,8 +78,10 @@ def training_seconds(task: Task, stages: Sequence[Stage], picture_ms: float) -> 
 def _depth(task: Task, best: Ranked | None, recipes: Recipes, blocks: int) -> tuple[str, Reason]:
     pictures, smallest = int(task.class_counts.sum()), int(task.class_counts.min())
     probe = best.probe_accuracy if best else None
-    if probe is not None and probe >= SOLVED:
-        wish, why, value = "head", f"a linear classifier on the frozen features is already right in {probe:.1%}", probe
+    balanced = best.balanced_accuracy if best else None
+    if balanced is not None and balanced >= SOLVED:
+        wish, value = "head", balanced
+        why = f"a linear classifier on the frozen features is already right in {balanced:.1%}, class by class"
     elif smallest < FEW_PER_CLASS:
         wish, value = "head_then_top", float(pictures)
         why = f"{pictures} pictures, {smallest} in the smallest class, are too few to move the first blocks"

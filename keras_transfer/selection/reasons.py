@@ -52,12 +52,12 @@ def about_backbone(chosen: Ranked | None, ranking: Sequence[Ranked]) -> tuple[Re
         Reason(
             topic="backbone",
             sentence=f"{chosen.backbone}{among}: a linear classifier on its frozen features is right in "
-            f"{chosen.probe_accuracy:.1%}.",
+            f"{chosen.probe_accuracy:.1%}{'' if chosen.tells else ', no more than chance gives'}.",
             value=chosen.probe_accuracy,
         ),
         size,
     ]
-    if chosen.blocks:
+    if chosen.blocks and chosen.tells:
         accuracies = [block.accuracy for block in chosen.blocks]
         peak = int(np.argmax(accuracies))
         place = (

@@ -31,6 +31,10 @@ class Probe:
     accuracy: float
     standard_error: float
     """Of `accuracy`, binomial."""
+    balanced_accuracy: float
+    """Mean over classes of the share that is named right: naming the largest class alone gives 1 / classes."""
+    tells: bool
+    """Whether `balanced_accuracy` is above what chance gives, by two standard errors of that."""
     probabilities: np.ndarray
     """float (n, classes present), in the order of the sorted labels; rows sum to 1."""
     right: np.ndarray
@@ -215,7 +219,17 @@ def linear_probe(features: np.ndarray, labels: np.ndarray) -> Probe:
     right = left_out.argmax(axis=1) == position
     accuracy = float(right.mean())
     error = float(np.sqrt(accuracy * (1 - accuracy) / len(labels)))
-    return Probe(accuracy, error, likely / likely.sum(axis=1, keepdims=True), right)
+    counts, chance = np.bincount(position), 1 / len(classes)
+    balanced = float((np.bincount(position, weights=right) / counts).mean())
+    chance_error = float(np.sqrt((chance * (1 - chance) / counts).sum()) / len(classes))
+    return Probe(
+        accuracy=accuracy,
+        standard_error=error,
+        balanced_accuracy=balanced,
+        tells=balanced > chance + 2 * chance_error,
+        probabilities=likely / likely.sum(axis=1, keepdims=True),
+        right=right,
+    )
 
 
 def gain(before: Probe, after: Probe) -> tuple[float, float]:
