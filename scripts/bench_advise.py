@@ -1,7 +1,7 @@
 """Advice against every fixed recipe: accuracy, time, regret, and whether the ranking of backbones was right.
 
     scripts/bench advise --cifar FOLDER --photographs FOLDER --fashion FOLDER [--out rows.json] [--tasks 'NAME;…']
-        [--only head,full,advised,…] [--seeds 0,1,2] [--backbones A,B,C]
+        [--only head,full,advised,…] [--seeds 0,1,2] [--backbones A,B,C --sizes 64,96,128]
 
 FOLDERs hold train/CLASS and test/CLASS (`--cifar`: CIFAR-10 as JPEG), ImageNet photographs named INDEX_… as the
 validation set has them (`--photographs`), or the four Fashion-MNIST archives as published (`--fashion`).
@@ -117,7 +117,8 @@ def main() -> None:
     parser.add_argument("--tasks", help="only these, parted by semicolons")
     parser.add_argument("--only", help="only these ways of training, parted by commas: recipes, advised")
     parser.add_argument("--seeds", default="0", help="train with each of these, parted by commas")
-    parser.add_argument("--backbones", default="", help="rank these too and train a head on each, parted by commas")
+    parser.add_argument("--backbones", default="", help="rank these and train a head on each, parted by commas")
+    parser.add_argument("--sizes", default="64,96,128", help="sides in pixels at which they are ranked")
     parser.add_argument("--out", type=Path, help="where to keep the rows; rows that are there are not measured again")
     arguments = parser.parse_args()
     console = Console()
@@ -130,7 +131,8 @@ def main() -> None:
 
     ways = dict.fromkeys(recipes.RECIPES, fixed) | {"advised": advised}
     ways = {how: way for how, way in ways.items() if arguments.only is None or how in arguments.only.split(",")}
-    ways |= {f"head on {name}": head_on for name in filter(None, arguments.backbones.split(","))}
+    ranked = itertools.product(filter(None, arguments.backbones.split(",")), arguments.sizes.split(","))
+    ways |= {f"head on {name} at {size}": head_on for name, size in ranked}
     with tempfile.TemporaryDirectory() as folder:
         for (task, source), (how, way), seed in itertools.product(
             tasks(arguments, Path(folder)).items(), ways.items(), map(int, arguments.seeds.split(","))
@@ -163,10 +165,11 @@ def advised(source: str, how: str, seed: int, listener: Listener) -> dict[str, A
 
 
 def head_on(source: str, how: str, seed: int, listener: Listener) -> dict[str, Any]:
-    name = how.removeprefix("head on ")
-    ranked = workflow.advise(source, names=[name], seed=seed, listener=listener).ranking[0]
+    name, size = how.removeprefix("head on ").split(" at ")
+    ranked = workflow.advise(source, names=[name], image_size=int(size), seed=seed, listener=listener).ranking[0]
     scores = {"probe": ranked.probe_accuracy, "logme": ranked.logme, "h_score": ranked.h_score}
-    return trained(Plan(data=source, backbone=name, recipe="head", seed=seed), listener) | scores
+    plan = Plan(data=source, backbone=name, recipe="head", image_size=int(size), seed=seed)
+    return trained(plan, listener) | scores
 
 
 def show(console: Console, rows: list[dict[str, Any]]) -> None:
@@ -199,9 +202,8 @@ def show(console: Console, rows: list[dict[str, Any]]) -> None:
         of_task = [row for row in rows if row["task"] == task and row["how"].startswith("head on ")]
         if len(of_task) > 2:
             tau = kendalltau([row[score] for row in of_task], [row["accuracy"] for row in of_task]).statistic
-            console.print(
-                f"{task}: Kendall's tau of {score} with trained accuracy, {len(of_task)} backbones: {tau:+.2f}"
-            )
+            over = f"{len(of_task)} backbones and sizes"
+            console.print(f"{task}: Kendall's tau of {score} with trained accuracy over {over}: {tau:+.2f}")
 
 
 def _mean(rows: list[dict[str, Any]], key: str) -> float:
