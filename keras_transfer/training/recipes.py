@@ -51,7 +51,11 @@ def full(blocks: int) -> tuple[Stage, ...]:
 
 
 def adapt_then_full(blocks: int) -> tuple[Stage, ...]:
-    """Train as `adapt`, then every weight as `full` does, on the statistics that the last blocks took."""
+    """Train as `adapt`, then every weight as `full` does, on the statistics that the last blocks took.
+
+    1,000 grey drawings of `sample:fashion` end at 87.4 %, 1.5 points above `full`; 130 photographs at 82.0 %, 10 points
+    below it and no further than `adapt` (`scripts/bench advise`).
+    """
     return (*adapt(blocks), *full(blocks)[1:])
 
 
