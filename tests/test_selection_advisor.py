@@ -122,8 +122,8 @@ def test_pictures_unlike_those_of_the_source_take_new_statistics_first():
     assert [advice.plan.recipe for advice in plan_of.values()] == ["full", "adapt_then_full", "full"]
     assert reason(plan_of[0.5], "which blocks learn").sentence == (
         "Recipe adapt_then_full (head, then top, then all): the first block's activations are 0.50 deviations from "
-        "those of the pictures the backbone learned from, "
-        "so batch norms take new statistics before every weight learns."
+        "those of the pictures the backbone learned from, so batch norms "
+        "take new statistics before every weight learns."
     )
 
 
@@ -282,7 +282,7 @@ def test_a_picture_is_never_smaller_than_the_backbone_takes():
     assert sides[0] == 128
 
 
-def mirrored(strength):
+def mirrored(exchange):
     """A measurement whose mirrored pictures look like another class, or like their own."""
     given = task(classes=2)
     order = np.random.default_rng(1).permutation(len(given.labels))
@@ -290,7 +290,7 @@ def mirrored(strength):
     whole = separation(3, given.labels)
     *early, last = whole.blocks
     features = last.features
-    exchanged = features[:, [1, 0, *range(2, features.shape[1])]] if strength else features
+    exchanged = features[:, [1, 0, *range(2, features.shape[1])]] if exchange else features
     whole = replace(whole, blocks=(*early, replace(last, mirrored=exchanged[:50])))
     light = {
         name: lambda blocks, make=make: tuple(each.model_copy(update={"augment": "light"}) for each in make(blocks))
