@@ -90,7 +90,8 @@ class Plan(Value):
     backbone: str = "EfficientNetLite0"
     weights: str = "imagenet"
     """`imagenet`, the path of a weights file, or `none` (random, and said to be)."""
-    task: Literal["classification"] = "classification"
+    task: str = "classification"
+    """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them)."""
     recipe: str = "head_then_top"
     """Name of a list of stages; not read where `stages` are given."""
     stages: tuple[Stage, ...] = ()
@@ -114,14 +115,35 @@ class Plan(Value):
         return stages
 
 
+class Output(Value):
+    """One tensor that an exported file gives, by name.
+
+    >>> Output(name="probabilities", shape=(10,), labels="axis").shape
+    (10,)
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_ ]*$")
+    shape: tuple[int, ...]
+    """Of one picture: without the batch."""
+    labels: Literal["none", "axis", "values"] = "none"
+    """Where class names belong: along the last axis, to the values (they are class positions), or nowhere."""
+
+
 class Contract(Value):
-    """What every exported file promises and carries inside it: who its outputs are and how pictures must come."""
+    """What every exported file promises and carries inside it: who its outputs are and how pictures must come.
+
+    Version 1 had one output, `probabilities` (classes,), and says no more of it; it is read as that.
+    """
 
     class_names: tuple[str, ...] = Field(min_length=2)
     image_size: int = Field(ge=16)
     """Side in pixels of the square picture the file takes."""
     aspect: Aspect = "stretch"
     task: str = "classification"
+    outputs: tuple[Output, ...] = ()
+    """In the order the model gives them; filled in where it is left out, as version 1 does."""
+    thresholds: tuple[float, ...] = ()
+    """Probability from which each class counts as there, for tasks in which several may be; empty for the others."""
     normalization: str = "in the graph: give uint8 RGB 0-255 as it is"
     backbone: str = ""
     license: str = ""
@@ -130,7 +152,15 @@ class Contract(Value):
     """SHA-256 over the training run this model came from."""
     temperature: float = Field(default=1.0, gt=0)
     """What the logits are divided by inside the graph, so that probabilities mean what they say."""
-    version: int = 1
+    version: int = Field(default=2, ge=1, le=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_outputs(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("outputs") and "class_names" in values:
+            probabilities = Output(name=PROBABILITIES_OUTPUT, shape=(len(values["class_names"]),), labels="axis")
+            return {**values, "outputs": (probabilities,)}
+        return values
 
 
 class Artifact(Value):
@@ -162,7 +192,8 @@ class StageResult(Value):
     engine: str
     """What computed the frozen part: `keras`, `litert`, `onnxruntime`, or `none` where it was streamed."""
     engine_reason: str
-    validation_accuracy: float = Field(ge=0, le=1)
+    validation_merit: float = Field(ge=0, le=1)
+    """Of the task (`RunRecord.merit_name`) on the validation pictures, with the weights of the best epoch."""
     validation_loss: float
     kept: bool
     """False: it did not beat the model before it and was rolled back."""
@@ -171,14 +202,26 @@ class StageResult(Value):
     frozen_digest_before: str
     frozen_digest_after: str
     history: tuple[dict[str, float], ...] = ()
-    """One row per epoch: epoch, loss, accuracy, validation_loss, validation_accuracy, seconds, learning_rate."""
+    """One row per epoch: epoch, loss, merit, validation_loss, validation_merit, seconds, learning_rate."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, values: Any) -> Any:
+        """Version 1 knew classification alone and called every merit by the name of its own."""
+        if not isinstance(values, dict) or "validation_accuracy" not in values:
+            return values
+        names = {"accuracy": "merit", "validation_accuracy": "validation_merit"}
+        rows = [{names.get(key, key): value for key, value in row.items()} for row in values.get("history", ())]
+        return {names.get(key, key): value for key, value in values.items()} | {"history": rows}
 
 
 class RunRecord(Value):
     """`run.json`: everything another program needs to know about a run."""
 
-    version: Literal[1] = 1
+    version: int = Field(default=2, ge=1, le=2)
     plan: Plan
+    merit_name: str = "accuracy"
+    """What the task judges pictures by: what `validation_merit` and the columns `merit` of the history are."""
     class_names: tuple[str, ...]
     counts: dict[str, int]
     data_digest: str
@@ -189,11 +232,12 @@ class RunRecord(Value):
     weights_source: str = ""
     stages: tuple[StageResult, ...] = ()
     best_stage: str = ""
-    validation_accuracy: float = 0.0
+    validation_merit: float = 0.0
     seconds: float = 0.0
     """Of wall clock from pictures to trained weights, over all processes of the run: what `scratch` is given too."""
     environment: dict[str, str] = Field(default_factory=dict)
     test: dict[str, float] = Field(default_factory=dict)
+    """Figures on the test pictures by name, the merit first."""
     scratch: dict[str, float] = Field(default_factory=dict)
     finished: bool = False
 
@@ -202,6 +246,14 @@ class RunRecord(Value):
         """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
         text = self.plan.model_dump_json() + self.data_digest + self.weights_digest
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("version", 2) != 1:
+            return values
+        kept = {key: value for key, value in values.items() if key != "validation_accuracy"}
+        return kept | {"version": 2, "validation_merit": values.get("validation_accuracy", 0.0)}
 
     @model_validator(mode="after")
     def _best_is_a_stage(self) -> RunRecord:
@@ -285,24 +337,97 @@ class Block:
         )
 
 
-Losses = Callable[[Any, Any, float], Any]
-"""(logits, targets, label smoothing) to one loss per picture, float32 (batch,)."""
+Losses = Callable[[tuple[Any, ...], Any, float], Any]
+"""(raw outputs, targets, label smoothing) to one loss per picture, float32 (batch,), inside a graph."""
+
+Merit = Callable[[tuple[Any, ...], Any], Any]
+"""(raw outputs, targets) to what each picture's answer is worth, float32 (batch,) in [0, 1], inside a graph."""
+
+Answers = Mapping[str, "np.ndarray"]
+"""What a model says of n pictures: each output of the contract by its name, (n, …)."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A whole classifier as one flat graph, and the places in it that training and reports need."""
+    """A whole network as one flat graph, and the places in it that training and reports need."""
 
     model: Any
-    """keras.Model: `image` uint8 (batch, height, width, 3) to `probabilities` float32 (batch, classes)."""
+    """keras.Model: `image` uint8 (batch, height, width, 3) to the outputs of the task."""
     blocks: tuple[Block, ...]
     """The backbone, cut, from the picture to the features."""
-    embedding: Any
-    """KerasTensor (batch, channels): the features pooled, before anything random or learning in the head."""
-    logits: Any
-    """KerasTensor (batch, classes): what the last activation takes."""
+    features: tuple[Any, ...]
+    """KerasTensors that the head takes, before anything random or learning in it: the pooled features (batch,
+    channels), or the ends of several blocks, in the order of the blocks."""
+    raw: tuple[Any, ...]
+    """KerasTensors that loss and merit take: (logits,), what the last activation takes."""
     losses: Losses
     """The task's loss."""
+    merit: Merit
+    """What a picture's answer is worth: what gates, patience and the best epoch are judged by."""
+
+
+class Scored(Value):
+    """What a model is worth on one split; each task adds what else it can say."""
+
+    count: int = Field(ge=1)
+    """Pictures."""
+
+    @property
+    def figures(self) -> Mapping[str, float | None]:
+        """Headline figures by name, 0-1 unless the name says otherwise; the merit of the task comes first."""
+        raise NotImplementedError
+
+    @property
+    def merit(self) -> float:
+        """The first of the figures."""
+        return float(next(iter(self.figures.values())) or 0.0)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What was fitted on validation pictures and travels in the file: changes to the contract, and what they bring."""
+
+    contract: Mapping[str, Any]
+    """Fields of `Contract` and their new values: `temperature`, `thresholds`."""
+    sentence: str
+    """For a person: what was fitted and what it does."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that is asked of a network: one row of `workflow.tasks.TASKS`, where the parts of a task meet.
+
+    Nothing outside that table asks which task it has: it calls these.
+    """
+
+    name: str
+    annotation: str
+    """A row of `data.annotations.ANNOTATIONS`: what pictures are labelled with."""
+    merit_name: str
+    """What pictures are judged by, for a person: "accuracy", "mean IoU"."""
+    attach: Callable[..., Network]
+    """`attach(features, blocks, classes=, dropout=, seed=) -> Network`: features is the backbone as a keras.Model."""
+    outputs: Callable[[int, int], tuple[Output, ...]]
+    """`outputs(classes, side)`: what exported files give, in the order of the model's outputs."""
+    read: Callable[[Answers, Contract], Mapping[str, Any]]
+    """`read(answers of one picture, contract)`: what it says in plain values, the most important first."""
+    score: Callable[[Answers, Any, tuple[str, ...]], Scored]
+    """`score(answers, labels of the split, class names)`."""
+    right: Callable[[Answers, Any], np.ndarray]
+    """`right(answers, labels)`: the merit of each picture, float (n,) in [0, 1]; what parity calls accuracy is its
+    mean."""
+    differ: Callable[[Answers, Answers], tuple[np.ndarray, np.ndarray]]
+    """`differ(reference, candidate)`: whether each picture gets the same answer, bool (n,), and how far apart, (n,)."""
+    section: str
+    """Template of its part of the report, in `evaluation.templates`."""
+    settle: Callable[[Answers, Any], Settled] | None = None
+    """`settle(answers, labels of validation)`: what is fitted on validation; None where nothing is."""
+    apply: Callable[[Answers, Contract], Answers] | None = None
+    """`apply(answers of the trained model, contract)`: what a model with that contract's settings says."""
+    fold: Callable[[Any, Contract], Any] | None = None
+    """`fold(keras.Model, contract)`: the model with the contract's settings inside its graph."""
+    explain: Callable[..., np.ndarray] | None = None
+    """`explain(model, images)`: heat maps float32 (n, height, width) in [0, 1], where there are such."""
 
 
 @dataclass(frozen=True)
@@ -314,7 +439,8 @@ class Split:
     """One of: a str array (n,) of file paths; a uint8 array (n, height, width, 3); or a function that makes a
     tf.data.Dataset of encoded pictures (scalar strings) in the order of `labels`."""
     labels: np.ndarray
-    """Class positions, int64 (n,)."""
+    """One row for each picture, in the form of the data set's annotation: class positions, int64 (n,), for `class`;
+    bool (n, classes) for `classes`; see `data.annotations`."""
     keys: tuple[str, ...]
     """A name for each picture that a person can find it by."""
     weights: np.ndarray | None = None
@@ -338,7 +464,9 @@ class Splits:
     test: Split
     class_names: tuple[str, ...]
     digest: str
-    """SHA-256 over every picture's content, label and split."""
+    """SHA-256 over every picture's content, label, weight and split."""
+    annotation: str = "class"
+    """What pictures are labelled with: a row of `data.annotations.ANNOTATIONS`."""
     typical_size: int = 0
     """Median of the pictures' shorter sides, in pixels."""
     skipped: tuple[str, ...] = ()
@@ -370,9 +498,10 @@ class Feed(Protocol):
     ) -> Any:
         """Return a tf.data.Dataset of (images, targets, weights).
 
-        images: uint8 (batch, image_size, image_size, 3); targets: float32 (batch, classes), rows sum to 1;
-        weights: float32 (batch,). Order and augmentation are functions of (seed, epoch) alone; without `shuffle`
-        the order is that of the split. The last batch may be smaller.
+        images: uint8 (batch, image_size, image_size, 3); targets: as the data set's annotation gives them, float32
+        (batch, …), where a picture has one class (batch, classes), rows sum to 1; weights: float32 (batch,). Order and
+        augmentation are functions of (seed, epoch) alone; without `shuffle` the order is that of the split. The last
+        batch may be smaller.
         """
 
 

@@ -94,7 +94,7 @@ def ours(folder, **settings):
     return {
         "seconds": steps[-1] - began,
         "accuracy": record.test["accuracy"],
-        "stages": [[stage.name, round(stage.validation_accuracy, 4), stage.seconds] for stage in record.stages],
+        "stages": [[stage.name, round(stage.validation_merit, 4), stage.seconds] for stage in record.stages],
     }
 
 

@@ -15,7 +15,7 @@ def epoch(stage, number, of, **changes):
         "epoch": number,
         "loss": 0.9 / number,
         "validation_loss": 1.0,
-        "validation_accuracy": 0.5 + number / 100,
+        "validation_merit": 0.5 + number / 100,
         "seconds": 4.0,
         "waiting_share": 0.07,
         "pictures_per_second": 1234.0,
@@ -36,7 +36,7 @@ HEAD_DONE = Event(
     "finished",
     "head",
     1,
-    values={"epochs": 20, "loss": 0.4, "validation_accuracy": 0.84, "pictures_per_second": 5000, "kept": True},
+    values={"epochs": 20, "loss": 0.4, "validation_merit": 0.84, "pictures_per_second": 5000, "kept": True},
 )
 
 
@@ -59,7 +59,7 @@ def test_stages_to_come_stand_there_before_anything_is_known_of_them():
 
 def test_the_running_stage_shows_its_best_epoch_its_last_ones_and_the_time_left():
     events = [*BEGUN, *(epoch("head", number, 20) for number in range(1, 9)), step("head", 9, 1, 2)]
-    lines = shown([*events, epoch("head", 9, 20, validation_accuracy=0.4), step("head", 10, 1, 2)])
+    lines = shown([*events, epoch("head", 9, 20, validation_merit=0.4), step("head", 10, 1, 2)])
     assert lines[1] == ["head", "9/20", "0.113", "58.0%", "1,234", "7%", "0:42"]
     assert [line[0] for line in lines[2:7]] == ["5", "6", "7", "8", "9"]
     assert lines[6] == ["9", "0.100", "40.0%", "1,234", "7%"]

@@ -43,16 +43,14 @@ def stage(name, index, *, kept=True, accuracy=0.7, after="ab" * 32):
         pictures_per_second=400,
         engine="litert",
         engine_reason="fastest that agrees",
-        validation_accuracy=accuracy,
+        validation_merit=accuracy,
         validation_loss=0.9,
         kept=kept,
         reason="kept: better than before" if kept else "rolled back: no better than stage head",
         frozen_tensors=40,
         frozen_digest_before="ab" * 32,
         frozen_digest_after=after,
-        history=tuple(
-            {"epoch": i + 1, "accuracy": 0.5 + i / 10, "validation_accuracy": 0.45 + i / 10} for i in range(3)
-        ),
+        history=tuple({"epoch": i + 1, "merit": 0.5 + i / 10, "validation_merit": 0.45 + i / 10} for i in range(3)),
     )
 
 

@@ -92,10 +92,10 @@ def test_a_stage_ends_when_its_patience_is_used_up_and_keeps_its_best_epoch(netw
 
     stages = [EVERYTHING.model_copy(update={"patience": 2})]
     (result,) = trainer.train(network, stages, worse, settings(), folder=tmp_path, listener=listener)
-    accuracies = [row["validation_accuracy"] for row in result.history]
+    accuracies = [row["validation_merit"] for row in result.history]
     assert max(accuracies[1:]) < accuracies[0]
     assert result.epochs == 3
-    assert result.validation_accuracy == accuracies[0]
+    assert result.validation_merit == accuracies[0]
     np.testing.assert_array_equal(kernel(network), seen[0])
 
 
@@ -120,9 +120,9 @@ def test_the_last_epoch_is_kept_unless_it_is_worse_beyond_chance(network, feed, 
     seen = []
     stages = [EVERYTHING.model_copy(update={"epochs": 3})]
     (result,) = trainer.train(network, stages, worse, settings(), folder=tmp_path, listener=listener)
-    accuracies = [row["validation_accuracy"] for row in result.history]
+    accuracies = [row["validation_merit"] for row in result.history]
     assert max(accuracies[1:]) < accuracies[0]
-    assert (result.best_epoch, result.validation_accuracy) == (kept, accuracies[kept - 1])
+    assert (result.best_epoch, result.validation_merit) == (kept, accuracies[kept - 1])
     np.testing.assert_array_equal(kernel(network), seen[kept - 1])
 
 

@@ -215,7 +215,7 @@ def test_every_recipe_trains_what_it_says(network, feed, tmp_path, name):
     results = trainer.train(network, stages, feed, settings(), folder=tmp_path)
     assert [result.name for result in results] == [stage.name for stage in stages]
     kept = [result for result in results if result.kept]
-    best = max(kept, key=lambda result: (result.validation_accuracy, -result.validation_loss))
+    best = max(kept, key=lambda result: (result.validation_merit, -result.validation_loss))
     assert kept[-1] is best
 
 

@@ -118,7 +118,7 @@ def table(seen: Seen, now: float) -> RenderableType:
             shown.add_row(name, of, *_figures(stage.result), stage.state, style=style)
             continue
         left = seconds_left(stage, now)
-        best = max(stage.rows, key=lambda row: row["validation_accuracy"], default={})
+        best = max(stage.rows, key=lambda row: row["validation_merit"], default={})
         shown.add_row(name, of, *_figures(best), "" if left is None else _clock(left), style="bold")
         for row in stage.rows[-RECENT:]:
             shown.add_row("", f"{row['epoch']:.0f}", *_figures(row), "", style="dim")
@@ -128,7 +128,7 @@ def table(seen: Seen, now: float) -> RenderableType:
 def _figures(row: Mapping[str, float]) -> tuple[str, str, str, str]:
     formats = {
         "loss": "{:.3f}",
-        "validation_accuracy": "{:.1%}",
+        "validation_merit": "{:.1%}",
         "pictures_per_second": "{:,.0f}",
         "waiting_share": "{:.0%}",
     }

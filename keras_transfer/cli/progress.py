@@ -40,7 +40,7 @@ def progress() -> Iterator[Listener]:
             of = f"/{event.total}" if event.total else ""
             bars.console.print(
                 f"  {event.message} {event.done}{of}: loss {values['loss']:.3f}, validation "
-                f"{values['validation_accuracy']:.1%}, {values['pictures_per_second']:.0f} pictures/s, "
+                f"{values['validation_merit']:.1%}, {values['pictures_per_second']:.0f} pictures/s, "
                 f"waiting {values['waiting_share']:.0%}",
                 highlight=False,
             )

@@ -114,7 +114,7 @@ def _show_run(run: Run) -> None:
     for stage in run.record.stages:
         learned = "head" + (f" + blocks {', '.join(map(str, stage.learned_blocks))}" if stage.learned_blocks else "")
         kept = "yes" if stage.kept else "rolled back"
-        seconds, accuracy = f"{stage.seconds:.1f}", f"{stage.validation_accuracy:.1%}"
+        seconds, accuracy = f"{stage.seconds:.1f}", f"{stage.validation_merit:.1%}"
         table.add_row(stage.name, learned, str(stage.epochs), seconds, accuracy, kept)
     out.print(table)
     show_worth(run)

@@ -81,8 +81,8 @@ def learning_curves(stages: Sequence[StageResult]) -> str:
             colour = SERIES[number % len(SERIES)] if stage.kept else BAD
             epochs = [start + row.get("epoch", i + 1) for i, row in enumerate(stage.history)]
             for key, dash, alpha, suffix in (
-                ("validation_accuracy", "-", 1.0, ""),
-                ("accuracy", ":", 0.7, " (training)"),
+                ("validation_merit", "-", 1.0, ""),
+                ("merit", ":", 0.7, " (training)"),
             ):
                 values = [row.get(key, np.nan) for row in stage.history]
                 if np.isfinite(values).any():
@@ -90,14 +90,14 @@ def learning_curves(stages: Sequence[StageResult]) -> str:
                         epochs,
                         values,
                         color=colour,
-                        linestyle=dash if stage.kept or key == "accuracy" else "--",
+                        linestyle=dash if stage.kept or key == "merit" else "--",
                         alpha=alpha,
                         marker="." if len(epochs) == 1 else None,
                         label=f"{stage.name}{suffix}{'' if stage.kept else ', rolled back'}",
                     )
             if number:
                 axes.axvline(start + 0.5, color=INK, alpha=0.35, linewidth=0.8)
-            best = max(filter(None, (best, stage.validation_accuracy if stage.kept else None)), default=None)
+            best = max(filter(None, (best, stage.validation_merit if stage.kept else None)), default=None)
             start += max(stage.epochs, len(stage.history))
         if best is not None:
             axes.axhline(best, color=INK, alpha=0.35, linewidth=0.8, linestyle=(0, (1, 2)))

@@ -40,17 +40,25 @@ def network(classifier: keras.Model, blocks: tuple[Block, ...]) -> Network:
     return Network(
         model=classifier,
         blocks=blocks,
-        embedding=classifier.get_layer(EMBEDDING_LAYER).output,
-        logits=classifier.get_layer(LOGITS_LAYER).output,
+        features=(classifier.get_layer(EMBEDDING_LAYER).output,),
+        raw=(classifier.get_layer(LOGITS_LAYER).output,),
         losses=losses,
+        merit=merit,
     )
 
 
-def losses(logits: Any, targets: Any, label_smoothing: float) -> Any:
+def merit(raw: tuple[Any, ...], targets: Any) -> Any:
+    """Return 1 for each picture whose likeliest class is the target's, else 0: float32 (batch,)."""
+    (logits,) = raw
+    return tf.cast(tf.argmax(logits, -1) == tf.argmax(targets, -1), tf.float32)
+
+
+def losses(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     """Return the cross-entropy of each picture, float32 (batch,).
 
     targets: float32 (batch, classes), rows that sum to 1; label_smoothing: the share of a target that is spread
     over all classes (Szegedy et al. 2016, section 7).
     """
+    (logits,) = raw
     smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[-1]
     return tf.nn.softmax_cross_entropy_with_logits(labels=smoothed, logits=logits)

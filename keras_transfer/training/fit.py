@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import TrainingError
-from keras_transfer.specs import Event, Listener, Losses, Network, Stage
+from keras_transfer.specs import Event, Listener, Network, Stage
 from keras_transfer.training import checkpoints
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.learning_rates import SCHEDULES, key, optimizer
@@ -28,10 +28,10 @@ class Reached:
     """Where a stage stands: what a checkpoint holds and what the stage ends with."""
 
     epoch: int = 0
-    accuracy: float = -1.0
+    merit: float = -1.0
     loss: float = math.inf
     best_epoch: int = 0
-    """The last one whose accuracy chance does not tell from the highest (`_by_chance`); accuracy and loss are its."""
+    """The last one whose merit chance does not tell from the highest (`_by_chance`); merit and loss are its."""
     seconds: float = 0.0
     """Of the stage up to here, those of earlier processes included; what a killed one did not save is not."""
     earlier_seconds: float = 0.0
@@ -113,7 +113,7 @@ def fit(
         method = keras.optimizers.LossScaleOptimizer(method)
     method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
     average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
-    step, evaluate = steps(suffix, network.losses, method, stage, data, average)
+    step, evaluate = steps(suffix, network, method, stage, data, average)
     callbacks = keras.callbacks.CallbackList(list(settings.callbacks), model=network.model, epochs=stage.epochs)
     loop = Loop(
         suffix=suffix,
@@ -151,21 +151,21 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
     """Learn from every training picture once and say on validation what came of it."""
     started = time.perf_counter()
     totals, waited, rate = _learn(loop, reached.epoch)
-    loss, accuracy = _means(totals)
+    loss, merit = _means(totals)
     _check_finite(loop, reached, loss)
     with _averaged(loop.suffix, loop.average):
-        validation_loss, validation_accuracy = _validate(loop.evaluate, loop.data.validation)
-        highest = max([validation_accuracy, *(row["validation_accuracy"] for row in reached.history)])
-        better = validation_accuracy >= highest - _by_chance(highest, loop.pictures)
+        validation_loss, validation_merit = _validate(loop.evaluate, loop.data.validation)
+        highest = max([validation_merit, *(row["validation_merit"] for row in reached.history)])
+        better = validation_merit >= highest - _by_chance(highest, loop.pictures)
         best = checkpoints.values(loop.suffix.variables, "b") if better else reached.best
     _check_finite(loop, reached, validation_loss)
     took = time.perf_counter() - started
     row = {
         "epoch": float(reached.epoch + 1),
         "loss": loss,
-        "accuracy": accuracy,
+        "merit": merit,
         "validation_loss": validation_loss,
-        "validation_accuracy": validation_accuracy,
+        "validation_merit": validation_merit,
         "learning_rate": rate,
         "seconds": took,
         "waiting_share": waited / took,
@@ -178,20 +178,21 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
     )
     if not better:
         return after
-    return replace(after, accuracy=validation_accuracy, loss=validation_loss, best_epoch=after.epoch, best=best)
+    return replace(after, merit=validation_merit, loss=validation_loss, best_epoch=after.epoch, best=best)
 
 
 def _worth(row: Mapping[str, float]) -> tuple[float, float]:
-    return row["validation_accuracy"], -row["validation_loss"]
+    return row["validation_merit"], -row["validation_loss"]
 
 
-def _by_chance(accuracy: float, pictures: int) -> float:
-    """Return one standard error of an accuracy; one more picture right and one wrong, so that none is certain.
+def _by_chance(merit: float, pictures: int) -> float:
+    """Return the largest standard error of a mean in [0, 1]: that of an accuracy, one more picture right and one wrong.
 
-    The highest accuracy of many epochs is partly luck, and on a few hundred pictures mostly: as schedules end low, the
-    last epoch within a standard error of it is taken (after the rule of Breiman et al. 1984, section 3.4.3).
+    Of numbers between 0 and 1 with mean p none vary more than those that are 0 or 1: by p (1 - p). The highest of many
+    epochs is partly luck, and on a few hundred pictures mostly: as schedules end low, the last epoch within a standard
+    error of it is taken (after the rule of Breiman et al. 1984, section 3.4.3).
     """
-    share = (accuracy * pictures + 1) / (pictures + 2)
+    share = (merit * pictures + 1) / (pictures + 2)
     return math.sqrt(share * (1 - share) / pictures)
 
 
@@ -230,18 +231,18 @@ def _check_finite(loop: Loop, reached: Reached, loss: float) -> None:
 
 def suffix_of(network: Network, data: StageData) -> keras.Model:
     """Return what a stage trains: from the cut, or from the picture where the stage is streamed, to the logits."""
-    return keras.Model(network.model.input if data.cut is None else data.cut, network.logits)
+    return keras.Model(network.model.input if data.cut is None else data.cut, list(network.raw))
 
 
 def steps(
     suffix: keras.Model,
-    losses_of: Losses,
+    network: Network,
     method: keras.optimizers.Optimizer,
     stage: Stage,
     data: StageData,
     average: list[Any],
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the compiled training step and evaluation step; both return (loss sum, correct, weight) over a batch."""
+    """Return the compiled training and evaluation step; both return the sums of losses, merits and weights of a batch."""
     # One signature for whole and last batches: a second shape would be a second trace, which takes seconds.
     evaluated = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in data.validation().element_spec]
     trained = [tf.TensorSpec((None, *data.train_shape), evaluated[0].dtype), *evaluated[1:]]
@@ -249,15 +250,15 @@ def steps(
     trainable = suffix.trainable_variables
     momentum = stage.ema or 0.0
 
-    def sums(logits: Any, targets: Any, weights: Any, losses: Any) -> Any:
-        hits = tf.cast(tf.argmax(logits, -1) == tf.argmax(targets, -1), tf.float32)
-        return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
+    def sums(raw: tuple[Any, ...], targets: Any, weights: Any, losses: Any) -> Any:
+        merits = network.merit(raw, targets)
+        return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(merits * weights), tf.reduce_sum(weights)])
 
     @tf.function(input_signature=trained)
     def train_step(features: Any, targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = tf.cast(learner(tf.cast(features, tf.float32), training=True), tf.float32)
-            losses = losses_of(logits, targets, stage.label_smoothing)
+            raw = _in_float32(learner(tf.cast(features, tf.float32), training=True))
+            losses = network.losses(raw, targets, stage.label_smoothing)
             loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
             if learner.losses:
                 loss += tf.add_n(learner.losses)
@@ -265,14 +266,18 @@ def steps(
         method.apply(tape.gradient(scaled, [variable.value for variable in trainable]), trainable)
         for shadow, variable in zip(average, trainable, strict=False):
             shadow.assign(shadow * momentum + variable.value * (1 - momentum))
-        return sums(logits, targets, weights, losses)
+        return sums(raw, targets, weights, losses)
 
     @tf.function(input_signature=evaluated)
     def evaluation_step(features: Any, targets: Any, weights: Any) -> Any:
-        logits = tf.cast(suffix(tf.cast(features, tf.float32), training=False), tf.float32)
-        return sums(logits, targets, weights, losses_of(logits, targets, 0.0))
+        raw = _in_float32(suffix(tf.cast(features, tf.float32), training=False))
+        return sums(raw, targets, weights, network.losses(raw, targets, 0.0))
 
     return train_step, evaluation_step
+
+
+def _in_float32(outputs: Any) -> tuple[Any, ...]:
+    return tuple(tf.cast(each, tf.float32) for each in tf.nest.flatten(outputs))
 
 
 def _validate(evaluate: Callable[..., Any], validation: Callable[[], Any]) -> tuple[float, float]:
@@ -283,8 +288,8 @@ def _validate(evaluate: Callable[..., Any], validation: Callable[[], Any]) -> tu
 
 
 def _means(totals: Any) -> tuple[float, float]:
-    loss, correct, weight = (float(value) for value in totals)
-    return loss / max(weight, 1e-9), correct / max(weight, 1e-9)
+    loss, merit, weight = (float(value) for value in totals)
+    return loss / max(weight, 1e-9), merit / max(weight, 1e-9)
 
 
 @contextmanager
@@ -305,7 +310,7 @@ def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) 
     state = {
         "stage": stage.model_dump(mode="json"),
         "epoch": reached.epoch,
-        "accuracy": reached.accuracy,
+        "merit": reached.merit,
         "loss": reached.loss,
         "best_epoch": reached.best_epoch,
         "seconds": reached.seconds,

@@ -83,7 +83,7 @@ def _cut(network: Network, blocks: tuple[int, ...]) -> tuple[Any, int]:
     if blocks and not ends:
         return None, 0
     until = ends[-1] + 1 if blocks else first
-    cut = network.blocks[until - 1].output if blocks else network.embedding
+    cut = network.blocks[until - 1].output if blocks else network.features[0]
     return cut, sum(block.multiply_adds for block in network.blocks[:until])
 
 
@@ -103,5 +103,5 @@ def _positions(stage: Stage, total: int) -> tuple[int, ...]:
 
 def _head_layers(network: Network, owner: dict[int, int]) -> set[int]:
     layers = network.model.layers
-    first = next(i for i, layer in enumerate(layers) if layer.output is network.embedding)
+    first = next(i for i, layer in enumerate(layers) if layer.output is network.features[0])
     return {id(layer) for layer in layers[first:] if id(layer) not in owner}

@@ -78,7 +78,7 @@ def _tried(
     losses: list[float] = []
     running = 0.0
     with fused(freeze.learning, momentum=stage.batch_norm_momentum):
-        step, _ = steps(suffix, network.losses, method, stage, data, [])
+        step, _ = steps(suffix, network, method, stage, data, [])
         for number, batch in enumerate(itertools.islice(batches, tries)):
             rate = lowest * (highest / lowest) ** (number / (tries - 1))
             method.learning_rate = rate

@@ -35,14 +35,15 @@ def relative_gradient_norms(network: Network, feed: Feed, settings: Settings) ->
     Measured in inference mode, so that nothing of the network changes, summed over `BATCHES` batches.
     """
     freezing.apply(freezing.decide(network, Stage(name="measured", blocks="all")))
-    model = keras.Model(network.model.input, network.logits)
+    model = keras.Model(network.model.input, list(network.raw))
     weights = [[v for layer in block.layers for v in layer.trainable_variables] for block in network.blocks]
     flat = [variable for block in weights for variable in block]
 
     @tf.function(reduce_retracing=True)
     def gradients(images: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
-            losses = network.losses(tf.cast(model(images, training=False), tf.float32), targets, 0.0)
+            raw = tuple(tf.cast(each, tf.float32) for each in tf.nest.flatten(model(images, training=False)))
+            losses = network.losses(raw, targets, 0.0)
             loss = tf.reduce_mean(losses)
         return tape.gradient(loss, [variable.value for variable in flat])
 

@@ -102,7 +102,7 @@ def _run(
         pictures_per_second=round(settings.counts["train"] * len(rows) / _passing(rows), 1),
         engine=data.engine,
         engine_reason=data.reason,
-        validation_accuracy=reached.accuracy,
+        validation_merit=reached.merit,
         validation_loss=reached.loss,
         kept=kept,
         reason=reason,
@@ -125,7 +125,7 @@ def _told(result: StageResult) -> Event:
     values = {
         "epochs": result.epochs,
         "loss": rows[result.best_epoch - 1]["loss"],
-        "validation_accuracy": result.validation_accuracy,
+        "validation_merit": result.validation_merit,
         "pictures_per_second": result.pictures_per_second,
         "waiting_share": sum(row["waiting_share"] * row["seconds"] for row in rows) / _passing(rows),
         "seconds": result.seconds,
@@ -149,11 +149,11 @@ def _check(network: Network, stage: Stage, settings: Settings) -> None:
 
 def _gate(reached: Reached, before: StageResult | None) -> tuple[bool, str]:
     """A stage stands only where it beat what it began from: by accuracy, or by loss at equal accuracy."""
-    now = f"{reached.accuracy:.1%} on validation"
+    now = f"{reached.merit:.1%} on validation"
     if before is None:
         return True, now
-    then = f"{before.validation_accuracy:.1%} of '{before.name}'"
-    better = (reached.accuracy, -reached.loss) > (before.validation_accuracy, -before.validation_loss)
+    then = f"{before.validation_merit:.1%} of '{before.name}'"
+    better = (reached.merit, -reached.loss) > (before.validation_merit, -before.validation_loss)
     return better, f"{now}, after {then}" if better else f"rolled back: {now} did not beat the {then}"
 
 

@@ -150,7 +150,7 @@ def _record(
         weights_source=built.weights_source,
         stages=results,
         best_stage=best.name,
-        validation_accuracy=best.validation_accuracy,
+        validation_merit=best.validation_merit,
         seconds=round(seconds, 2),
         environment=_environment(),
         test=scores_on_test(network, feed, splits, int(plan.image_size or 0)),
