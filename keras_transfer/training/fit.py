@@ -242,7 +242,7 @@ def steps(
     data: StageData,
     average: list[Any],
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the compiled training and evaluation step; both return the sums of losses, merits and weights of a batch."""
+    """Return the compiled training and evaluation step; both return a batch's sums of losses, merits and weights."""
     # One signature for whole and last batches: a second shape would be a second trace, which takes seconds.
     evaluated = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in data.validation().element_spec]
     trained = [tf.TensorSpec((None, *data.train_shape), evaluated[0].dtype), *evaluated[1:]]
