@@ -117,6 +117,7 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
         source=source,
         **splits,
         class_names=class_names,
+        annotation="class",
         digest=digest_of((name, row.label, content) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
         skipped=skipped,

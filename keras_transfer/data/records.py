@@ -73,6 +73,7 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
         source=source,
         **splits,
         skipped=(),
+        annotation="class",
         class_names=tuple(index["class_names"]),
         digest=index["digest"],
         typical_size=index["typical_size"],

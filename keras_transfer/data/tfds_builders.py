@@ -85,6 +85,7 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
         source=source,
         **splits,
         class_names=class_names,
+        annotation="class",
         digest=digest_of(rows),
         typical_size=int(np.median(sides)) if sides else 0,
         skipped=tuple(skipped),

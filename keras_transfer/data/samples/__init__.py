@@ -44,6 +44,7 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
         source=source,
         **splits,
         skipped=(),
+        annotation="class",
         class_names=class_names,
         digest=digest_of(
             (split, class_names[label], picture.tobytes())
