@@ -92,6 +92,9 @@ class Plan(Value):
     """`imagenet`, the path of a weights file, or `none` (random, and said to be)."""
     task: str = "classification"
     """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them)."""
+    loss: str | None = None
+    """By the name its task calls it, where there are several: `binary_cross_entropy` or `asymmetric`; the task's own
+    where it is left out."""
     recipe: str = "head_then_top"
     """Name of a list of stages; not read where `stages` are given."""
     stages: tuple[Stage, ...] = ()
@@ -406,18 +409,22 @@ class Task:
     merit_name: str
     """What pictures are judged by, for a person: "accuracy", "mean IoU"."""
     attach: Callable[..., Network]
-    """`attach(features, blocks, classes=, dropout=, seed=) -> Network`: features is the backbone as a keras.Model."""
+    """`attach(features, blocks, classes=, dropout=, seed=, loss=) -> Network`: features is the backbone as a
+    keras.Model, loss a row of `losses`."""
+    losses: tuple[str, ...]
+    """Names that `Plan.loss` may take; the first is the task's own."""
     outputs: Callable[[int, int], tuple[Output, ...]]
     """`outputs(classes, side)`: what exported files give, in the order of the model's outputs."""
     read: Callable[[Answers, Contract], Mapping[str, Any]]
     """`read(answers of one picture, contract)`: what it says in plain values, the most important first."""
-    score: Callable[[Answers, Any, tuple[str, ...]], Scored]
-    """`score(answers, labels of the split, class names)`."""
+    score: Callable[[Answers, Any, Contract], Scored]
+    """`score(answers, labels of the split, contract)`: class names, and thresholds where the task has them."""
     right: Callable[[Answers, Any], np.ndarray]
     """`right(answers, labels)`: the merit of each picture, float (n,) in [0, 1]; what parity calls accuracy is its
     mean."""
-    differ: Callable[[Answers, Answers], tuple[np.ndarray, np.ndarray]]
-    """`differ(reference, candidate)`: whether each picture gets the same answer, bool (n,), and how far apart, (n,)."""
+    differ: Callable[[Answers, Answers, Contract], tuple[np.ndarray, np.ndarray]]
+    """`differ(reference, candidate, contract)`: whether each picture gets the same answer, bool (n,), and how far apart
+    they are, float (n,)."""
     section: str
     """Template of its part of the report, in `evaluation.templates`."""
     settle: Callable[[Answers, Any], Settled] | None = None
