@@ -29,7 +29,7 @@ def pack(pixels: np.ndarray) -> bytes:
 
 def unpack(packed: bytes) -> np.ndarray:
     """Return the pixels of a packed mask: uint8 (height, width)."""
-    return cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_GRAYSCALE))
 
 
 def square(pixels: np.ndarray, size: int, aspect: str) -> np.ndarray:

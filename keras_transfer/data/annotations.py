@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_transfer.data import mask_labels
 from keras_transfer.data.balancing import balancing_weights
 from keras_transfer.errors import UsageError
 
@@ -142,6 +143,22 @@ ANNOTATIONS = {
             move=None,
             mixes=True,
             weights=_weights_of_classes,
+        ),
+        Annotation(
+            name="mask",
+            meaning="a class for each pixel (--task segmentation)",
+            columns=("path", "mask"),
+            names=mask_labels.names,
+            unite=None,
+            strata=lambda contents, labels: _rarest(contents, [mask_labels.names(each) for each in labels]),
+            stored=mask_labels.stored,
+            listed=mask_labels.from_stored,
+            text=mask_labels.text,
+            counts=mask_labels.counts,
+            targets=mask_labels.targets,
+            move=mask_labels.move,
+            mixes=False,
+            weights=None,
         ),
     )
 }

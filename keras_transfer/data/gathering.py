@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ def gather(
     listings: Sequence[Listing],
     *,
     annotation: str = "class",
-    declared: Collection[str] = (),
+    declared: Sequence[str] = (),
     seed: int = 0,
     listener: Listener = silent,
 ) -> Splits:
@@ -50,7 +50,8 @@ def gather(
     splits, the others are taken out of its training pictures. A training picture whose copy stands in validation or
     test is left out of training. Copies that may have several labels become one picture with all of them.
 
-    declared: class names that the source lists; those that no picture shows are left out and told.
+    declared: class names that the source lists, in the order that they are to have; those that no picture shows are
+    left out and told.
 
     Raises DataError for what no training could use: one class only, a class without pictures, names of classes that
     differ in case or blanks only, mostly unreadable files.
@@ -81,7 +82,7 @@ def gather(
     if skipped:
         first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
         listener(Event("warning", f"Left out {len(skipped)} of {len(listings)} pictures: {first}"))
-    return _made(source, kept, tuple(skipped), kind)
+    return _made(source, kept, tuple(skipped), kind, declared)
 
 
 def check_class_names(names: set[str]) -> None:
@@ -125,8 +126,16 @@ def _split_names(rows: Sequence[tuple[Listing, str]], kind: Annotation, *, seed:
     return given
 
 
-def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...], kind: Annotation) -> Splits:
-    class_names = tuple(sorted({each for row, _, name in rows if name == "train" for each in kind.names(row.label)}))
+def _made(
+    source: str,
+    rows: Sequence[tuple[Listing, str, str]],
+    skipped: tuple[str, ...],
+    kind: Annotation,
+    declared: Sequence[str],
+) -> Splits:
+    learned = {each for row, _, name in rows if name == "train" for each in kind.names(row.label)}
+    places = {name: place for place, name in enumerate(declared)}
+    class_names = tuple(sorted(learned, key=lambda name: (places.get(name, len(places)), name)))
     position = {name: index for index, name in enumerate(class_names)}
     for row, _, name in rows:
         for each in kind.names(row.label):
