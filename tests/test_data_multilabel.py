@@ -59,7 +59,7 @@ def test_a_table_of_labels_gives_each_picture_all_of_its_own(folder):
 
 
 def test_every_label_stands_in_every_split(folder):
-    rare = tuple("cat" for _ in range(19)) + ("cat|fox",)
+    rare = (*["cat"] * 19, "cat|fox")
     for cells, names in ((CELLS, 3), (rare, 2)):
         splits = load(write_table(folder, cells=cells))
         assert len(splits.class_names) == names
@@ -192,13 +192,19 @@ def test_a_coco_folder_of_splits_keeps_them_and_finds_the_pictures_of_each(folde
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda c: c["images"].append({"id": 1, "file_name": "5.png"}), r"lists image 1 twice: '1.png' and '5.png'"),
-        (lambda c: c["categories"].append({"id": 3, "name": "fox"}), r"lists category 3 twice: 'cat' and 'fox'"),
+        (
+            lambda c: c["images"].append({"id": 1, "file_name": "5.png"}),
+            r"two images have the id 1: '1.png' and '5.png'",
+        ),
+        (lambda c: c["categories"].append({"id": 3, "name": "fox"}), r"two categories have the id 3: 'cat' and 'fox'"),
         (
             lambda c: c["annotations"].append({"image_id": 0, "category_id": 5}),
-            r"an annotation of category 5, which it",
+            r"an annotation of image 0, category 5, but does not",
         ),
-        (lambda c: c["annotations"].append({"image_id": 99, "category_id": 3}), r"an annotation of image 99, which it"),
+        (
+            lambda c: c["annotations"].append({"image_id": 99, "category_id": 3}),
+            r"an annotation of image 99, category 3, but does not",
+        ),
         (lambda c: c.pop("categories"), r"is not a COCO file with images, annotations and categories: 'categories'"),
         (
             lambda c: c["images"].append({"id": 77, "file_name": "../../secret.png"}),
@@ -338,7 +344,7 @@ def test_the_doctor_names_near_copies_with_other_labels(folder):
     rows = [f"{CELLS[number % 6]},{'train' if number < 40 else 'test'}" for number in range(60)]
     splits = load(write_table(folder, "path,labels,split", rows))
     (message,) = found(splits, "near duplicate across labels")
-    assert "look the same, but are called cat and dog." in message
+    assert "look the same. They are called cat and dog." in message
 
 
 def test_the_doctor_says_that_it_judges_no_label_of_several(folder):
