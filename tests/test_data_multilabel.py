@@ -205,6 +205,10 @@ def test_a_coco_folder_of_splits_keeps_them_and_finds_the_pictures_of_each(folde
             lambda c: c["annotations"].append({"image_id": 99, "category_id": 3}),
             r"an annotation of image 99, category 3, but does not",
         ),
+        (
+            lambda c: c["annotations"].append({"image_id": [], "category_id": 3}),
+            r"an annotation of image \[\], category 3",
+        ),
         (lambda c: c.pop("categories"), r"is not a COCO file with images, annotations and categories: 'categories'"),
         (
             lambda c: c["images"].append({"id": 77, "file_name": "../../secret.png"}),

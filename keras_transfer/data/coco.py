@@ -35,7 +35,7 @@ def load(source: str, *, annotation: str = "classes", seed: int = 0, listener: L
     root = path.parent if path.is_file() else path
     read = [(file, _read(file)) for file in files]
     listings = [each for file, content in read for each in _listed(root, file, content, alone=len(files) == 1)]
-    declared = {str(name) for _, content in read for _, name in content["categories"]}
+    declared = {name for _, content in read for _, name in content["categories"]}
     return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
 
@@ -51,12 +51,13 @@ def _begins_as_coco(file: Path) -> bool:
         return bool(_BEGINS.match(opened.read(200)))
 
 
-def _read(file: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Return the rows of each part of a file, as tuples of the fields that FIELDS names."""
+def _read(file: Path) -> dict[str, list[tuple[str, ...]]]:
+    """Return the rows of each part of a file, as tuples of the fields that FIELDS names, as text."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return {
-            part: [tuple(row[field] for field in fields) for row in content[part]] for part, fields in FIELDS.items()
+            part: [tuple(str(row[field]) for field in fields) for row in content[part]]
+            for part, fields in FIELDS.items()
         }
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"'{file}' is not a COCO file with images, annotations and categories: {error!s}.") from None
@@ -64,7 +65,7 @@ def _read(file: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def _listed(root: Path, file: Path, content: Mapping[str, Any], *, alone: bool) -> Iterator[Listing]:
     images, names = (_by_id(file, part, content[part]) for part in ("images", "categories"))
-    shown: dict[Any, set[str]] = {each: set() for each in images}
+    shown: dict[str, set[str]] = {each: set() for each in images}
     for image, category in content["annotations"]:
         if image not in images or category not in names:
             raise DataError(
@@ -81,12 +82,12 @@ def _listed(root: Path, file: Path, content: Mapping[str, Any], *, alone: bool) 
         yield Listing(str(path), key, tuple(sorted(shown[image])), None if alone else _split(file))
 
 
-def _by_id(file: Path, part: str, rows: Sequence[tuple[Any, ...]]) -> dict[Any, str]:
-    found: dict[Any, str] = {}
+def _by_id(file: Path, part: str, rows: Sequence[tuple[str, ...]]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for number, name in rows:
         if number in found:
             raise DataError(f"'{file}': two {part} have the id {number}: '{found[number]}' and '{name}'.")
-        found[number] = str(name)
+        found[number] = name
     return found
 
 
