@@ -69,7 +69,7 @@ def test_labels_that_look_like_numbers_stay_names(folder):
         ("path,label", "cat/1.png,", r"row 41: a path and a label are needed. Received: 'cat/1.png', ''"),
         ("path,label", "cat/1.png,Cat", r"Classes 'Cat' and 'cat' differ in case or blanks only"),
         ("file,label", "cat/1.png,cat", r"has no column 'path'. It has: file, label."),
-        ("path,labels", "cat/1.png,cat", r"has no column 'label'. .* Did you mean 'labels'\?"),
+        ("path,lable", "cat/1.png,cat", r"has no column 'label'. .* Did you mean 'lable'\?"),
     ],
 )
 def test_what_is_wrong_with_a_manifest_is_one_sentence(folder, header, row, sentence):

@@ -22,16 +22,19 @@ SPLIT_FOLDERS = {
 """Folder names, in any case, that are splits and not classes."""
 
 
-def load_class_folders(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load_class_folders(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of a folder that holds a folder of pictures for each class.
 
-    The folders' names, sorted, are the class names. Raises DataError for a class without pictures.
+    The folders' names, sorted, are the class names. Asked for several labels a picture, one that stands in several
+    folders has all of theirs. Raises DataError for a class without pictures.
     """
     root = Path(source).expanduser()
-    return gather(source, list(_listed(root, root, None)), seed=seed, listener=listener)
+    return gather(
+        source, list(_listed(root, root, None, annotation)), annotation=annotation, seed=seed, listener=listener
+    )
 
 
-def load_split_folders(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load_split_folders(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of a folder with `train`, and perhaps `validation` and `test`, in it; each holds class folders.
 
     A split that has no folder is taken out of the training pictures. A class that validation or test lacks shifts
@@ -42,9 +45,9 @@ def load_split_folders(source: str, *, seed: int = 0, listener: Listener = silen
         each
         for folder in _folders(root)
         if folder.name.casefold() in SPLIT_FOLDERS
-        for each in _listed(root, folder, SPLIT_FOLDERS[folder.name.casefold()])
+        for each in _listed(root, folder, SPLIT_FOLDERS[folder.name.casefold()], annotation)
     ]
-    return gather(source, listings, seed=seed, listener=listener)
+    return gather(source, listings, annotation=annotation, seed=seed, listener=listener)
 
 
 def has_split_folders(root: Path) -> bool:
@@ -55,7 +58,7 @@ def has_split_folders(root: Path) -> bool:
         return False
 
 
-def _listed(root: Path, folder: Path, split: str | None) -> Iterator[Listing]:
+def _listed(root: Path, folder: Path, split: str | None, annotation: str) -> Iterator[Listing]:
     classes, start = _folders(folder), len(os.path.join(root, ""))
     if not classes:
         raise DataError(
@@ -66,8 +69,9 @@ def _listed(root: Path, folder: Path, split: str | None) -> Iterator[Listing]:
         paths = picture_paths(each)
         if not paths and split in (None, "train"):
             raise DataError(f"Class folder '{each}' holds no pictures. Put some in or remove the folder.")
+        label = each.name if annotation == "class" else (each.name,)
         for path in paths:
-            yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=each.name, split=split)
+            yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=label, split=split)
 
 
 def _folders(root: Path) -> list[Path]:

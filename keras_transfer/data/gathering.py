@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.files import facts_of
 from keras_transfer.data.splitting import digest_of, split_by_content
 from keras_transfer.errors import DataError
@@ -27,23 +28,36 @@ class Listing(NamedTuple):
     path: str
     key: str
     """How a person finds it: the path as the source writes it."""
-    label: str
+    label: Any
+    """As the annotation lists it: a class name, or a tuple of them."""
     split: str | None = None
     """None: decided by the picture's content."""
     weight: float = 1.0
 
 
-def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener: Listener = silent) -> Splits:
+def gather(
+    source: str,
+    listings: Sequence[Listing],
+    *,
+    annotation: str = "class",
+    declared: Collection[str] = (),
+    seed: int = 0,
+    listener: Listener = silent,
+) -> Splits:
     """Return the splits of the pictures a source lists.
 
     Each file is read once. Broken ones are left out and named in `skipped`. Where the source gives only some
     splits, the others are taken out of its training pictures. A training picture whose copy stands in validation or
-    test is left out of training.
+    test is left out of training. Copies that may have several labels become one picture with all of them.
+
+    declared: class names that the source lists; those that no picture shows are left out and told.
 
     Raises DataError for what no training could use: one class only, a class without pictures, names of classes that
     differ in case or blanks only, mostly unreadable files.
     """
-    check_class_names({each.label for each in listings})
+    kind = ANNOTATIONS[annotation]
+    listed = {name for each in listings for name in kind.names(each.label)}
+    check_class_names(listed)
     facts = facts_of([each.path for each in listings], listener=listener)
     skipped = [f"{row.key} {fact.problem}" for row, fact in zip(listings, facts, strict=True) if fact.problem]
     if len(skipped) > MOST_UNREADABLE * len(listings):
@@ -51,10 +65,12 @@ def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener:
             f"{len(skipped)} of {len(listings)} files in '{source}' are not readable pictures, the first: {skipped[0]}."
         )
     rows = [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem]
-    gone = {each.label for each in listings} - {row.label for row, _ in rows}
+    gone = listed - {name for row, _ in rows for name in kind.names(row.label)}
     if gone:
         raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
-    names = _split_names(rows, seed=seed)
+    skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
+    rows = _united(rows, kind, skipped)
+    names = _split_names(rows, kind, seed=seed)
     held_out = {content for (_, content), name in zip(rows, names, strict=True) if name != "train"}
     kept = []
     for (row, content), name in zip(rows, names, strict=True):
@@ -65,7 +81,7 @@ def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener:
     if skipped:
         first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
         listener(Event("warning", f"Left out {len(skipped)} of {len(listings)} pictures: {first}"))
-    return _made(source, kept, tuple(skipped))
+    return _made(source, kept, tuple(skipped), kind)
 
 
 def check_class_names(names: set[str]) -> None:
@@ -80,7 +96,22 @@ def check_class_names(names: set[str]) -> None:
             raise DataError(f"Classes '{alike}' and '{name}' differ in case or blanks only. Make them one, or rename.")
 
 
-def _split_names(rows: Sequence[tuple[Listing, str]], *, seed: int) -> np.ndarray:
+def _united(rows: list[tuple[Listing, str]], kind: Annotation, skipped: list[str]) -> list[tuple[Listing, str]]:
+    """Return the rows with copies inside a split made one, where the annotation can unite their labels."""
+    if kind.unite is None:
+        return rows
+    copies: dict[tuple[str, str | None], list[Listing]] = {}
+    for row, content in rows:
+        copies.setdefault((content, row.split), []).append(row)
+    for first, *others in copies.values():
+        skipped += [f"{each.key} is the same picture as {first.key}, which has the labels of both" for each in others]
+    return [
+        (group[0]._replace(label=kind.unite([row.label for row in group])), content)
+        for (content, _), group in copies.items()
+    ]
+
+
+def _split_names(rows: Sequence[tuple[Listing, str]], kind: Annotation, *, seed: int) -> np.ndarray:
     given = np.array([row.split or "" for row, _ in rows], dtype=object)
     free = np.isin(given, ("", "train"))
     present = Counter(given[~free])
@@ -88,20 +119,21 @@ def _split_names(rows: Sequence[tuple[Listing, str]], *, seed: int) -> np.ndarra
     if any(shares):
         chosen = [rows[position] for position in np.flatnonzero(free).tolist()]
         contents, labels = [content for _, content in chosen], [row.label for row, _ in chosen]
-        given[free] = split_by_content(contents, labels, seed=seed, shares=shares)
+        given[free] = split_by_content(contents, kind.strata(contents, labels), seed=seed, shares=shares)
     else:
         given[given == ""] = "train"
     return given
 
 
-def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...]) -> Splits:
-    class_names = tuple(sorted({row.label for row, _, name in rows if name == "train"}))
+def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...], kind: Annotation) -> Splits:
+    class_names = tuple(sorted({each for row, _, name in rows if name == "train" for each in kind.names(row.label)}))
     position = {name: index for index, name in enumerate(class_names)}
     for row, _, name in rows:
-        if row.label not in position:
-            raise DataError(
-                f"Class '{row.label}' has {name} pictures but no training picture. Add some or remove the class."
-            )
+        for each in kind.names(row.label):
+            if each not in position:
+                raise DataError(
+                    f"Class '{each}' has {name} pictures but no training picture. Add some or remove the class."
+                )
     splits = {}
     for name in SPLIT_NAMES:
         members = [row for row, _, split in rows if split == name]
@@ -109,7 +141,7 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
         splits[name] = Split(
             name=name,
             pictures=np.array([row.path for row in members], dtype=str),
-            labels=np.array([position[row.label] for row in members], np.int64),
+            labels=kind.stored([row.label for row in members], position),
             keys=tuple(row.key for row in members),
             weights=None if (weights == 1).all() else weights,
         )
@@ -117,8 +149,8 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
         source=source,
         **splits,
         class_names=class_names,
-        annotation="class",
-        digest=digest_of((name, row.label, content) for row, content, name in rows),
+        annotation=kind.name,
+        digest=digest_of((name, kind.text(row.label), content) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
         skipped=skipped,
     )

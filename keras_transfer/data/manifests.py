@@ -8,19 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_transfer.data import tags
+from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError, unknown
 from keras_transfer.specs import Listener, Splits, silent
 
 COLUMNS = ("path", "label", "split", "weight")
-NEEDED = ("path", "label")
 
 
 def _read_csv(path: Path) -> Any:
     from pyarrow import csv, string
 
-    columns = {name: string() for name in COLUMNS}
+    columns = {name: string() for name in (*COLUMNS, "labels")}
     as_text = csv.ConvertOptions(column_types=columns, strings_can_be_null=True, null_values=[""])
     return csv.read_csv(path, convert_options=as_text)
 
@@ -35,9 +36,11 @@ READERS: dict[str, Callable[[Path], Any]] = {".csv": _read_csv, ".parquet": _rea
 """How a manifest is read, by its suffix."""
 
 
-def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of a manifest with the columns path, label and, where it has them, split and weight.
 
+    For several labels a picture it has `labels` (`cat|dog`; an empty cell is a picture without one) in place of
+    `label`; or neither, and then every other column is a label and holds 0 or 1.
     Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by content.
     Raises DataError for a missing column, an empty table, a path that leads elsewhere, a weight that is no weight.
     """
@@ -48,14 +51,19 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
         table = READERS[path.suffix.lower()](path)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"'{path}' is not a table that can be read: {str(error).splitlines()[0]}") from None
-    for name in NEEDED:
+    kind = annotation_of(source, tags.held(table, annotation), asked=annotation)
+    for name in kind.columns if annotation == "class" else ("path",):
         if name not in table.column_names:
             meant = unknown("column", name, table.column_names)
             raise DataError(f"'{path}' has no column '{name}'. It has: {', '.join(table.column_names)}. {meant}")
     if not table.num_rows:
-        raise DataError(f"'{path}' lists no pictures. Write a row for each: path,label")
+        raise DataError(f"'{path}' lists no pictures. Write a row for each: {','.join(kind.columns)}")
     columns = {name: table[name].to_pylist() for name in COLUMNS if name in table.column_names}
-    return gather(source, list(_listed(path, columns)), seed=seed, listener=listener)
+    declared = () if annotation == "class" else tags.columns_of(table)
+    if annotation != "class":
+        columns["label"] = tags.read(path, table)
+    listings = list(_listed(path, columns))
+    return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
 
 def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listing]:
@@ -72,7 +80,7 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
         yield Listing(
             path=os.path.join(folder, inside),
             key=Path(inside).as_posix(),
-            label=str(label),
+            label=label if isinstance(label, tuple) else str(label),
             split=_split(where, split),
             weight=_weight(where, weight),
         )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import SIZED, check_class_names
 from keras_transfer.data.splitting import TEST_SHARE, VALIDATION_SHARE, digest_of, split_by_content
@@ -19,7 +20,7 @@ from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 
-def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of `tfds:NAME` (`tfds:mnist`, `tfds:cifar10:3.0.2`) or `tfds:FOLDER` of a prepared data set.
 
     A data set that is not prepared in TFDS_DATA_DIR is downloaded, where its hosts can be reached. Raises DataError
@@ -39,28 +40,30 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     except Exception as error:  # its errors are of every type: registry, network, checksums, files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"'{source}' cannot be had: {reason}") from None
-    return load_builder(builder, source=source, seed=seed, listener=listener)
+    return load_builder(builder, source=source, annotation=annotation, seed=seed, listener=listener)
 
 
-def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener = silent) -> Splits:
+def load_builder(
+    builder: Any, *, source: str, annotation: str = "class", seed: int = 0, listener: Listener = silent
+) -> Splits:
     """Return the splits of a builder whose data stands on disk; `tfds.folder_dataset.ImageFolder` is one.
 
     Its pictures are read once for their content; they stay where they are and stream from there.
     """
-    image, label = _features(builder, source)
-    class_names = tuple(builder.info.features[label].names)
+    image, label, class_names = _features(builder, source, annotation)
+    kind = ANNOTATIONS[annotation]
     check_class_names(set(class_names))
     recorded = list(builder.info.splits) or ["train"]  # without a record on disk the usual one is asked for
     own = {SPLIT_FOLDERS[each]: each for each in recorded if each in SPLIT_FOLDERS}
     if "train" not in own:
         raise DataError(f"'{source}' has no training split. It has: {', '.join(recorded)}.")
     streams = {name: _stream(builder, split, image, label) for name, split in own.items()}
-    read = {name: _read(stream, f"Reading {source}", listener) for name, stream in streams.items()}
+    read = {name: _read(stream, f"Reading {source}", kind, class_names, listener) for name, stream in streams.items()}
     shares = (0.0 if "test" in own else TEST_SHARE, 0.0 if "validation" in own else VALIDATION_SHARE)
     contents, labels, sides = read["train"]
     placed = np.full(len(contents), "train", dtype=object)
     if any(shares):
-        placed = split_by_content(contents, [class_names[each] for each in labels], seed=seed, shares=shares)
+        placed = split_by_content(contents, kind.strata(contents, labels), seed=seed, shares=shares)
     kept, skipped = {name: np.ones(len(each[0]), bool) for name, each in read.items()}, []
     held_out = {content for name, each in read.items() if name != "train" for content in each[0]}
     for position, content in enumerate(contents):
@@ -69,7 +72,7 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
             skipped.append(f"{own['train']}/{position} is also a held-out picture, so it is not trained on")
     if skipped:
         listener(Event("warning", f"Left out {len(skipped)} of {len(contents)} training pictures: {skipped[0]} …"))
-    splits, rows = {}, []
+    splits, rows, positions = {}, [], {each: position for position, each in enumerate(class_names)}
     for name in SPLIT_NAMES:
         origin = name if name in own else "train"
         mask = kept[origin] & (placed == name) if origin == "train" else kept[origin]
@@ -77,35 +80,41 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
         splits[name] = Split(
             name=name,
             pictures=_some(streams[origin], mask),
-            labels=read[origin][1][chosen],
+            labels=kind.stored([read[origin][1][each] for each in chosen], positions),
             keys=tuple(f"{own[origin]}/{position}" for position in chosen),
         )
-        rows += [(name, class_names[read[origin][1][each]], read[origin][0][each]) for each in chosen.tolist()]
+        rows += [(name, kind.text(read[origin][1][each]), read[origin][0][each]) for each in chosen.tolist()]
     return Splits(
         source=source,
         **splits,
         class_names=class_names,
-        annotation="class",
+        annotation=annotation,
         digest=digest_of(rows),
         typical_size=int(np.median(sides)) if sides else 0,
         skipped=tuple(skipped),
     )
 
 
-def _features(builder: Any, source: str) -> tuple[str, str]:
+def _features(builder: Any, source: str, annotation: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the names of the picture and of what labels it, and the class names."""
     import tensorflow_datasets as tfds
 
-    found = {
-        kind: [name for name, feature in builder.info.features.items() if isinstance(feature, kind)]
-        for kind in (tfds.features.Image, tfds.features.ClassLabel)
-    }
-    images, labels = found.values()
-    if len(images) != 1 or not labels:
+    labels: dict[str, dict[str, Any]] = {"class": {}, "classes": {}}
+    for name, feature in builder.info.features.items():
+        inner = feature.feature if isinstance(feature, tfds.features.Sequence) else feature
+        if isinstance(inner, tfds.features.ClassLabel):
+            labels["class" if inner is feature else "classes"][name] = inner
+    images = [name for name, each in builder.info.features.items() if isinstance(each, tfds.features.Image)]
+    held = [each for each, found in labels.items() if found]
+    if len(images) != 1 or not held:
         raise DataError(
             f"'{source}' is not for image classification: one image and a class label are needed. "
             f"It has: {', '.join(builder.info.features)}."
         )
-    return images[0], "label" if "label" in labels else labels[0]
+    annotation_of(source, annotation if annotation in held else held[0], asked=annotation)
+    found = labels[annotation]
+    label = next((usual for usual in ("label", "labels") if usual in found), next(iter(found)))
+    return images[0], label, tuple(found[label].names)
 
 
 def _stream(builder: Any, split: str, image: str, label: str) -> Callable[[], Any]:
@@ -136,14 +145,18 @@ def _some(stream: Callable[[], Any], mask: np.ndarray) -> Callable[[], Any]:
     return encoded
 
 
-def _read(stream: Callable[[], Any], what: str, listener: Listener) -> tuple[list[str], np.ndarray, list[int]]:
+def _read(
+    stream: Callable[[], Any], what: str, kind: Annotation, class_names: tuple[str, ...], listener: Listener
+) -> tuple[list[str], list[Any], list[int]]:
+    """Return each picture's content and listed label, and the shorter sides of the first pictures."""
     contents, labels, sides = [], [], []
     for position, (encoded, label) in enumerate(stream().as_numpy_iterator()):
         contents.append(hashlib.sha256(encoded).hexdigest())
-        labels.append(int(label))
+        stored = label if kind.name == "class" else np.isin(np.arange(len(class_names)), label)
+        labels.append(kind.listed(stored, class_names))
         if position < SIZED:
             with Image.open(io.BytesIO(encoded)) as picture:
                 sides.append(min(picture.size))
         if position % 5000 == 4999:
             listener(Event("progress", what, done=position + 1))
-    return contents, np.array(labels, np.int64), sides
+    return contents, labels, sides
