@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError
 from keras_transfer.specs import Listener, Splits, silent
+
+FIELDS = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("image_id", "category_id")}
+"""What is read of each part of a file."""
 
 _NAMED = re.compile(r"(instances|_?annotations|train|val|test)", re.IGNORECASE)
 _BEGINS = re.compile(r'\s*\{\s*"(info|licenses|images|annotations|categories)"\s*:')
@@ -47,45 +51,43 @@ def _begins_as_coco(file: Path) -> bool:
         return bool(_BEGINS.match(opened.read(200)))
 
 
-def _read(file: Path) -> dict[str, list[dict[str, Any]]]:
+def _read(file: Path) -> dict[str, list[tuple[str, ...]]]:
+    """Return the rows of each part of a file, as tuples of the fields that FIELDS names, as text."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return {
-            "images": [{"id": each["id"], "file_name": str(each["file_name"])} for each in content["images"]],
-            "categories": [{"id": each["id"], "name": each["name"]} for each in content["categories"]],
-            "annotations": [
-                {name: each[name] for name in ("image_id", "category_id")} for each in content["annotations"]
-            ],
+            part: [tuple(str(row[field]) for field in fields) for row in content[part]]
+            for part, fields in FIELDS.items()
         }
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"'{file}' is not a COCO file with images, annotations and categories: {error!s}.") from None
 
 
 def _listed(root: Path, file: Path, content: Mapping[str, Any], *, alone: bool) -> Iterator[Listing]:
-    names = _by_id(file, "category", content["categories"], "name")
-    images = _by_id(file, "image", content["images"], "file_name")
-    shown: dict[Any, set[str]] = {each: set() for each in images}
-    for each in content["annotations"]:
-        for kind, known, number in (("image", images, each["image_id"]), ("category", names, each["category_id"])):
-            if number not in known:
-                raise DataError(f"'{file}' has an annotation of {kind} {number}, which it does not list.")
-        shown[each["image_id"]].add(str(names[each["category_id"]]))
-    split = _split(file)
+    images, names = (_by_id(file, part, content[part]) for part in ("images", "categories"))
+    shown: dict[str, set[str]] = {each: set() for each in images}
+    for image, category in content["annotations"]:
+        if image not in images or category not in names:
+            raise DataError(
+                f"'{file}' has an annotation of image {image}, category {category}, but does not list both."
+            )
+        shown[image].add(names[category])
     folder = _pictures_of(file, list(images.values()))
-    for number, name in images.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
+    for image, name in images.items():
+        inside = os.path.normpath(name)
+        if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
             raise DataError(f"'{file}': a file name must stay in the folder of pictures. Received: '{name}'")
+        path = folder / inside
         key = path.relative_to(root).as_posix() if path.is_relative_to(root) else name
-        yield Listing(str(path), key, tuple(sorted(shown[number])), None if alone else split)
+        yield Listing(str(path), key, tuple(sorted(shown[image])), None if alone else _split(file))
 
 
-def _by_id(file: Path, kind: str, rows: Sequence[Mapping[str, Any]], field: str) -> dict[Any, str]:
-    found: dict[Any, str] = {}
-    for row in rows:
-        if row["id"] in found:
-            raise DataError(f"'{file}' lists {kind} {row['id']} twice: '{found[row['id']]}' and '{row[field]}'.")
-        found[row["id"]] = row[field]
+def _by_id(file: Path, part: str, rows: Sequence[tuple[str, ...]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, name in rows:
+        if number in found:
+            raise DataError(f"'{file}': two {part} have the id {number}: '{found[number]}' and '{name}'.")
+        found[number] = name
     return found
 
 

@@ -235,8 +235,8 @@ def _duplicates(looks: Sequence[Look], kind: Annotation) -> Iterator[Finding]:
         names = tuple(look.name for look in group)
         labels, splits = {look.label for look in group}, {look.split for look in group}
         if len(labels) > 1:
-            called = _called(kind, labels)
-            yield Finding(kind="duplicate across labels", message=f"One picture is called {called}.", pictures=names)
+            message = f"One picture is called {_called(kind, labels)}."
+            yield Finding(kind="duplicate across labels", message=message, pictures=names)
         if len(splits) > 1:
             message = f"The same picture stands in {' and '.join(sorted(splits))}: its score is learned by heart."
             yield Finding(kind="duplicate across splits", message=message, pictures=names)
@@ -251,18 +251,14 @@ def _called(kind: Annotation, labels: Iterable[Any]) -> str:
 
 def _near_duplicates(looks: Sequence[Look], kind: Annotation) -> Iterator[Finding]:
     for first, second in near_pairs(looks):
-        across = first.split != second.split
-        if kind.unite is not None and first.label != second.label:
-            called = _called(kind, {first.label, second.label})
-            yield Finding(
-                kind="near duplicate across labels",
-                message=f"{first.name} and {second.name} look the same, but are called {called}.",
-                pictures=(first.name, second.name),
-            )
+        across, labels = first.split != second.split, {first.label, second.label}
         message = f"{first.name} and {second.name} look the same" + (
             ", and one of them is to judge." if across else "."
         )
         found: Kind = "near duplicate across splits" if across else "near duplicate"
+        if len(labels) > 1:
+            message += f" They are called {_called(kind, labels)}."
+            found = found if across else "near duplicate across labels"
         yield Finding(kind=found, message=message, pictures=(first.name, second.name))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from keras_transfer.errors import UsageError
-from keras_transfer.masks import VOID, squared
+from keras_transfer.masks import VOID
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Scored, Value
 
 CLASSES_ANSWER, CONFIDENCE_ANSWER = "classes", "confidence"
@@ -24,14 +24,17 @@ class AreaMetrics(Value):
     """How one class fares; None where the figure is undefined: no pixel of it, or none said to be of it."""
 
     name: str
-    pictures: int = Field(ge=0)
-    """That show it."""
+    count: int = Field(ge=0)
+    """Pictures that show it."""
     share: float
     """Of all pixels that count."""
     iou: float | None
     precision: float | None
     """Share of the pixels said to be of the class that are."""
     recall: float | None
+    """Share of the pixels of the class that are said to be of it."""
+    f1: float | None
+    """Of both: twice the overlap over the sum of the areas, also called Dice."""
     boundary_f1: float | None
     """Mean over the pictures that show it."""
 
@@ -49,6 +52,15 @@ class SegmentationMetrics(Scored):
     per_class: tuple[AreaMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
     """Pixels by what they are (rows) and what is said of them (columns)."""
+
+    def worth(self) -> tuple[str, ...]:
+        """Sentences for a person who decides."""
+        weakest = min((row for row in self.per_class if row.iou is not None), key=lambda row: row.iou or 0.0)
+        return (
+            f"On {self.count:,} pictures it had never seen, {self.pixel_accuracy:.1%} of the pixels get the right class.",
+            f"Areas overlap by {self.mean_iou:.1%} in the mean over classes (mean IoU); worst is '{weakest.name}' with "
+            f"{weakest.iou:.1%}.",
+        )
 
     @property
     def figures(self) -> Mapping[str, float | None]:
@@ -80,18 +92,18 @@ def keep(answers: Answers) -> Answers:
 def score(answers: Answers, labels: np.ndarray, contract: Contract) -> SegmentationMetrics:
     """Return what the answers are worth.
 
-    >>> from keras_transfer.masks import pack
     >>> contract = Contract(class_names=("sky", "road"), image_size=16, task="segmentation")
-    >>> said, mask = np.zeros((1, 16, 16), np.uint8), np.zeros((16, 16), np.uint8)
-    >>> score({"classes": said}, [pack(mask)], contract).mean_iou
+    >>> said = masks = np.zeros((1, 16, 16), np.uint8)
+    >>> score({"classes": said}, masks, contract).mean_iou
     1.0
 
-    answers: `probabilities`, float (n, side, side, classes), or what `keep` makes of them. labels: packed masks (n,).
+    answers: `probabilities`, float (n, side, side, classes), or what `keep` makes of them. labels: class positions of
+    pixels, `VOID` where nothing counts, uint8 (n, side, side).
     """
     said, names = keep(answers)[CLASSES_ANSWER], contract.class_names
     confusion = np.zeros((len(names), len(names)), np.int64)
     pictures, ious, edges = np.zeros(len(names), int), [], []
-    for answer, mask in _pairs(said, labels, contract.aspect):
+    for answer, mask in zip(said, labels, strict=True):
         here = confusion_of(answer, mask, len(names))
         confusion += here
         pictures += here.any(axis=1)
@@ -110,15 +122,14 @@ def score(answers: Answers, labels: np.ndarray, contract: Contract) -> Segmentat
     )
 
 
-def right(answers: Answers, labels: np.ndarray, aspect: str = "stretch") -> np.ndarray:
+def right(answers: Answers, labels: np.ndarray) -> np.ndarray:
     """Return the mean IoU of each picture, float (n,), over the classes that it shows or that are said of it.
 
-    1 where no pixel counts, as in `tasks.segmentation.merit`. aspect: how pictures were made square.
+    1 where no pixel counts, as in `tasks.segmentation.merit`.
     """
-    probabilities = answers.get(PROBABILITIES_OUTPUT)
     said = keep(answers)[CLASSES_ANSWER]
-    classes = probabilities.shape[-1] if probabilities is not None else VOID
-    return np.array([mean_iou(confusion_of(one, mask, classes)) for one, mask in _pairs(said, labels, aspect)])
+    classes = 1 + max(int(said.max(initial=0)), int(labels[labels != VOID].max(initial=0)))
+    return np.array([mean_iou(confusion_of(one, mask, classes)) for one, mask in zip(said, labels, strict=True)])
 
 
 def differ(reference: Answers, candidate: Answers, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -168,12 +179,6 @@ def _ious(confusion: np.ndarray) -> np.ndarray:
     return np.where(either > 0, confusion.diagonal() / np.maximum(either, 1), np.nan)
 
 
-def _pairs(said: np.ndarray, labels: Any, aspect: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each answer with its mask at the same side: one at a time, because masks of a whole split are large."""
-    for answer, packed in zip(said, labels, strict=True):
-        yield answer, squared([packed], said.shape[1], aspect)[0]
-
-
 def _by_class(
     names: tuple[str, ...], confusion: np.ndarray, pictures: np.ndarray, boundary: list[float | None]
 ) -> tuple[AreaMetrics, ...]:
@@ -182,11 +187,12 @@ def _by_class(
     return tuple(
         AreaMetrics(
             name=name,
-            pictures=int(pictures[i]),
+            count=int(pictures[i]),
             share=int(is_of[i]) / total,
             iou=None if np.isnan(ious[i]) else float(ious[i]),
             precision=_share(int(hits[i]), int(said_of[i])),
             recall=_share(int(hits[i]), int(is_of[i])),
+            f1=_share(2 * int(hits[i]), int(is_of[i] + said_of[i])),
             boundary_f1=boundary[i],
         )
         for i, name in enumerate(names)
