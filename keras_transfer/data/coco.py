@@ -35,7 +35,7 @@ def load(source: str, *, annotation: str = "classes", seed: int = 0, listener: L
     root = path.parent if path.is_file() else path
     read = [(file, _read(file)) for file in files]
     listings = [each for file, content in read for each in _listed(root, file, content, alone=len(files) == 1)]
-    declared = sorted({str(each["name"]) for _, content in read for each in content["categories"]})
+    declared = sorted({name for _, content in read for _, name in content["categories"]})
     return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
 
