@@ -57,9 +57,9 @@ class SegmentationMetrics(Scored):
         """Sentences for a person who decides."""
         weakest = min((row for row in self.per_class if row.iou is not None), key=lambda row: row.iou or 0.0)
         return (
-            f"On {self.count:,} pictures it had never seen, {self.pixel_accuracy:.1%} of the pixels get the right class.",
-            f"Areas overlap by {self.mean_iou:.1%} in the mean over classes (mean IoU); worst is '{weakest.name}' with "
-            f"{weakest.iou:.1%}.",
+            f"On {self.count:,} pictures it had never seen, {self.pixel_accuracy:.1%} of the pixels get their class.",
+            f"Areas overlap by {self.mean_iou:.1%} in the mean over classes (mean IoU).",
+            f"Weakest is '{weakest.name}' with {weakest.iou or 0:.1%}.",
         )
 
     @property
