@@ -1,13 +1,8 @@
-"""Makes up for classes of different size, by weights or by how often their pictures come."""
+"""Makes up for classes of different size by the weight of their pictures; how often they come is `order`'s."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-
-Order = Callable[[np.random.Generator, np.ndarray], np.ndarray]
-"""`order(rng, labels) -> positions`: one epoch, shuffled."""
 
 
 def balancing_weights(labels: np.ndarray) -> np.ndarray:
@@ -18,31 +13,3 @@ def balancing_weights(labels: np.ndarray) -> np.ndarray:
     """
     classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return (len(labels) / (len(classes) * counts))[inverse].astype(np.float32)
-
-
-def shuffled(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """Return every position once, in random order."""
-    return rng.permutation(len(labels))
-
-
-def resampled(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """Return as many positions as there are pictures, each class as often as the next (give or take one).
-
-    A small class comes again once all its pictures came; of a large one some wait for another epoch.
-
-    >>> labels = np.array([0] * 90 + [1] * 10)
-    >>> np.bincount(labels[resampled(np.random.default_rng(0), labels)]).tolist()
-    [50, 50]
-    """
-    classes = np.unique(labels)
-    share, left = divmod(len(labels), len(classes))
-    drawn = []
-    for position, label in enumerate(rng.permutation(classes)):
-        members, wanted = np.flatnonzero(labels == label), share + (position < left)
-        rounds = [rng.permutation(members) for _ in range(-(-wanted // len(members)))]
-        drawn.append(np.concatenate(rounds)[:wanted] if wanted else members[:0])
-    return rng.permutation(np.concatenate(drawn))
-
-
-ORDERS: dict[str, Order] = {"none": shuffled, "weights": shuffled, "resample": resampled}
-"""Ways to balance the training split, each with the order of its epochs."""
