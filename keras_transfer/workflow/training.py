@@ -34,7 +34,7 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.training import freezing, recipes, trainer, watchers
-from keras_transfer.training.stage_data import Settings
+from keras_transfer.training.job import Job, Settings
 from keras_transfer.workflow.joints import ADVICE, network_of, resolved, scores_on_test, settings_of
 
 
@@ -103,7 +103,7 @@ def train(
         network, built = network_of(plan, spec, splits, plan.weights, listener)
         stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=plan.weights != "none")
         prepared = time.perf_counter() - began
-        results = trainer.train(network, stages, feed, settings, folder=place, listener=listener)
+        results = trainer.train(Job(network, feed, settings, place, listener), stages)
         seconds = prepared + sum(result.seconds for result in results)  # earlier processes of this run included
         if feed.unreadable:
             named = ", ".join(list(feed.unreadable)[:10])
@@ -168,13 +168,9 @@ def with_scratch(
     stage = Stage(name="scratch", blocks="all", epochs=10_000, learning_rate=1e-3, augment="light")
     spent = time.perf_counter() - began
     (result,) = trainer.train(
-        network,
+        Job(network, feed, settings, run.folder / "scratch", listener),
         [stage],
-        feed,
-        settings,
-        folder=run.folder / "scratch",
         seconds=max(record.seconds - spent, 1.0),
-        listener=listener,
     )
     scores = scores_on_test(network, feed, splits, record.image_size)
     scratch = {"accuracy": scores["accuracy"], "seconds": round(spent + result.seconds, 2)}
