@@ -15,9 +15,9 @@ import tensorflow as tf
 from keras_transfer import devices
 from keras_transfer.data import augment as augmentation
 from keras_transfer.data import reading, remote
-from keras_transfer.data.balancing import ORDERS, balancing_weights
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.errors import DataError, UsageError, unknown
+from keras_transfer.order import BALANCES, class_weights, of_epoch
 from keras_transfer.specs import Event, Listener, Split, Splits, silent
 
 CACHED_SHARE = 0.5
@@ -69,7 +69,7 @@ def make_feed(
     service: address of a tf.data service (`grpc://host:port`) that decodes what is shuffled. It reads JPEG alone, by
     the same paths as here; other pictures are then decoded here.
     """
-    for kind, received, known in (("aspect", aspect, ASPECTS), ("balance", balance, ORDERS)):
+    for kind, received, known in (("aspect", aspect, ASPECTS), ("balance", balance, BALANCES)):
         if received not in known:
             raise UsageError(unknown(kind, received, known))
     if cache_bytes is None:
@@ -144,11 +144,7 @@ class PictureFeed:
         """Return a tf.data.Dataset of (images, targets, weights), as `Feed` says."""
         part = self.splits[split]
         policy = augmentation.policy(augment)
-        rng = np.random.default_rng((self.options.seed, epoch))
-        if shuffle:
-            order = ORDERS[self.options.balance if split == "train" else "none"](rng, part.labels)
-        else:
-            order = np.arange(len(part))
+        order = self._order(part, epoch) if shuffle else np.arange(len(part))
         if self.options.strict and split not in self._proven:
             self._prove(part, image_size, batch_size)
         pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle)
@@ -166,6 +162,10 @@ class PictureFeed:
         batches = -(-len(part) // batch_size)
         counted = finished.apply(tf.data.experimental.assert_cardinality(batches))
         return devices.prefetch(devices.without_autotune(counted), self.options.device)
+
+    def _order(self, part: Split, epoch: int) -> np.ndarray:
+        balance = self.options.balance if part.name == "train" else "none"
+        return of_epoch(len(part), seed=self.options.seed, epoch=epoch, labels=part.labels, balance=balance)
 
     def _pictures(self, part: Split, order: np.ndarray, size: int, batch_size: int, *, shuffle: bool) -> Any:
         cache, aspect = self._cache(part, size), self.options.aspect
@@ -241,7 +241,7 @@ class PictureFeed:
         targets = np.eye(len(self.splits.class_names), dtype=np.float32)[part.labels]
         weights = np.ones(len(part), np.float32) if part.weights is None else part.weights
         if self.options.balance == "weights" and part.name == "train":
-            weights = weights * balancing_weights(part.labels)
+            weights = weights * class_weights(part.labels)
         return tf.constant(targets), tf.constant(weights, tf.float32)
 
 
