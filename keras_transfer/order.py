@@ -35,8 +35,9 @@ def _shuffled(rng: np.random.Generator, count: int, labels: np.ndarray | None) -
 
 
 def _resampled(rng: np.random.Generator, count: int, labels: np.ndarray | None) -> np.ndarray:
-    if labels is None or np.shape(labels) != (count,):
-        raise ValueError(f"Resampling needs one class a picture, ({count},). Received: {np.shape(labels)}")
+    shape = None if labels is None else labels.shape
+    if labels is None or shape != (count,):
+        raise ValueError(f"Resampling needs one class a picture, ({count},). Received: {shape}")
     classes = np.unique(labels)
     share, left = divmod(count, len(classes))
     drawn = []

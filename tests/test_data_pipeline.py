@@ -12,7 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_transfer.data import pipeline
-from keras_transfer.data.pipeline import make_feed, read_pictures
+from keras_transfer.data.pictures import read_pictures
+from keras_transfer.data.pipeline import make_feed
 from keras_transfer.data.sources import load
 from keras_transfer.errors import DataError, UsageError
 from tests.test_data_sources import write_picture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,22 +77,6 @@ def make_feed(
         _TOLD.add(device)
         listener(Event("note", f"{device} is no accelerator: batches are made ahead but copied nowhere."))
     return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
-
-
-def read_pictures(paths: Sequence[Path | str], *, image_size: int, aspect: str) -> np.ndarray:
-    """Return picture files as a model takes them: uint8 (n, image_size, image_size, 3).
-
-    Raises DataError that names the first file which cannot be read.
-    """
-    names = np.array([str(path) for path in paths], dtype=str)
-    pictures = np.empty((len(names), image_size, image_size, 3), np.uint8)
-    batches = reading.from_files(names, np.arange(len(names)), image_size, aspect, 32)
-    for rows, images, problems in devices.without_autotune(batches).as_numpy_iterator():
-        for row, problem in zip(rows, problems, strict=True):
-            if problem:
-                raise DataError(f"'{names[row]}' {problem.decode()}.")
-        pictures[rows] = images
-    return pictures
 
 
 @dataclass(eq=False)
