@@ -156,8 +156,9 @@ class PictureFeed:
         if cache is not None and cache.there.all():
             return _from_cache(cache, order, batch_size)
         if callable(part.pictures):
-            seed = int(order[0]) if shuffle else None
-            return self._noted(part, reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed), cache)
+            seed, times = int(order[0]) if shuffle else None, np.bincount(order, minlength=len(part))
+            stream = reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed, times=times)
+            return self._noted(part, stream, cache)
         read: Any = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
         if shuffle and self.options.service and read is reading.from_files:
             read = partial(remote.from_service, service=self.options.service)

@@ -36,13 +36,30 @@ def from_files(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, bat
     return _read(blocks, read, size)
 
 
-def from_stream(encoded: Callable[[], Any], size: int, aspect: str, batch_size: int, *, seed: int | None = None) -> Any:
-    """Return the batches of a stream of encoded pictures, in its order or, given a seed, stirred within a buffer."""
+def from_stream(
+    encoded: Callable[[], Any],
+    size: int,
+    aspect: str,
+    batch_size: int,
+    *,
+    seed: int | None = None,
+    times: np.ndarray | None = None,
+) -> Any:
+    """Return the batches of a stream of encoded pictures, in its order or, given a seed, stirred within a buffer.
+
+    times: how often each picture comes, int (n,), where that is not once: in the place that it has in the stream.
+    """
 
     def read(contents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return squares(contents, bytes, size, aspect)
 
     rows_and_bytes = encoded().enumerate()
+    if times is not None and (times != 1).any():
+        often = tf.constant(times, tf.int64)
+        again = tf.autograph.experimental.do_not_convert(
+            lambda row, each: tf.data.Dataset.from_tensors((row, each)).repeat(often[row])
+        )
+        rows_and_bytes = rows_and_bytes.flat_map(again)
     if seed is not None:
         rows_and_bytes = rows_and_bytes.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=False)
     return _read(rows_and_bytes.batch(batch_size), read, size)
