@@ -51,8 +51,8 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
     class_names = tuple(builder.info.features[label].names)
     check_class_names(set(class_names))
     recorded = list(builder.info.splits) or ["train"]  # without a record on disk the usual one is asked for
-    streams = {SPLIT_FOLDERS[each]: _stream(builder, each, image, label) for each in recorded if each in SPLIT_FOLDERS}
-    if "train" not in streams:
+    called = {SPLIT_FOLDERS[each]: each for each in recorded if each in SPLIT_FOLDERS}
+    if "train" not in called:
         raise DataError(f"'{source}' has no training split. It has: {', '.join(recorded)}.")
     parts = {
         name: _read(each, _stream(builder, each, image, label), f"Reading {source}", listener)
