@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from conftest import CLASSES, SIZE, make_network
 
-from keras_transfer.errors import TrainingError, UsageError
+from keras_transfer.errors import TrainingError
 from keras_transfer.order import of_epoch
 from keras_transfer.specs import Stage
 from keras_transfer.training import feature_store, prefix, stage_data, trainer
@@ -41,11 +41,6 @@ def test_stored_features_come_in_the_order_that_balances_classes():
     seen = np.concatenate([features[0] for (features, _, _) in [(b[0], b[1], b[2]) for b in batches]]).ravel()
     assert np.bincount(labels[seen.astype(int)]).tolist() == [50, 50]
     assert seen.astype(int).tolist() == of_epoch(100, seed=0, epoch=3, labels=labels, balance="resample").tolist()
-
-
-def test_an_order_that_nobody_knows_is_one_sentence():
-    with pytest.raises(UsageError, match=r"Unknown balance 'resampl'\. Did you mean 'resample'"):
-        of_epoch(4, seed=0, epoch=0, balance="resampl")
 
 
 def test_balancing_by_weights_is_not_lost_on_features_that_were_stored_without(feed, tmp_path):

@@ -25,7 +25,7 @@ class Settings:
     data_digest: str = ""
     aspect: str = "stretch"
     balance: str = "none"
-    """Of the training split: a row of `order.ORDERS`."""
+    """Of the training split: a row of `order.BALANCES`."""
     labels: np.ndarray | None = field(default=None, repr=False, compare=False)
     """Of the training split, what `order.of_epoch` balances by: class positions, int64 (n,)."""
     engine: str = "auto"
