@@ -150,7 +150,7 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
         **splits,
         class_names=class_names,
         annotation=kind.name,
-        digest=digest_of((name, kind.text(row.label), content) for row, content, name in rows),
+        digest=digest_of((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
         skipped=skipped,
     )
