@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.data import mask_labels
-from keras_transfer.data.balancing import balancing_weights
 from keras_transfer.errors import UsageError
+from keras_transfer.order import class_weights
 
 BAR = "|"
 """Stands between the labels of one picture in a table."""
@@ -125,7 +125,7 @@ ANNOTATIONS = {
             targets=_targets_of_class,
             move=None,
             mixes=True,
-            weights=balancing_weights,
+            weights=class_weights,
             resamples=True,
         ),
         Annotation(

@@ -13,6 +13,7 @@ import numpy as np
 from keras_transfer.data import records
 from keras_transfer.data.annotations import ANNOTATIONS, BAR
 from keras_transfer.data.doctor import Examination, Look, near_pairs
+from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Listener, Split, Splits, silent
 
@@ -26,8 +27,23 @@ def cleaned(splits: Splits, examination: Examination) -> Splits:
     gone = {name: set[int]() for name in SPLIT_NAMES}
     for look in _to_leave_out(examination.looks):
         gone[look.split].add(look.position)
+    if not any(gone.values()):
+        return splits
     parts = {name: _without(splits[name], gone[name]) for name in SPLIT_NAMES}
-    return replace(splits, train=parts["train"], validation=parts["validation"], test=parts["test"])
+    kept = (look for look in examination.looks if look.position not in gone[look.split])
+    return replace(
+        splits,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        digest=digest_of(_row(splits, look) for look in kept),
+    )
+
+
+def _row(splits: Splits, look: Look) -> tuple[str, str, str, float]:
+    weights = splits[look.split].weights
+    weight = 1.0 if weights is None else float(weights[look.position])
+    return look.split, splits.class_names[look.label], look.content, weight
 
 
 def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
@@ -105,8 +121,6 @@ def _to_leave_out(looks: Sequence[Look]) -> list[Look]:
 
 
 def _without(part: Split, gone: set[int]) -> Split:
-    if not gone:
-        return part
     mask = np.ones(len(part), bool)
     mask[list(gone)] = False
     keep = np.flatnonzero(mask)

@@ -159,7 +159,7 @@ def _made(
         **splits,
         class_names=class_names,
         annotation=kind.name,
-        digest=digest_of((name, kind.text(row.label), content) for row, content, name in rows),
+        digest=digest_of((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
         skipped=skipped,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -70,14 +71,27 @@ def split_by_content(
     return np.array([split_of[content] for content in contents], dtype=object)
 
 
-def digest_of(pictures: Iterable[tuple[str, str, bytes | str]]) -> str:
-    """Return the SHA-256 of a data set: its (split, class name, content) rows, whatever their order.
+def digest_of(pictures: Iterable[tuple[Any, ...]]) -> str:
+    """Return the SHA-256 of a data set: its (split, class name, content[, weight]) rows, whatever their order.
 
     >>> digest_of([("train", "cat", b"1"), ("test", "dog", b"2")])[:12]
     '79b0f3f57ed2'
+    >>> digest_of([("train", "cat", b"1", 1.0), ("test", "dog", b"2", 1.0)])[:12]
+    '79b0f3f57ed2'
+
+    content: the bytes, or their SHA-256 (hex). A weight of 1 is that of a picture of which no weight is known.
     """
     rows = sorted(
-        f"{split}\0{label}\0{content if isinstance(content, str) else hashlib.sha256(content).hexdigest()}"
-        for split, label, content in pictures
+        "\0".join((str(split), str(label), _hashed(content), *_weighed(*weight)))
+        for split, label, content, *weight in pictures
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _hashed(content: bytes | str) -> str:
+    return content if isinstance(content, str) else hashlib.sha256(content).hexdigest()
+
+
+def _weighed(weight: float = 1.0) -> tuple[str, ...]:
+    # In float32, which is what trains: a table of decimals and the shards made of it must say the same.
+    return () if np.float32(weight) == 1 else (f"{np.float32(weight):.9g}",)

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_transfer.errors import UsageError
 from keras_transfer.masks import VOID
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Block, Losses, Network
 
@@ -51,6 +52,10 @@ def attach(
     `LOSSES`; head: a row of `HEADS`. The head computes in float32 whatever the precision of the backbone.
     """
     side = features.input.shape[1]
+    if side % STRIDES[-1]:
+        raise UsageError(
+            f"A class for each pixel wants pictures of a multiple of {STRIDES[-1]} pixels a side. Received: {side}."
+        )
     coarse = HEADS[head](taps, classes, dropout, seed)
     logits = _enlarged(coarse, side // coarse.shape[1], name=LOGITS_LAYER)
     probabilities = keras.layers.Softmax(name=PROBABILITIES_OUTPUT, dtype="float32")(logits)

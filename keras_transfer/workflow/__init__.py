@@ -17,6 +17,7 @@ from keras_transfer.workflow.exporting import (
     verify,
 )
 from keras_transfer.workflow.pictures import bench_input, doctor
+from keras_transfer.workflow.rates import RateCurve, lr_find
 from keras_transfer.workflow.reporting import report_of
 from keras_transfer.workflow.training import train
 from keras_transfer.workflow.using import Prediction, evaluate, predict
@@ -29,6 +30,7 @@ __all__ = [
     "Limits",
     "Operator",
     "Prediction",
+    "RateCurve",
     "TransferCurve",
     "Verified",
     "advise",
@@ -44,6 +46,7 @@ __all__ = [
     "export",
     "export_model",
     "fetch",
+    "lr_find",
     "predict",
     "profile",
     "report_of",

@@ -26,7 +26,7 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.tasks import classification
-from keras_transfer.training.stage_data import Settings
+from keras_transfer.training.job import Settings
 
 CALIBRATION_PICTURES = 200
 EVALUATION_BATCH = 128
@@ -64,6 +64,8 @@ def settings_of(plan: Plan, splits: Splits, engine: str, **others: Any) -> Setti
         seed=plan.seed,
         data_digest=splits.digest,
         aspect=plan.aspect,
+        balance=plan.balance,
+        labels=splits.train.labels,
         engine=engine,
         **given,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_transfer.data import pipeline
+from keras_transfer.data import pictures as picture_files
 from keras_transfer.evaluation import metrics
 from keras_transfer.evaluation.metrics import Metrics
 from keras_transfer.export import (
@@ -54,7 +54,7 @@ def predict(
     path, run = located(model)
     loaded = runtime.load(path, contract=contract_of(run) if run else None, labels=labels)
     contract = loaded.artifact.contract
-    images = pipeline.read_pictures(pictures, image_size=contract.image_size, aspect=contract.aspect)
+    images = picture_files.read_pictures(pictures, image_size=contract.image_size, aspect=contract.aspect)
     return tuple(
         Prediction(
             picture=str(picture),
