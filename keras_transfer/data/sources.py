@@ -42,7 +42,7 @@ SOURCES = (
         manifests.load,
         _ALL,
     ),
-    Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes",)),
+    Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes", "mask")),
     Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load, _ALL),
     Source(
         "masks", "FOLDER/{images,masks}/*", lambda text: mask_files.has_masks(_path(text)), mask_files.load, ("mask",)
