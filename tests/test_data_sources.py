@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_transfer.data.sources import load
+from keras_transfer.data.sources import load, located
 from keras_transfer.data.splitting import split_by_content
 from keras_transfer.errors import DataError, UsageError
 
@@ -225,3 +225,16 @@ def test_a_damaged_memory_of_files_is_read_over(pets, tmp_path):
     for index in tmp_path.rglob("files/*.json"):
         index.write_text('{"version": 1, "files": ')
     assert load(str(pets)).digest == expected
+
+
+def test_a_relative_source_is_found_from_another_folder_beside_its_run(pets, tmp_path, monkeypatch):
+    run, elsewhere = tmp_path / "saved_models" / "run", tmp_path / "elsewhere"
+    run.mkdir(parents=True)
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert located("pets", beside=run) == "pets"
+    monkeypatch.chdir(elsewhere)
+    assert located("pets", beside=run) == str(pets)
+    assert located("pets", beside=elsewhere / "gone", recorded=tmp_path) == str(pets)
+    assert located("nowhere", beside=run) == "nowhere"
+    assert located("sample:fashion", beside=run) == "sample:fashion"
