@@ -173,3 +173,11 @@ def test_weights_are_part_of_the_digest_and_weights_of_one_change_nothing(folder
 
     assert digest(1) == load(write_manifest(folder, rows_of(folder))).digest
     assert len({digest(1), digest(2), digest(0.1)}) == 3
+
+
+def test_a_group_of_a_manifest_is_never_parted(folder):
+    rows = rows_of(folder, lambda name, number: f",{name}-{number % 5}")
+    splits = load(write_manifest(folder, rows, "path,label,group"))
+    parted = [set(splits[a].groups) & set(splits[b].groups) for a, b in (("train", "test"), ("train", "validation"))]
+    assert parted == [set(), set()]
+    assert all(splits.counts.values())

@@ -54,7 +54,7 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         return records.write(splits, path, listener=listener)
     import pyarrow
 
-    columns: dict[str, list[Any]] = {"path": [], "label": [], "split": [], "weight": []}
+    columns: dict[str, list[Any]] = {"path": [], "label": [], "split": [], "weight": [], "group": []}
     for name in SPLIT_NAMES:
         part = splits[name]
         if not isinstance(part.pictures, np.ndarray) or part.pictures.dtype.kind != "U":
@@ -64,6 +64,7 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         columns["label"] += [splits.class_names[label] for label in part.labels]
         columns["split"] += [name] * len(part)
         columns["weight"] += [float(weight) for weight in weights]
+        columns["group"] += [""] * len(part) if part.groups is None else part.groups.tolist()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +124,7 @@ def _without(part: Split, gone: set[int]) -> Split:
         labels=part.labels[keep],
         keys=tuple(part.keys[each] for each in keep),
         weights=None if part.weights is None else part.weights[keep],
+        groups=None if part.groups is None else part.groups[keep],
     )
 
 
