@@ -33,7 +33,7 @@ def load_class_folders(source: str, *, seed: int = 0, listener: Listener = silen
     class without pictures.
     """
     root = Path(source).expanduser()
-    return gather(source, list(_listed(root, root, None)), seed=seed, listener=listener)
+    return _gathered(source, root, [(root, None)], seed, listener)
 
 
 def load_split_folders(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
@@ -43,13 +43,20 @@ def load_split_folders(source: str, *, seed: int = 0, listener: Listener = silen
     no label: the class order is that of the training folder.
     """
     root = Path(source).expanduser()
-    listings = [
-        each
-        for folder in _folders(root)
-        if folder.name.casefold() in SPLIT_FOLDERS
-        for each in _listed(root, folder, SPLIT_FOLDERS[folder.name.casefold()])
-    ]
-    return gather(source, listings, seed=seed, listener=listener)
+    parts = [(each, SPLIT_FOLDERS.get(each.name.casefold())) for each in _folders(root)]
+    return _gathered(source, root, [part for part in parts if part[1]], seed, listener)
+
+
+def _gathered(
+    source: str, root: Path, parts: Sequence[tuple[Path, str | None]], seed: int, listener: Listener
+) -> Splits:
+    listings: list[Listing] = []
+    passed: list[str] = []
+    for folder, split in parts:
+        listings += _listed(root, folder, split, passed)
+    start = len(os.path.join(root, ""))
+    named = tuple(f"{path[start:].replace(os.sep, '/')} is not named as a picture is" for path in passed)
+    return gather(source, listings, seed=seed, listener=listener, passed=named)
 
 
 def has_split_folders(root: Path) -> bool:
@@ -60,14 +67,17 @@ def has_split_folders(root: Path) -> bool:
         return False
 
 
-def _listed(root: Path, folder: Path, split: str | None) -> Iterator[Listing]:
+def _listed(root: Path, folder: Path, split: str | None, passed: list[str]) -> Iterator[Listing]:
     classes, start = _folders(folder), len(os.path.join(root, ""))
     if not classes:
         raise DataError(
             f"'{folder}' holds no class folders. Make one folder per class and put its pictures in: "
             f"{folder.name}/cat/1.jpg, {folder.name}/dog/2.jpg."
         )
-    listed = {each: picture_paths(each) for each in classes}
+    listed: dict[Path, list[str]] = {}
+    for each in classes:
+        listed[each], others = picture_paths(each)
+        passed += others
     sessions = _hold_sessions(listed)
     for each, paths in listed.items():
         if not paths and split in (None, "train"):

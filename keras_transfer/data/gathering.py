@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from keras_transfer.data.files import facts_of
+from keras_transfer.data.decoding import NEEDS_HEIC
+from keras_transfer.data.files import HEIC_SUFFIXES, facts_of
 from keras_transfer.data.near_files import near_copies
 from keras_transfer.data.splitting import digest_of, split_by_content, units_of
 from keras_transfer.errors import DataError
@@ -36,18 +39,30 @@ class Listing(NamedTuple):
     """What it belongs to, such as a session: never on both sides of a split."""
 
 
-def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener: Listener = silent) -> Splits:
+def gather(
+    source: str,
+    listings: Sequence[Listing],
+    *,
+    seed: int = 0,
+    listener: Listener = silent,
+    passed: tuple[str, ...] = (),
+) -> Splits:
     """Return the splits of the pictures a source lists.
 
     Each file is read once. Broken ones are left out and named in `skipped`. Where the source gives only some
     splits, the others are taken out of its training pictures. A training picture whose copy stands in validation or
-    test is left out of training.
+    test is left out of training. passed: what the source holds beside the listings, told with what is left out.
 
     Raises DataError for what no training could use: one class only, a class without pictures, names of classes that
     differ in case or blanks only, mostly unreadable files.
     """
     check_class_names({each.label for each in listings})
     facts = facts_of([each.path for each in listings], listener=listener)
+    if importlib.util.find_spec("pillow_heif") is None:  # not remembered with the files: it may be there tomorrow
+        facts = [
+            fact._replace(problem=NEEDS_HEIC) if Path(row.path).suffix.lower() in HEIC_SUFFIXES else fact
+            for row, fact in zip(listings, facts, strict=True)
+        ]
     skipped = [f"{row.key} {fact.problem}" for row, fact in zip(listings, facts, strict=True) if fact.problem]
     if len(skipped) > MOST_UNREADABLE * len(listings):
         raise DataError(
@@ -65,10 +80,33 @@ def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener:
             skipped.append(f"{row.key} is also a validation or test picture, so it is not trained on")
         else:
             kept.append((row, content, name))
+    skipped += passed
     if skipped:
         first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
-        listener(Event("warning", f"Left out {len(skipped)} of {len(listings)} pictures: {first}"))
+        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
+    for sentence in _contradictions(kept):
+        listener(Event("warning", sentence))
     return _made(source, kept, tuple(skipped))
+
+
+def _contradictions(rows: Sequence[tuple[Listing, str, str]]) -> Iterator[str]:
+    """Yield a sentence for each kind of thing that one picture is told twice, and cannot be both."""
+    listed = Counter(row.path for row, _, _ in rows)
+    doubled = [row.key for row, _, _ in rows if listed[row.path] > 1]
+    if doubled:
+        yield f"Pictures that are listed more than once: {len(set(doubled))}, the first {doubled[0]}."
+    first: dict[str, tuple[Listing, str]] = {}
+    labels, splits = [], []
+    for row, content, name in rows:
+        before, split = first.setdefault(content, (row, name))
+        if before.label != row.label:
+            labels.append(f"{before.key} is '{before.label}' in {split} and {row.key} is '{row.label}' in {name}")
+        elif split != name:
+            splits.append(f"{before.key} in {split}, {row.key} in {name}")
+    if labels:
+        yield f"Pictures under two labels: {len(labels)}. The first, {labels[0]}. One of the labels is wrong."
+    if splits:
+        yield f"Pictures in two splits: {len(splits)}. The first, {splits[0]}. Their score is learned by heart."
 
 
 def check_class_names(names: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +18,23 @@ COLUMNS = ("path", "label", "split", "weight", "group")
 NEEDED = ("path", "label")
 
 
+DELIMITERS = (",", ";", "\t")
+"""What may stand between the columns of a CSV table: spreadsheets of half of Europe write semicolons."""
+
+
 def _read_csv(path: Path) -> Any:
     from pyarrow import csv, string
 
+    with open(path, "rb") as file:
+        content = file.read()
+    if b"\0" in content:
+        line = 1 + content[: content.index(b"\0")].count(b"\n")
+        raise DataError(f"'{path}', line {line}: a NUL byte, which text never holds. Save the table anew, as UTF-8.")
+    header = content.partition(b"\n")[0].decode("utf-8", "replace")
     columns = {name: string() for name in COLUMNS}
     as_text = csv.ConvertOptions(column_types=columns, strings_can_be_null=True, null_values=[""])
-    return csv.read_csv(path, convert_options=as_text)
+    parsing = csv.ParseOptions(delimiter=max(DELIMITERS, key=header.count))
+    return csv.read_csv(io.BytesIO(content), convert_options=as_text, parse_options=parsing)
 
 
 def _read_parquet(path: Path) -> Any:
@@ -48,7 +60,9 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     try:
         table = READERS[path.suffix.lower()](path)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' is not a table that can be read: {str(error).splitlines()[0]}") from None
+        said = str(error).splitlines()[0]
+        reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
+        raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
     for name in NEEDED:
         if name not in table.column_names:
             meant = unknown("column", name, table.column_names)
@@ -67,6 +81,8 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
         where = f"'{manifest}', row {number}"
         if not path or label is None or not str(label).strip():
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
+        if "://" in path:
+            raise DataError(f"{where}: pictures must be files beside the manifest, not addresses. Received: '{path}'")
         inside = os.path.normpath(path)
         if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
             raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")

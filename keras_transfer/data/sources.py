@@ -62,6 +62,10 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
             with _collector_paused():
                 return row.load(source, seed=seed, listener=listener)
     path = _path(source)
+    if path.is_file():
+        raise UsageError(
+            f"'{source}' is a file, not a folder or a table of pictures. A source is one of: {_examples()}."
+        )
     if path.exists():
         raise UsageError(f"'{source}' is not a source of pictures. A source is one of: {_examples()}.")
     raise DataError(f"There is no folder or file '{source}'. A source is one of: {_examples()}.")
@@ -106,6 +110,8 @@ def _examples() -> str:
 
 
 def _path(text: str) -> Path:
+    if "\0" in text:
+        raise UsageError(f"A source must not hold a NUL character. Received: {text!r}")
     return Path(text).expanduser()
 
 
