@@ -43,7 +43,7 @@ def cleaned(splits: Splits, examination: Examination) -> Splits:
 def _row(splits: Splits, look: Look) -> tuple[str, str, str, float]:
     weights = splits[look.split].weights
     weight = 1.0 if weights is None else float(weights[look.position])
-    return look.split, splits.class_names[look.label], look.content, weight
+    return look.split, ANNOTATIONS[splits.annotation].text(look.label), look.content, weight
 
 
 def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
