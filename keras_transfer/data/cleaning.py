@@ -43,7 +43,7 @@ def cleaned(splits: Splits, examination: Examination) -> Splits:
 def _row(splits: Splits, look: Look) -> tuple[str, str, str, float]:
     weights = splits[look.split].weights
     weight = 1.0 if weights is None else float(weights[look.position])
-    return look.split, splits.class_names[look.label], look.content, weight
+    return look.split, ANNOTATIONS[splits.annotation].text(look.label), look.content, weight
 
 
 def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
@@ -59,7 +59,7 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
     if splits.annotation == "mask":
         raise DataError(f"A table like '{path}' holds no masks. Name a folder, and shards are written.")
     path_column, label_column = kind.columns
-    columns: dict[str, list[Any]] = {path_column: [], label_column: [], "split": [], "weight": []}
+    columns: dict[str, list[Any]] = {path_column: [], label_column: [], "split": [], "weight": [], "group": []}
     barred = [name for name in splits.class_names if BAR in name]
     if barred and splits.annotation == "classes":
         raise DataError(f"Label '{barred[0]}' has a '{BAR}' in it, which parts labels in a table. Rename it.")
@@ -72,6 +72,7 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         columns[label_column] += [kind.text(kind.listed(label, splits.class_names)) for label in part.labels]
         columns["split"] += [name] * len(part)
         columns["weight"] += [float(weight) for weight in weights]
+        columns["group"] += [""] * len(part) if part.groups is None else part.groups.tolist()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +132,7 @@ def _without(part: Split, gone: set[int]) -> Split:
         labels=part.labels[keep],
         keys=tuple(part.keys[each] for each in keep),
         weights=None if part.weights is None else part.weights[keep],
+        groups=None if part.groups is None else part.groups[keep],
     )
 
 

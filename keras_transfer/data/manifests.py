@@ -1,7 +1,8 @@
-"""Lists the pictures of a manifest: a CSV or Parquet table of paths and labels, perhaps splits and weights."""
+"""Lists the pictures of a manifest: a CSV or Parquet table of paths and labels, perhaps splits, weights and groups."""
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +16,26 @@ from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError, unknown
 from keras_transfer.specs import Listener, Splits, silent
 
-COLUMNS = ("path", "label", "split", "weight")
+COLUMNS = ("path", "label", "split", "weight", "group")
+
+
+DELIMITERS = (",", ";", "\t")
+"""What may stand between the columns of a CSV table: spreadsheets of half of Europe write semicolons."""
 
 
 def _read_csv(path: Path) -> Any:
     from pyarrow import csv, string
 
+    with open(path, "rb") as file:
+        content = file.read()
+    if b"\0" in content:
+        line = 1 + content[: content.index(b"\0")].count(b"\n")
+        raise DataError(f"'{path}', line {line}: a NUL byte, which text never holds. Save the table anew, as UTF-8.")
+    header = content.partition(b"\n")[0].decode("utf-8", "replace")
     columns = {name: string() for name in (*COLUMNS, "labels")}
     as_text = csv.ConvertOptions(column_types=columns, strings_can_be_null=True, null_values=[""])
-    return csv.read_csv(path, convert_options=as_text)
+    parsing = csv.ParseOptions(delimiter=max(DELIMITERS, key=header.count))
+    return csv.read_csv(io.BytesIO(content), convert_options=as_text, parse_options=parsing)
 
 
 def _read_parquet(path: Path) -> Any:
@@ -37,13 +49,14 @@ READERS: dict[str, Callable[[Path], Any]] = {".csv": _read_csv, ".parquet": _rea
 
 
 def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
-    """Return the splits of a manifest with the columns path, label and, where it has them, split and weight.
+    """Return the splits of a manifest with the columns path, label and, where it has them, split, weight and group.
 
     For several labels a picture it has `labels` (`cat|dog`; an empty cell is a picture without one) in place of
     `label`; or neither, and then every other column is a label and holds 0 or 1. For masks it has `mask`, the path of
-    one, and `classes.csv` stands beside it.
-    Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by content.
-    Raises DataError for a missing column, an empty table, a path that leads elsewhere, a weight that is no weight.
+    one, and `classes.csv` may stand beside it.
+    Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
+    they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
+    a weight that is no weight.
     """
     path = Path(source).expanduser()
     import pyarrow
@@ -51,7 +64,9 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     try:
         table = READERS[path.suffix.lower()](path)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' is not a table that can be read: {str(error).splitlines()[0]}") from None
+        said = str(error).splitlines()[0]
+        reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
+        raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
     kind = annotation_of(source, tags.held(table, annotation), asked=annotation)
     for name in ("path",) if annotation == "classes" else kind.columns:
         if name not in table.column_names:
@@ -78,10 +93,12 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
     folder = manifest.parent
     empty = [None] * len(columns["path"])
     rows = zip(*(columns.get(name, empty) for name in COLUMNS), strict=True)
-    for number, (path, label, split, weight) in enumerate(rows, start=1):
+    for number, (path, label, split, weight, group) in enumerate(rows, start=1):
         where = f"'{manifest}', row {number}"
         if not path or label is None or not str(label).strip():
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
+        if "://" in path:
+            raise DataError(f"{where}: pictures must be files beside the manifest, not addresses. Received: '{path}'")
         inside = _inside(where, path)
         yield Listing(
             path=os.path.join(folder, inside),
@@ -89,6 +106,7 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
             label=label if isinstance(label, tuple) else str(label),
             split=_split(where, split),
             weight=_weight(where, weight),
+            group="" if group is None else str(group).strip(),
         )
 
 

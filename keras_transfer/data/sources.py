@@ -77,9 +77,32 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
             with _collector_paused():
                 return row.load(source, annotation=annotation, seed=seed, listener=listener)
     path = _path(source)
+    if path.is_file():
+        raise UsageError(
+            f"'{source}' is a file, not a folder or a table of pictures. A source is one of: {_examples()}."
+        )
     if path.exists():
         raise UsageError(f"'{source}' is not a source of pictures. A source is one of: {_examples()}.")
     raise DataError(f"There is no folder or file '{source}'. A source is one of: {_examples()}.")
+
+
+def located(source: str, *, beside: Path | None = None, recorded: Path | None = None) -> str:
+    """Return a source as it can be loaded from the current folder, wherever its relative path was written.
+
+    >>> located("sample:fashion", beside=Path("saved_models/first"))
+    'sample:fashion'
+
+    beside: a folder that the source was recorded in, such as that of a run: where the path leads nowhere from the
+    current folder, it is looked for from there, then from each folder above. recorded: the folder in which the path
+    was once written, tried last. A source that is nowhere comes back as it is, so that `load` says what is missing.
+    """
+    if source.partition(":")[0] in ("sample", "tfds") or _path(source).is_absolute() or _path(source).exists():
+        return source
+    above = [] if beside is None else [beside.absolute(), *beside.absolute().parents]
+    for folder in [*above, *([recorded] if recorded else [])]:
+        if (folder / _path(source)).exists():
+            return str(folder / _path(source))
+    return source
 
 
 @contextmanager
@@ -102,6 +125,8 @@ def _examples() -> str:
 
 
 def _path(text: str) -> Path:
+    if "\0" in text:
+        raise UsageError(f"A source must not hold a NUL character. Received: {text!r}")
     return Path(text).expanduser()
 
 
