@@ -1,0 +1,77 @@
+"""The table of tasks: the one place where head, figures, settings and report of a task meet.
+
+A task is a row here, `tasks/NAME.py` (head, loss, merit), a row of `data.annotations` (what pictures are labelled
+with), `evaluation/NAME.py` (figures, and how answers are read) and a section of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_transfer.errors import UsageError, unknown
+from keras_transfer.evaluation import agreement, classification, classification_page, gradcam
+from keras_transfer.export import temperature
+from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Output, Settled, Task
+from keras_transfer.tasks import classification as classification_head
+
+
+def _probabilities(classes: int, side: int) -> tuple[Output, ...]:
+    return (Output(name=PROBABILITIES_OUTPUT, shape=(classes,), labels="axis"),)
+
+
+def _settled_temperature(answers: Answers, labels: np.ndarray) -> Settled:
+    found = temperature.fit(answers[PROBABILITIES_OUTPUT], labels)
+    before, after = (
+        classification.calibration_error(classification.calibration(each, labels))
+        for each in (answers[PROBABILITIES_OUTPUT], temperature.apply(answers[PROBABILITIES_OUTPUT], found))
+    )
+    return Settled(
+        {"temperature": found}, f"temperature {found:.2f}: calibration error on validation {before:.1%} -> {after:.1%}"
+    )
+
+
+def _cooled(answers: Answers, contract: Contract) -> Answers:
+    if contract.temperature == 1:
+        return answers
+    return {PROBABILITIES_OUTPUT: temperature.apply(answers[PROBABILITIES_OUTPUT], contract.temperature)}
+
+
+def _with_temperature(model: keras.Model, contract: Contract) -> keras.Model:
+    return model if contract.temperature == 1 else temperature.fold(model, contract.temperature)
+
+
+TASKS: Mapping[str, Task] = {
+    "classification": Task(
+        name="classification",
+        annotation="class",
+        merit_name="accuracy",
+        attach=classification_head.attach,
+        losses=tuple(classification_head.LOSSES),
+        outputs=_probabilities,
+        read=classification.read,
+        score=classification.score,
+        right=agreement.right_class,
+        differ=agreement.differ_probabilities,
+        diverge=agreement.divergence,
+        section="sections/classification.html.j2",
+        show=classification_page.show,
+        settle=_settled_temperature,
+        apply=_cooled,
+        fold=_with_temperature,
+        explain=gradcam.gradcam,
+    ),
+}
+
+
+def task_of(name: str) -> Task:
+    """Return the row of a task; UsageError with the nearest name where there is none.
+
+    >>> task_of("classification").merit_name
+    'accuracy'
+    """
+    if name not in TASKS:
+        raise UsageError(unknown("task", name, TASKS))
+    return TASKS[name]
