@@ -134,6 +134,8 @@ class Output(Value):
     """Of one picture: without the batch."""
     labels: Literal["none", "axis", "values"] = "none"
     """Where class names belong: along the last axis, to the values (they are class positions), or nowhere."""
+    kind: Literal["plain", "boxes"] = "plain"
+    """`boxes`: (boxes, 4) as y1 x1 y2 x2, each 0-1 of the picture's side, which readers of boxes must be told."""
 
 
 class Contract(Value):

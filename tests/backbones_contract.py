@@ -214,7 +214,7 @@ def export_errors(
     contract = Contract(class_names=names, image_size=side(spec), backbone=spec.name)
     artifacts = exporters.export(written or classifier, folder, formats, contract)
     return {
-        name: float(np.abs(runtime.load(artifact.path).predict(images) - expected).max())
+        name: float(np.abs(runtime.load(artifact.path).predict(images)["probabilities"] - expected).max())
         for name, artifact in zip(formats, artifacts, strict=True)
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from keras_transfer.backbones import blocks, features
 from keras_transfer.data import pipeline, sources
 from keras_transfer.errors import UsageError
 from keras_transfer.evaluation import metrics
+from keras_transfer.export.runtime import Runtime
 from keras_transfer.specs import (
+    PROBABILITIES_OUTPUT,
     BackboneSpec,
     Contract,
     Event,
@@ -100,6 +103,11 @@ def predict_split(predict_batch: Any, feed: Feed, split: str, size: int, total: 
         done += len(parts[-1])
         listener(Event("progress", f"{split} split", done=done, total=total))
     return np.concatenate(parts)
+
+
+def probabilities_of(opened: Runtime) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what asks an open file for its probabilities alone."""
+    return lambda images: opened.predict(images)[PROBABILITIES_OUTPUT]
 
 
 def some_pictures(feed: Feed, split: str, size: int, count: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from keras_transfer import runs
 from keras_transfer.data import graph_decoding
 from keras_transfer.errors import ArtifactError, UsageError
-from keras_transfer.evaluation import metrics, model_card
+from keras_transfer.evaluation import agreement, metrics, model_card
 from keras_transfer.evaluation.metrics import Metrics
 from keras_transfer.export import (
     contact_sheet,
@@ -29,11 +29,13 @@ from keras_transfer.export import (
     temperature,
 )
 from keras_transfer.export.latency import Latency
-from keras_transfer.export.parity import Parity
+from keras_transfer.export.parity import Parity, Tolerance
 from keras_transfer.export.precisions import Candidate
 from keras_transfer.export.profiler import Operator
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import (
+    PROBABILITIES_OUTPUT,
+    Answers,
     Artifact,
     Contract,
     Event,
@@ -51,6 +53,7 @@ from keras_transfer.workflow.joints import (
     contract_of,
     data_of,
     predict_split,
+    probabilities_of,
     some_pictures,
 )
 
@@ -123,13 +126,9 @@ def export_model(
         model, folder, formats, contract, decode=graph_decoding.square_rgb, listener=listener
     ):
         opened = runtime.load(artifact.path)
-        compared = parity.compare(
-            reference,
-            opened.predict(noise),
-            reference.argmax(axis=1),
-            [f"noise {number}" for number in range(len(noise))],
-            precision=artifact.precision,
-        )
+        answers, keys = opened.predict(noise), [f"noise {number}" for number in range(len(noise))]
+        decided = reference[PROBABILITIES_OUTPUT].argmax(axis=1)
+        compared = _parity(reference, answers, decided, keys, parity.tolerance(artifact.precision), artifact.precision)
         checked.append(Verified(artifact=artifact, parity=compared, latency=latency.measure(opened, noise)))
     return tuple(map(_set_aside, checked))
 
@@ -220,10 +219,13 @@ def _exported(
         total = len(splits.validation)
         answers = predict_split(model.predict_on_batch, feed, "validation", contract.image_size, total, listener)
         found = temperature.fit(answers, splits.validation.labels)
-        before, after = found.error_before, found.error_after
-        listener(Event("note", f"temperature {found.temperature:.2f}: calibration error {before:.1%} -> {after:.1%}"))
-        contract = contract.model_copy(update={"temperature": found.temperature})
-        model = temperature.fold(model, found.temperature)
+        before, after = (
+            metrics.score(each, splits.validation.labels, contract.class_names).expected_calibration_error
+            for each in (answers, temperature.apply(answers, found))
+        )
+        listener(Event("note", f"temperature {found:.2f}: calibration error {before:.1%} -> {after:.1%}"))
+        contract = contract.model_copy(update={"temperature": found})
+        model = temperature.fold(model, found)
     return exporters.export(
         model, folder, names, contract, calibration=pictures, decode=graph_decoding.square_rgb, listener=listener
     )
@@ -256,7 +258,7 @@ def _compared(run: Run, paths: Sequence[Path], name: str, max_drop: float | None
     split = splits[name]
     contract = contract_of(run)
     reference_model = runtime.load(run.model_path, contract=contract)
-    reference = predict_split(reference_model.predict, feed, name, contract.image_size, len(split), listener)
+    reference = predict_split(probabilities_of(reference_model), feed, name, contract.image_size, len(split), listener)
     images = some_pictures(feed, name, contract.image_size, 32)
     checked, answers = [], []
     for path in paths:
@@ -264,27 +266,42 @@ def _compared(run: Run, paths: Sequence[Path], name: str, max_drop: float | None
         loaded = runtime.load(path)
         if loaded.artifact.contract.class_names != contract.class_names:
             raise ArtifactError(f"'{path}' names other classes than the run in '{run.folder}'. Export it again.")
-        candidate = predict_split(loaded.predict, feed, name, contract.image_size, len(split), listener)
+        candidate = predict_split(probabilities_of(loaded), feed, name, contract.image_size, len(split), listener)
         wanted = temperature.apply(reference, loaded.artifact.contract.temperature)
         bound = max_drop if parity.TOLERANCES[loaded.artifact.precision].drop_points is not None else None
-        compared = parity.compare(
-            wanted,
-            candidate,
-            split.labels,
-            split.keys,
-            precision=loaded.artifact.precision,
-            tolerance=parity.tolerance(loaded.artifact.precision, drop_points=bound),
-        )
+        precision = loaded.artifact.precision
+        bounds = parity.tolerance(precision, drop_points=bound)
+        said = {PROBABILITIES_OUTPUT: wanted}, {PROBABILITIES_OUTPUT: candidate}
+        compared = _parity(said[0], said[1], split.labels, split.keys, bounds, precision)
         checked.append(Verified(artifact=loaded.artifact, parity=compared, latency=latency.measure(loaded, images)))
         answers.append((wanted, candidate))
     return _Compared(split, feed, reference, checked, answers)
+
+
+def _parity(
+    reference: Answers,
+    candidate: Answers,
+    labels: np.ndarray,
+    keys: Sequence[str],
+    tolerance: Tolerance,
+    precision: str,
+) -> Parity:
+    return parity.compare(
+        *agreement.differ_probabilities(reference, candidate),
+        agreement.right_class(reference, labels),
+        agreement.right_class(candidate, labels),
+        keys,
+        precision=precision,
+        tolerance=tolerance,
+        kl=agreement.divergence(reference, candidate),
+    )
 
 
 def _set_aside(verified: Verified) -> Verified:
     path = verified.artifact.path
     if verified.parity.passed or path.name.endswith(exporters.REJECTED):
         return verified
-    aside = verified.artifact.model_copy(update={"path": exporters.reject(path)})
+    aside = exporters.reject(verified.artifact, path.parent, verified.parity.reason)
     return verified.model_copy(update={"artifact": aside})
 
 

@@ -12,11 +12,12 @@ from keras_transfer.export import (
     runtime,
 )
 from keras_transfer.specs import (
+    PROBABILITIES_OUTPUT,
     Listener,
     Value,
     silent,
 )
-from keras_transfer.workflow.joints import contract_of, data_of, located, predict_split
+from keras_transfer.workflow.joints import contract_of, data_of, located, predict_split, probabilities_of
 
 
 class Prediction(Value):
@@ -40,7 +41,7 @@ def evaluate(
     contract = contract_of(run) if run else None
     loaded = runtime.load(path, contract=contract)
     size = loaded.artifact.contract.image_size
-    probabilities = predict_split(loaded.predict, feed, split, size, len(splits[split]), listener)
+    probabilities = predict_split(probabilities_of(loaded), feed, split, size, len(splits[split]), listener)
     return metrics.score(probabilities, splits[split].labels, splits.class_names)
 
 
@@ -62,5 +63,5 @@ def predict(
             probability=float(row.max()),
             probabilities={name: float(p) for name, p in zip(contract.class_names, row, strict=True)},
         )
-        for picture, row in zip(pictures, loaded.predict(images), strict=True)
+        for picture, row in zip(pictures, loaded.predict(images)[PROBABILITIES_OUTPUT], strict=True)
     )
