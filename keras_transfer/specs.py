@@ -453,6 +453,9 @@ class Task:
     """Template of its part of the report, in `evaluation.templates`."""
     show: Callable[..., Mapping[str, Any]] | None = None
     """`show(evaluation.report.Evidence)`: what that template is given beside the evidence, pictures among it."""
+    diverge: Callable[[Answers, Answers], np.ndarray] | None = None
+    """`diverge(reference, candidate)`: how far apart the two answers to each picture are in nats, float (n,), where
+    answers are distributions."""
     settle: Callable[[Answers, Any], Settled] | None = None
     """`settle(answers, labels of validation)`: what is fitted on validation; None where nothing is."""
     apply: Callable[[Answers, Contract], Answers] | None = None
@@ -498,7 +501,9 @@ class Split:
         ValueError where they do not.
         """
         if callable(self.pictures) and (len(rows) == 0 or (rows[1:] <= rows[:-1]).any()):
-            raise ValueError(f"{self.name}: positions taken of a stream must rise, and there must be one. Received: {rows}")
+            raise ValueError(
+                f"{self.name}: positions taken of a stream must rise, and there must be one. Received: {rows}"
+            )
         return Split(
             name=self.name,
             pictures=_taken(self.pictures, rows) if callable(self.pictures) else self.pictures[rows],

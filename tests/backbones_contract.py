@@ -142,9 +142,7 @@ def uncovered(spec: BackboneSpec, model: keras.Model) -> int:
 def network(spec: BackboneSpec, classifier: keras.Model):
     """The classifier with its blocks."""
     blocks = cut(classifier, spec, classifier.get_layer(POOL_LAYER).input)
-    return pooled_head.network(
-        classifier, blocks, losses=classification.cross_entropy, merit=classification.merit
-    )
+    return pooled_head.network(classifier, blocks, losses=classification.cross_entropy, merit=classification.merit)
 
 
 def undecided(spec: BackboneSpec, classifier: keras.Model, learning: int) -> list[str]:

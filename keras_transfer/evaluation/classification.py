@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from keras_transfer.errors import DataError
+from keras_transfer.evaluation.agreement import differ_probabilities
 from keras_transfer.evaluation.intervals import margin, wilson
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Scored, Value
 
@@ -186,16 +187,9 @@ def read(answers: Answers, contract: Contract) -> Mapping[str, Any]:
     }
 
 
-def right(answers: Answers, labels: np.ndarray) -> np.ndarray:
-    """Return 1 for each picture whose likeliest class is its label, else 0: float (n,)."""
-    return (answers[PROBABILITIES_OUTPUT].argmax(axis=1) == labels).astype(np.float64)
-
-
 def differ(reference: Answers, candidate: Answers, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each picture gets the same class, bool (n,), and its largest difference of a probability."""
-    # In double precision, so that the comparison itself adds nothing to what it measures.
-    wanted, given = (each[PROBABILITIES_OUTPUT].astype(np.float64) for each in (reference, candidate))
-    return wanted.argmax(axis=1) == given.argmax(axis=1), np.abs(wanted - given).max(axis=1)
+    return differ_probabilities(reference, candidate)
 
 
 def calibration(

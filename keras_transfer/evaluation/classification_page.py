@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def show(evidence: Evidence) -> Mapping[str, Any]:
     )
     names = evidence.record.class_names
 
-    def shown(rows: Sequence[int]) -> list[Shown]:
+    def shown(rows: Iterable[int]) -> list[Shown]:
         return [
             Shown(
                 key=evidence.keys[row],

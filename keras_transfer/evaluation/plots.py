@@ -28,6 +28,7 @@ BAD = "#d1495b"
 WIDTH_INCHES = 4.6
 """A phone's width at the font's natural size; wider screens set figures side by side."""
 
+
 @contextmanager
 def drawing(name: str, height: float, title: str) -> Iterator[tuple[Any, Any, list[str]]]:
     """Give (figure, axes, out); what is drawn until the end is put into `out` as SVG."""
@@ -160,4 +161,9 @@ def labels_against_accuracy(points: Sequence[Mapping[str, Any]]) -> str:
 
 
 def short(name: str, length: int = 14) -> str:
+    """Return a class name that fits beside an axis.
+
+    >>> short("a-class-with-a-long-name")
+    'a-class-with-…'
+    """
     return name if len(name) <= length else name[: length - 1] + "…"

@@ -63,7 +63,9 @@ def render(evidence: Evidence, section: str, show: Show | None = None) -> str:
         exports=exports,
         verdict=verdict(evidence.scored, evidence.record, exports),
         figures=_figures(evidence),
-        moved=[stage.name for stage in evidence.record.stages if stage.frozen_digest_before != stage.frozen_digest_after],
+        moved=[
+            stage.name for stage in evidence.record.stages if stage.frozen_digest_before != stage.frozen_digest_after
+        ],
         section=section,
         shown=show(evidence) if show else {},
         saved=labels_saved(evidence.transfer),

@@ -20,9 +20,7 @@ Explain = Callable[[np.ndarray], np.ndarray]
 """Takes pictures, uint8 (n, height, width, 3), gives a heat map of each: float (n, height, width), 0-1."""
 
 
-def drawn(
-    positions: Sequence[int], pictures: Pictures, explain: Explain | None = None
-) -> dict[int, tuple[str, str]]:
+def drawn(positions: Sequence[int], pictures: Pictures, explain: Explain | None = None) -> dict[int, tuple[str, str]]:
     """Return each picture, and the same with where the model looked, as data addresses by position.
 
     All are read at once and explained at once. The second is empty where nothing explains.
@@ -35,12 +33,14 @@ def drawn(
     found = {}
     for number, position in enumerate(wanted):
         image = read[position]
-        warm = "" if heat is None else data_address(overlay(image, fitted(heat[number], image.shape[:2])))
+        warm = (
+            "" if heat is None else data_address(overlay(image, fitted(heat[number], (image.shape[0], image.shape[1]))))
+        )
         found[position] = (data_address(image), warm)
     return found
 
 
-def fitted(heat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def fitted(heat: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return a heat map, 0-1, at a picture's height and width."""
     if heat.shape == shape:
         return heat

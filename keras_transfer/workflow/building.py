@@ -1,38 +1,17 @@
-"""What several verbs need: a run's data, network and contract, and answers over a whole split."""
+"""Fills in what a plan leaves open, and builds the network that it names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_transfer import runs
 from keras_transfer.backbones import blocks, features
-from keras_transfer.data import pipeline, sources
-from keras_transfer.errors import UsageError
-from keras_transfer.evaluation import metrics
-from keras_transfer.export.runtime import Runtime
-from keras_transfer.specs import (
-    PROBABILITIES_OUTPUT,
-    BackboneSpec,
-    Contract,
-    Event,
-    Feed,
-    Listener,
-    Network,
-    Plan,
-    Run,
-    Splits,
-    silent,
-)
-from keras_transfer.tasks import classification
+from keras_transfer.errors import UsageError, unknown
+from keras_transfer.specs import BackboneSpec, Event, Listener, Network, Plan, Splits
 from keras_transfer.training.stage_data import Settings
+from keras_transfer.workflow.tasks import check_annotation, task_of
 
-CALIBRATION_PICTURES = 200
-EVALUATION_BATCH = 128
 ADVICE = "advice.json"
 TRANSFER = "transfer.json"
 
@@ -75,79 +54,24 @@ def settings_of(plan: Plan, splits: Splits, engine: str, **others: Any) -> Setti
 def network_of(
     plan: Plan, spec: BackboneSpec, splits: Splits, weights: str, listener: Listener
 ) -> tuple[Network, features.Features]:
-    """Build the classifier that `plan` names, with `weights` in its backbone; its policy ends with the building."""
+    """Build the network that `plan` names, with `weights` in its backbone; its policy ends with the building."""
+    task = task_of(plan.task)
+    check_annotation(task, splits)
+    loss = plan.loss or task.losses[0]
+    if loss not in task.losses:
+        raise UsageError(unknown(f"loss of {task.name}", loss, task.losses))
     keras.utils.set_random_seed(plan.seed)
     keras.config.set_dtype_policy(plan.precision)
     try:
         built = features.build(spec, image_size=int(plan.image_size or 0), weights=weights, listener=listener)
-        model = classification.attach(
-            built.model, classes=len(splits.class_names), dropout=plan.dropout, seed=plan.seed
+        network = task.attach(
+            built.model,
+            blocks.cut(built.model, spec),
+            classes=len(splits.class_names),
+            dropout=plan.dropout,
+            seed=plan.seed,
+            loss=loss,
         )
     finally:
         keras.config.set_dtype_policy("float32")
-    return classification.network(model, blocks.cut(built.model, spec)), built
-
-
-def scores_on_test(network: Network, feed: Feed, splits: Splits, size: int) -> dict[str, float]:
-    """Return accuracy and log loss of `network` on the test split."""
-    probabilities = predict_split(network.model.predict_on_batch, feed, "test", size, len(splits.test), silent)
-    score = metrics.score(probabilities, splits.test.labels, splits.class_names)
-    return {"accuracy": score.accuracy, "log_loss": score.log_loss}
-
-
-def predict_split(predict_batch: Any, feed: Feed, split: str, size: int, total: int, listener: Listener) -> np.ndarray:
-    """Return the answers to all `total` pictures of a split, float32 (total, classes), in its order."""
-    parts, done = [], 0
-    for images, *_ in feed(split, image_size=size, batch_size=EVALUATION_BATCH):
-        parts.append(np.asarray(predict_batch(np.asarray(images))))
-        done += len(parts[-1])
-        listener(Event("progress", f"{split} split", done=done, total=total))
-    return np.concatenate(parts)
-
-
-def probabilities_of(opened: Runtime) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what asks an open file for its probabilities alone."""
-    return lambda images: opened.predict(images)[PROBABILITIES_OUTPUT]
-
-
-def some_pictures(feed: Feed, split: str, size: int, count: int) -> np.ndarray:
-    """Up to `count` pictures of a split, chosen by the seed, uint8 (n, size, size, 3)."""
-    batch = next(iter(feed(split, image_size=size, batch_size=count, shuffle=True)))
-    return np.asarray(batch[0])
-
-
-def data_of(source: str | None, run: Run | None, listener: Listener) -> tuple[Splits, Feed]:
-    """Return the splits and the feed of `source`, or of `run` where no source is named."""
-    if source is None and run is None:
-        raise UsageError("Which pictures? Name a SOURCE: a file outside of a run does not know its data.")
-    plan = run.record.plan if run else Plan(data=source or "")
-    splits = sources.load(source or plan.data, seed=plan.seed, listener=listener)
-    if run and source is None and splits.digest != run.record.data_digest:
-        listener(Event("warning", f"the pictures in '{plan.data}' are no longer those the run was trained on"))
-    return splits, pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, listener=listener)
-
-
-def located(model: Path | str) -> tuple[Path, Run | None]:
-    """Return the file to load and the run it belongs to, for a run folder or any file in one."""
-    model = Path(model)
-    if (model / runs.RECORD).exists():
-        run = runs.open_run(model)
-        return run.model_path, run
-    for parent in list(model.parents)[:3]:
-        if (parent / runs.RECORD).exists():
-            return model, runs.open_run(parent)
-    return model, None
-
-
-def contract_of(run: Run) -> Contract:
-    """Return what every file exported from `run` promises and carries."""
-    record = run.record
-    return Contract(
-        class_names=record.class_names,
-        image_size=record.image_size,
-        aspect=record.plan.aspect,
-        task=record.plan.task,
-        backbone=record.plan.backbone,
-        license=record.weights_license,
-        run_digest=record.digest,
-    )
+    return network, built

@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_transfer import runs
 from keras_transfer.data import pipeline, sources
-from keras_transfer.errors import DataError, RunError, UsageError
+from keras_transfer.errors import DataError, RunError
 from keras_transfer.export import manifest
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import (
@@ -37,13 +37,13 @@ from keras_transfer.specs import (
     Task,
     silent,
 )
-from keras_transfer.workflow.tasks import task_of
+from keras_transfer.workflow.tasks import check_annotation, task_of
 
 BATCH = 128
 ANSWERS = "answers"
 KEY = "key"
 KEPT_BYTES = 2**28
-"""Answers of one split that take more than this (maps of many large pictures) are made again when they are asked for."""
+"""Answers of one split that take more than this, maps of many large pictures, are made again when asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Opened:
             return self.given["splits"]
         source = found_again(self.record.plan.data, self.record.data_folder)
         splits = sources.load(source, seed=self.record.plan.seed, listener=self.listener)
+        check_annotation(self.task, splits)
         if splits.digest != self.record.data_digest:
             told = f"the pictures in '{source}' are no longer those the run was trained on"
             self.listener(Event("warning", told))
@@ -83,7 +84,8 @@ class Opened:
     @cached_property
     def feed(self) -> Feed:
         """Batches of those pictures."""
-        return self.given.get("feed") or feed_of(self.splits, self.record.plan.aspect, self)
+        plan = self.record.plan
+        return self.given.get("feed") or feed_of(self.splits, plan.aspect, seed=plan.seed, listener=self.listener)
 
     @cached_property
     def model(self) -> keras.Model:
@@ -126,7 +128,7 @@ class Opened:
         Of a run from before that was so it is settled now, by its validation pictures; where these are gone, the run
         answers as it was trained.
         """
-        settled = self.record.settled
+        settled: Mapping[str, Any] | None = self.record.settled
         if settled is None:
             try:
                 settled = self.fitted.contract if self.fitted else {}
@@ -134,7 +136,7 @@ class Opened:
                 told = f"'{self.run.folder}' answers as it was trained, for its settings cannot be fitted: {error}"
                 self.listener(Event("warning", told))
                 return self.plain
-        return Contract.model_validate({**self.plain.model_dump(), **settled})
+        return Contract.model_validate({**self.plain.model_dump(), **(settled or {})})
 
     def answers(self, split: str, contract: Contract | None = None) -> Answers:
         """Return what the model says of a split, in its order: as trained, or by the settings of a contract.
@@ -175,7 +177,8 @@ class Opened:
         said = predicted(self.model.predict_on_batch, outputs, self.feed, split, self.plain, total, self.listener)
         if sum(each.nbytes for each in said.values()) <= KEPT_BYTES:
             content = io.BytesIO()
-            np.savez(content, **{KEY: np.array(self._key())}, **said)
+            named_arrays: dict[str, Any] = {KEY: np.array(self._key()), **said}
+            np.savez(content, **named_arrays)
             write_bytes(self._place(split), content.getvalue())
         return said
 
@@ -190,11 +193,9 @@ def found_again(source: str, folder: str) -> str:
     return str(there) if folder and not here.is_absolute() and not here.exists() and there.exists() else source
 
 
-def feed_of(splits: Splits, aspect: str, opened: Opened | None = None, listener: Listener = silent) -> Feed:
+def feed_of(splits: Splits, aspect: str, *, seed: int = 0, listener: Listener = silent) -> Feed:
     """Return the feed of splits that are gone through once, so that nothing decoded is kept."""
-    seed = opened.record.plan.seed if opened else 0
-    told = opened.listener if opened else listener
-    return pipeline.make_feed(splits, aspect=aspect, seed=seed, cache_bytes=0, listener=told)
+    return pipeline.make_feed(splits, aspect=aspect, seed=seed, cache_bytes=0, listener=listener)
 
 
 def predicted(
@@ -262,8 +263,3 @@ def finished(run: Run) -> Run:
     if not run.record.finished:
         raise RunError(f"The run in '{run.folder}' is not finished. The command that began it goes on with it.")
     return run
-
-
-def which_pictures() -> UsageError:
-    """Return the error for a file outside of a run that comes without a source."""
-    return UsageError("Which pictures? Name a SOURCE: a file outside of a run does not know its data.")

@@ -151,9 +151,7 @@ def write_card(
 def _loaded(opened: Opened, path: Path) -> Runtime:
     loaded = runtime.load(path)
     if loaded.artifact.contract.class_names != opened.record.class_names:
-        raise ArtifactError(
-            f"'{path}' names other classes than the run in '{opened.run.folder}'. Export it again."
-        )
+        raise ArtifactError(f"'{path}' names other classes than the run in '{opened.run.folder}'. Export it again.")
     return loaded
 
 
@@ -173,9 +171,7 @@ def _answers(opened: Opened, loaded: Sequence[Runtime], split: str) -> tuple[lis
     return [{name: np.concatenate([part[name] for part in said]) for name in said[0]} for said in parts], few
 
 
-def _compared(
-    opened: Opened, artifact: Artifact, candidate: Answers, split: str, max_drop: float | None
-) -> Parity:
+def _compared(opened: Opened, artifact: Artifact, candidate: Answers, split: str, max_drop: float | None) -> Parity:
     part = opened.splits[split]
     wanted = opened.answers(split, artifact.contract)
     return compare(opened.task, wanted, candidate, part.labels, part.keys, artifact, max_drop)
@@ -188,7 +184,9 @@ def _draw_differences(opened: Opened, verified: Verified, candidate: Answers, sp
     contract = verified.artifact.contract
     seen = opened.pictures(split, rows)
     pair = (opened.answers(split, contract), candidate)
-    captions = ["\n".join([keys[row][-28:], *(_said(opened.task, each, row, contract) for each in pair)]) for row in rows]
+    captions = [
+        "\n".join([keys[row][-28:], *(_said(opened.task, each, row, contract) for each in pair)]) for row in rows
+    ]
     sheet = contact_sheet.draw(np.stack([seen[row] for row in rows]), captions)
     write_bytes(opened.run.exports / "differences" / f"{verified.artifact.path.name}.png", sheet)
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_transfer.errors import UsageError, unknown
+from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.evaluation import agreement, classification, classification_page, gradcam
 from keras_transfer.export import temperature
-from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Output, Settled, Task
+from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Output, Settled, Splits, Task
 from keras_transfer.tasks import classification as classification_head
 
 
@@ -54,7 +54,7 @@ TASKS: Mapping[str, Task] = {
         read=classification.read,
         score=classification.score,
         right=agreement.right_class,
-        differ=agreement.differ_probabilities,
+        differ=classification.differ,
         diverge=agreement.divergence,
         section="sections/classification.html.j2",
         show=classification_page.show,
@@ -75,3 +75,13 @@ def task_of(name: str) -> Task:
     if name not in TASKS:
         raise UsageError(unknown("task", name, TASKS))
     return TASKS[name]
+
+
+def check_annotation(task: Task, splits: Splits) -> None:
+    """Raise DataError, in one sentence, where pictures are not labelled with what the task learns from."""
+    if splits.annotation != task.annotation:
+        fitting = [row.name for row in TASKS.values() if row.annotation == splits.annotation]
+        raise DataError(
+            f"'{splits.source}' is labelled with '{splits.annotation}', and {task.name} takes '{task.annotation}'. "
+            f"Name other pictures{f', or the task {fitting[0]}' if fitting else ''}."
+        )
