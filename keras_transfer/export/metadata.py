@@ -152,10 +152,10 @@ def _model_metadata(card: Card, outputs: Sequence[Output]) -> bytes:
         if output.kind == "boxes":
             boxes = table(3, {0: numbers(_LEFT_TOP_RIGHT_BOTTOM), 1: ("Int8", _BOUNDARIES)})
             fields[3] = table(3, {0: ("Uint8", _BOX_PROPERTIES), 1: boxes})
-        if output.labels in _LABELS_OF:
-            labels = table(5, {0: text(LABELS_FILE), 2: ("Int8", _LABELS_OF[output.labels])})
-            fields[6] = vector(labels)
-        return table(7, {0: text(output.name), **fields})
+        if output.labels == "none":
+            return table(7, {0: text(output.name), **fields})
+        labels = table(5, {0: text(LABELS_FILE), 2: ("Int8", _LABELS_OF[output.labels])})
+        return table(7, {0: text(output.name), **fields, 6: vector(labels)})
 
     side = ("Uint32", contract.image_size)
     picture = table(2, {0: ("Int8", _RGB), 1: table(2, {0: side, 1: side})})
