@@ -1,4 +1,4 @@
-"""A run of one epoch on pictures of three colours, trained once per test process."""
+"""A small run on pictures of three colours, trained once per test process."""
 
 import functools
 import tempfile
@@ -19,8 +19,8 @@ def trained() -> Run:
     """The run; tests that change it copy its folder first."""
     folder = Path(tempfile.mkdtemp(prefix="keras-transfer-test-"))
     draw(folder / "pictures")
-    stage = Stage(name="head", epochs=1, learning_rate=0.01)
-    plan = Plan(data=str(folder / "pictures"), backbone="MobileNetV2", weights="none", stages=(stage,), image_size=64)
+    stage = Stage(name="head", epochs=10, learning_rate=0.01)
+    plan = Plan(data=str(folder / "pictures"), backbone="EfficientNetLite0", stages=(stage,), image_size=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_TRANSFER_CACHE", str(folder / "cache"))
         return workflow.train(plan, folder=folder, name="colours")
@@ -32,6 +32,6 @@ def draw(folder: Path, names: tuple[str, ...] = NAMES, seed: int = 0) -> None:
     for channel, name in enumerate(names):
         (folder / name).mkdir(parents=True)
         for number in range(20):
-            pixels = random.integers(0, 90, (40, 60, 3)).astype(np.uint8)
-            pixels[..., channel % 3] += 150
+            pixels = random.integers(0, 200, (40, 60, 3)).astype(np.uint8)
+            pixels[..., channel % 3] += 20  # little enough that some are mistaken, and confidence means something
             Image.fromarray(pixels).save(folder / name / f"{number}.png")

@@ -30,7 +30,7 @@ SHOWN = 12
 PAIRS_WITH_PICTURES = 4
 PICTURES_OF_A_PAIR = 3
 
-CLASSES_IN_SIGHT = 12
+CLASSES_IN_SIGHT = 20
 """Rows of the table of classes that stand open, the weakest first; the others are folded."""
 
 CLASSES_OF_A_PICTURE = 16

@@ -167,7 +167,7 @@ class Opened:
         try:
             with np.load(self._place(split), allow_pickle=False) as kept:
                 found = {name: kept[name] for name in names} if str(kept[KEY]) == self._key() else None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         whole = found and all(len(each) == len(self.splits[split]) for each in found.values())
         return found if whole else None
