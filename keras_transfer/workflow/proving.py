@@ -54,8 +54,8 @@ class Proofs(Value):
 def prove(opened: Opened, paths: Sequence[Path], split: str, max_drop: float | None) -> tuple[Verified, ...]:
     """Run each file in its own runtime on a split and compare it with what the Keras model says of it.
 
-    The pictures are gone through once, for all files. A contact sheet of those on which a file differs most is kept
-    under `exports/differences`. Raises ArtifactError for a file that names other classes than the run.
+    The pictures are gone through once, for all files. Of the test split, a contact sheet of those on which a file
+    differs most is kept under `exports/differences`. Raises ArtifactError for a file whose classes are not the run's.
     """
     loaded = [_loaded(opened, path) for path in paths]
     answers, images = _answers(opened, loaded, split)
@@ -64,7 +64,8 @@ def prove(opened: Opened, paths: Sequence[Path], split: str, max_drop: float | N
         compared = _compared(opened, each.artifact, candidate, split, max_drop)
         measured = latency.measure(each, images)
         found.append(Verified(artifact=each.artifact, parity=compared, latency=measured))
-        _draw_differences(opened, found[-1], candidate, split)
+        if split == "test":
+            _draw_differences(opened, found[-1], candidate)
     return tuple(found)
 
 
@@ -177,13 +178,13 @@ def _compared(opened: Opened, artifact: Artifact, candidate: Answers, split: str
     return compare(opened.task, wanted, candidate, part.labels, part.keys, artifact, max_drop)
 
 
-def _draw_differences(opened: Opened, verified: Verified, candidate: Answers, split: str) -> None:
-    keys = opened.splits[split].keys
+def _draw_differences(opened: Opened, verified: Verified, candidate: Answers) -> None:
+    keys = opened.splits.test.keys
     positions = {key: position for position, key in enumerate(keys)}
     rows = [positions[key] for key, _ in verified.parity.worst]
     contract = verified.artifact.contract
-    seen = opened.pictures(split, rows)
-    pair = (opened.answers(split, contract), candidate)
+    seen = opened.pictures("test", rows)
+    pair = (opened.answers("test", contract), candidate)
     captions = [
         "\n".join([keys[row][-28:], *(_said(opened.task, each, row, contract) for each in pair)]) for row in rows
     ]
