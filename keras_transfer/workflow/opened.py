@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_transfer import runs
 from keras_transfer.data import pipeline, sources
-from keras_transfer.errors import DataError, RunError
+from keras_transfer.errors import KerasTransferError, RunError
 from keras_transfer.export import manifest
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import (
@@ -132,7 +132,7 @@ class Opened:
         if settled is None:
             try:
                 settled = self.fitted.contract if self.fitted else {}
-            except DataError as error:
+            except KerasTransferError as error:
                 told = f"'{self.run.folder}' answers as it was trained, for its settings cannot be fitted: {error}"
                 self.listener(Event("warning", told))
                 return self.plain
