@@ -481,6 +481,9 @@ class Split:
     """A name for each picture that a person can find it by."""
     weights: np.ndarray | None = None
     """Sample weights, float32 (n,); None means 1 for each."""
+    groups: np.ndarray | None = None
+    """What belongs together, str (n,), empty where a picture stands alone: a session, a person, a thing. No group is
+    ever on both sides of a split; None where nothing is known of groups."""
 
     def __post_init__(self) -> None:
         if not len(self.labels) == len(self.keys):
@@ -510,6 +513,7 @@ class Split:
             labels=self.labels[rows],
             keys=tuple(self.keys[row] for row in rows),
             weights=None if self.weights is None else self.weights[rows],
+            groups=None if self.groups is None else self.groups[rows],
         )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_transfer.backbones import blocks, features, registry
-from keras_transfer.data.pipeline import read_pictures
+from keras_transfer.data.pictures import read_pictures
 from keras_transfer.training import feature_store, prefix, stage_data
 
 COUNT, BATCH, ROUNDS = 512, 32, 3

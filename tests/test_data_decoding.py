@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -13,8 +15,9 @@ from PIL import Image, ImageOps
 
 from keras_transfer.data import remote
 from keras_transfer.data.decoding import SCALES, square_rgb, upright_rgb
+from keras_transfer.data.graph_squaring import squared
 from keras_transfer.data.reading import from_files
-from keras_transfer.data.squaring import square, squared
+from keras_transfer.data.squaring import square
 from keras_transfer.errors import DataError
 
 
@@ -247,3 +250,17 @@ def test_a_picture_far_larger_than_needed_is_decoded_at_a_fraction():
         whole = np.asarray(photo.reduce(scale))
         size = min(whole.shape[:2])
         assert np.abs(seen(content, size) - square(whole, size, "stretch").astype(int)).mean() < 2
+
+
+READING_ONE = """
+import sys
+from keras_transfer.data.pictures import read_pictures
+print(read_pictures([sys.argv[1]], image_size=20, aspect="stretch").shape, "tensorflow" in sys.modules)
+"""
+
+
+def test_reading_one_picture_needs_no_tensorflow(tmp_path):
+    Image.fromarray(PHOTO).resize((700, 500)).save(tmp_path / "far_larger.png")
+    command = [sys.executable, "-c", READING_ONE, str(tmp_path / "far_larger.png")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert shown.stdout.strip() == "(1, 20, 20, 3) False", shown.stderr[-2000:]

@@ -178,3 +178,18 @@ def test_the_page_shows_thumbnails_and_escapes_names(folder):
     assert "data:image/png;base64," in page
     assert "&lt;b&gt;.jpg is PNG but ends in .jpg." in page
     assert "<b>.jpg" not in page
+
+
+def test_cleaned_shards_carry_the_digest_of_what_is_left(folder, tmp_path):
+    save(folder / "train/cat/a.png", 7)
+    save(folder / "train/cat/b.png", 7)
+    splits = load(str(folder))
+    clean = cleaning.cleaned(splits, examine(splits))
+    shards = load(str(cleaning.write(clean, tmp_path / "shards")))
+    manifest = load(str(cleaning.write(clean, folder / "clean.csv")))
+    assert shards.digest == manifest.digest == clean.digest != splits.digest
+
+
+def test_a_data_set_that_nothing_was_left_out_of_keeps_its_digest(folder):
+    splits = load(str(folder))
+    assert cleaning.cleaned(splits, examine(splits)).digest == splits.digest

@@ -164,3 +164,20 @@ def test_an_index_that_is_none_says_so(tmp_path, content):
     (tmp_path / records.INDEX).write_text(content)
     with pytest.raises(DataError, match="is not an index of shards"):
         load(str(tmp_path))
+
+
+def test_weights_are_part_of_the_digest_and_weights_of_one_change_nothing(folder):
+    def digest(weight):
+        rows = rows_of(folder, lambda name, number: f",{weight if number == 3 else 1}")
+        return load(write_manifest(folder, rows, "path,label,weight")).digest
+
+    assert digest(1) == load(write_manifest(folder, rows_of(folder))).digest
+    assert len({digest(1), digest(2), digest(0.1)}) == 3
+
+
+def test_a_group_of_a_manifest_is_never_parted(folder):
+    rows = rows_of(folder, lambda name, number: f",{name}-{number % 5}")
+    splits = load(write_manifest(folder, rows, "path,label,group"))
+    parted = [set(splits[a].groups) & set(splits[b].groups) for a, b in (("train", "test"), ("train", "validation"))]
+    assert parted == [set(), set()]
+    assert all(splits.counts.values())

@@ -1,5 +1,6 @@
 """A run that is opened: what it answers by, what is kept of it, and where its pictures are found."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -111,13 +112,6 @@ def test_training_notes_where_a_relative_source_was_found_from():
     assert Path(trained().record.data_folder).is_absolute()
 
 
-def test_pictures_are_looked_for_here_before_they_are_looked_for_there(tmp_path, monkeypatch):
-    (tmp_path / "pictures").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert opened.found_again("pictures", "/nowhere") == "pictures"
-    assert opened.found_again("sample:fashion", str(tmp_path)) == "sample:fashion"
-
-
 def test_only_the_pictures_that_are_asked_for_are_read_and_they_are_those_of_the_feed(run):
     of_run = Opened(run)
     whole = np.concatenate([np.asarray(images) for images, *_ in of_run.feed("test", image_size=64, batch_size=5)])
@@ -187,5 +181,7 @@ def test_an_unknown_task_names_the_nearest():
 def test_every_row_of_the_table_calls_itself_by_its_own_name_and_merit(name):
     task = tasks.TASKS[name]
     assert task.name == name
-    assert task.losses
+    head = importlib.import_module(f"keras_transfer.tasks.{name}")
+    assert task.losses == tuple(head.LOSSES)
+    assert task.attach
     assert [output.name for output in task.outputs(3, 64)]

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_transfer.data import records
 from keras_transfer.data.doctor import Examination, Look, near_pairs
+from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Listener, Split, Splits, silent
 
@@ -25,8 +26,23 @@ def cleaned(splits: Splits, examination: Examination) -> Splits:
     gone = {name: set[int]() for name in SPLIT_NAMES}
     for look in _to_leave_out(examination.looks):
         gone[look.split].add(look.position)
+    if not any(gone.values()):
+        return splits
     parts = {name: _without(splits[name], gone[name]) for name in SPLIT_NAMES}
-    return replace(splits, train=parts["train"], validation=parts["validation"], test=parts["test"])
+    kept = (look for look in examination.looks if look.position not in gone[look.split])
+    return replace(
+        splits,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        digest=digest_of(_row(splits, look) for look in kept),
+    )
+
+
+def _row(splits: Splits, look: Look) -> tuple[str, str, str, float]:
+    weights = splits[look.split].weights
+    weight = 1.0 if weights is None else float(weights[look.position])
+    return look.split, splits.class_names[look.label], look.content, weight
 
 
 def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
@@ -38,7 +54,7 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         return records.write(splits, path, listener=listener)
     import pyarrow
 
-    columns: dict[str, list[Any]] = {"path": [], "label": [], "split": [], "weight": []}
+    columns: dict[str, list[Any]] = {"path": [], "label": [], "split": [], "weight": [], "group": []}
     for name in SPLIT_NAMES:
         part = splits[name]
         if not isinstance(part.pictures, np.ndarray) or part.pictures.dtype.kind != "U":
@@ -48,6 +64,7 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         columns["label"] += [splits.class_names[label] for label in part.labels]
         columns["split"] += [name] * len(part)
         columns["weight"] += [float(weight) for weight in weights]
+        columns["group"] += [""] * len(part) if part.groups is None else part.groups.tolist()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +114,6 @@ def _to_leave_out(looks: Sequence[Look]) -> list[Look]:
 
 
 def _without(part: Split, gone: set[int]) -> Split:
-    if not gone:
-        return part
     mask = np.ones(len(part), bool)
     mask[list(gone)] = False
     keep = np.flatnonzero(mask)
@@ -109,6 +124,7 @@ def _without(part: Split, gone: set[int]) -> Split:
         labels=part.labels[keep],
         keys=tuple(part.keys[each] for each in keep),
         weights=None if part.weights is None else part.weights[keep],
+        groups=None if part.groups is None else part.groups[keep],
     )
 
 

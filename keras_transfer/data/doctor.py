@@ -14,21 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data import near
 from keras_transfer.data.decoding import upright_rgb
+from keras_transfer.data.near import Glance, glance_at
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.data.records import encoded_pictures
 from keras_transfer.data.suspicion import suspicious
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Splits, Value, silent
-
-THUMBNAIL = 32
-"""Side in pixels of what pictures are compared by."""
-
-NEAR_BITS = 6
-"""Bits of 64 in which the perceptual hashes of near duplicates may differ, before their pixels are compared."""
-
-NEAR_PIXELS = 6.0
-"""Mean difference of two thumbnails, of 255, below which a person takes them for the same picture."""
 
 FEWEST = 20
 """Training pictures below which a class is called tiny."""
@@ -98,9 +91,8 @@ class Look:
     width: int = 0
     height: int = 0
     format: str = ""
-    phash: int = 0
-    thumbnail: np.ndarray | None = None
-    """uint8 (THUMBNAIL, THUMBNAIL, 3)."""
+    glance: Glance | None = None
+    """What it is compared by; None where it cannot be read."""
 
     @property
     def name(self) -> str:
@@ -127,7 +119,6 @@ def examine(
 
     features: for each split float (n, channels), what a network that knows pictures makes of it, in the split's order;
     by them a linear probe finds labels suspicious. Without them labels are not judged.
-    Needs imagehash (`pip install 'keras-transfer[doctor]'`).
     """
     looks = tuple(_looks(splits, listener))
     readable = [look for look in looks if not look.problem]
@@ -159,11 +150,6 @@ def examine(
 
 
 def _looks(splits: Splits, listener: Listener) -> Iterator[Look]:
-    try:
-        import imagehash
-    except ImportError:
-        raise DataError("The doctor needs imagehash: pip install 'keras-transfer[doctor]'") from None
-
     def look(job: tuple[str, int, str, int, bytes]) -> Look:
         split, position, key, label, encoded = job
         content = hashlib.sha256(encoded).hexdigest()
@@ -173,11 +159,7 @@ def _looks(splits: Splits, listener: Listener) -> Iterator[Look]:
                 (width, height), kind = opened.size, str(opened.format)
         except DataError as error:
             return Look(split, position, key, label, content, problem=str(error))
-        picture = Image.fromarray(pixels)
-        bits = imagehash.phash(picture).hash.flatten()
-        small = np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
-        phash = int(np.packbits(bits).view(">u8")[0])
-        return Look(split, position, key, label, content, "", width, height, kind, phash, small)
+        return Look(split, position, key, label, content, "", width, height, kind, glance_at(pixels))
 
     total, done = sum(splits.counts.values()), 0
     with ThreadPoolExecutor(PARALLEL) as lookers:
@@ -246,24 +228,11 @@ def _near_duplicates(looks: Sequence[Look]) -> Iterator[Finding]:
 
 
 def near_pairs(looks: Sequence[Look]) -> Iterator[tuple[Look, Look]]:
-    """Yield the pairs of different files that a person would take for the same picture.
-
-    Candidates differ in at most NEAR_BITS bits of their perceptual hash (DCT of the grey picture, 64 bits); their
-    thumbnails then decide, because hashes of plain pictures are alike by chance.
-    """
-    hashes = np.array([look.phash for look in looks], np.uint64)
-    for position, look in enumerate(looks[:-1]):
-        distance = np.bitwise_count(hashes[position + 1 :] ^ hashes[position])
-        for other in (np.flatnonzero(distance <= NEAR_BITS) + position + 1).tolist():
-            second = looks[other]
-            if second.content != look.content and _pixel_difference(look, second) < NEAR_PIXELS:
-                yield look, second
-
-
-def _pixel_difference(first: Look, second: Look) -> float:
-    if first.thumbnail is None or second.thumbnail is None:
-        return np.inf
-    return float(np.abs(first.thumbnail.astype(np.int16) - second.thumbnail.astype(np.int16)).mean())
+    """Yield the pairs of different files that a person would take for the same picture."""
+    seen = [look for look in looks if look.glance]
+    for first, second in near.pairs_of([look.glance for look in seen if look.glance]):
+        if seen[first].content != seen[second].content:
+            yield seen[first], seen[second]
 
 
 def _class_counts(splits: Splits) -> dict[str, dict[str, int]]:

@@ -83,11 +83,15 @@ def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileF
     return [facts[path] for path in paths]
 
 
-def _index_file(paths: Sequence[str]) -> Path:
+def cache_folder() -> Path:
+    """Return where what was seen of files is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder."""
     base = os.environ.get("KERAS_TRANSFER_CACHE")
-    folder = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
+
+
+def _index_file(paths: Sequence[str]) -> Path:
     common = os.path.commonpath([os.path.abspath(path) for path in (*paths[:1], *paths[-1:])]) if paths else ""
-    return folder / "files" / (hashlib.sha256(common.encode()).hexdigest()[:24] + ".json")
+    return cache_folder() / "files" / (hashlib.sha256(common.encode()).hexdigest()[:24] + ".json")
 
 
 def _stamp(path: str) -> Stamp | None:

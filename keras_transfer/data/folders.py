@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from keras_transfer.data.files import picture_paths
@@ -21,11 +21,16 @@ SPLIT_FOLDERS = {
 }
 """Folder names, in any case, that are splits and not classes."""
 
+FEWEST_SESSIONS = 3
+"""Folders below a class that can be divided into training, validation and test."""
+
 
 def load_class_folders(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of a folder that holds a folder of pictures for each class.
 
-    The folders' names, sorted, are the class names. Raises DataError for a class without pictures.
+    The folders' names, sorted, are the class names. Where every picture lies in a folder below its class, and every
+    class has at least three such folders, these are groups (sessions) that no split parts. Raises DataError for a
+    class without pictures.
     """
     root = Path(source).expanduser()
     return gather(source, list(_listed(root, root, None)), seed=seed, listener=listener)
@@ -62,12 +67,29 @@ def _listed(root: Path, folder: Path, split: str | None) -> Iterator[Listing]:
             f"'{folder}' holds no class folders. Make one folder per class and put its pictures in: "
             f"{folder.name}/cat/1.jpg, {folder.name}/dog/2.jpg."
         )
-    for each in classes:
-        paths = picture_paths(each)
+    listed = {each: picture_paths(each) for each in classes}
+    sessions = _hold_sessions(listed)
+    for each, paths in listed.items():
         if not paths and split in (None, "train"):
             raise DataError(f"Class folder '{each}' holds no pictures. Put some in or remove the folder.")
         for path in paths:
-            yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=each.name, split=split)
+            group = f"{each.name}/{_below(each, path)[0]}" if sessions else ""
+            yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=each.name, split=split, group=group)
+
+
+def _hold_sessions(listed: Mapping[Path, Sequence[str]]) -> bool:
+    """Return whether the folders below the classes are sessions: every picture lies in one, and every class has enough
+    of them to be divided. A folder or two, or a few stray ones, are somebody's way to keep order."""
+    below = {each: [_below(each, path) for path in paths] for each, paths in listed.items()}
+    return all(
+        all(len(parts) > 1 for parts in rows) and len({parts[0] for parts in rows}) >= FEWEST_SESSIONS
+        for rows in below.values()
+        if rows
+    )
+
+
+def _below(folder: Path, path: str) -> list[str]:
+    return path[len(os.path.join(folder, "")) :].split(os.sep)
 
 
 def _folders(root: Path) -> list[Path]:

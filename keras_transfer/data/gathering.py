@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from keras_transfer.data.files import facts_of
-from keras_transfer.data.splitting import digest_of, split_by_content
+from keras_transfer.data.near_files import near_copies
+from keras_transfer.data.splitting import digest_of, split_by_content, units_of
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
@@ -31,6 +32,8 @@ class Listing(NamedTuple):
     split: str | None = None
     """None: decided by the picture's content."""
     weight: float = 1.0
+    group: str = ""
+    """What it belongs to, such as a session: never on both sides of a split."""
 
 
 def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener: Listener = silent) -> Splits:
@@ -54,7 +57,7 @@ def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener:
     gone = {each.label for each in listings} - {row.label for row, _ in rows}
     if gone:
         raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
-    names = _split_names(rows, seed=seed)
+    names = _split_names(rows, seed, listener)
     held_out = {content for (_, content), name in zip(rows, names, strict=True) if name != "train"}
     kept = []
     for (row, content), name in zip(rows, names, strict=True):
@@ -80,18 +83,48 @@ def check_class_names(names: set[str]) -> None:
             raise DataError(f"Classes '{alike}' and '{name}' differ in case or blanks only. Make them one, or rename.")
 
 
-def _split_names(rows: Sequence[tuple[Listing, str]], *, seed: int) -> np.ndarray:
+def _split_names(rows: Sequence[tuple[Listing, str]], seed: int, listener: Listener) -> np.ndarray:
     given = np.array([row.split or "" for row, _ in rows], dtype=object)
     free = np.isin(given, ("", "train"))
     present = Counter(given[~free])
     shares = (0.0 if present["test"] else 0.15, 0.0 if present["validation"] else 0.15)
     if any(shares):
         chosen = [rows[position] for position in np.flatnonzero(free).tolist()]
-        contents, labels = [content for _, content in chosen], [row.label for row, _ in chosen]
-        given[free] = split_by_content(contents, labels, seed=seed, shares=shares)
+        given[free] = split_by_content(
+            _units(chosen, 1 + sum(share > 0 for share in shares), listener),
+            [row.label for row, _ in chosen],
+            seed=seed,
+            shares=shares,
+        )
     else:
         given[given == ""] = "train"
     return given
+
+
+def _units(rows: Sequence[tuple[Listing, str]], least: int, listener: Listener) -> list[str]:
+    """Return what must not be parted, by name: groups, copies and, where enough is left to divide, near copies."""
+    contents, groups = [content for _, content in rows], [row.group for row, _ in rows]
+    alone = units_of(contents, groups)
+    near = near_copies([row.path for row, _ in rows], contents, listener)
+    if near is None:
+        return alone
+    together = units_of(contents, groups, near)
+    left: dict[str, set[str]] = {}
+    seen: set[str] = set()
+    for (row, _), unit in zip(rows, together, strict=True):
+        members = left.setdefault(row.label, set())
+        if unit not in seen:
+            members.add(unit)
+        seen.add(unit)
+    few = sorted(label for label, members in left.items() if len(members) < least)
+    if few:
+        listener(
+            Event(
+                "warning", f"Near copies may stand on both sides of a split: all of '{few[0]}' looks nearly the same."
+            )
+        )
+        return alone
+    return together
 
 
 def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...]) -> Splits:
@@ -102,7 +135,7 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
             raise DataError(
                 f"Class '{row.label}' has {name} pictures but no training picture. Add some or remove the class."
             )
-    splits = {}
+    splits, grouped = {}, any(row.group for row, _, _ in rows)
     for name in SPLIT_NAMES:
         members = [row for row, _, split in rows if split == name]
         weights = np.array([row.weight for row in members], np.float32)
@@ -112,13 +145,14 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
             labels=np.array([position[row.label] for row in members], np.int64),
             keys=tuple(row.key for row in members),
             weights=None if (weights == 1).all() else weights,
+            groups=np.array([row.group for row in members], dtype=str) if grouped else None,
         )
     return Splits(
         source=source,
         **splits,
         class_names=class_names,
         annotation="class",
-        digest=digest_of((name, row.label, content) for row, content, name in rows),
+        digest=digest_of((name, row.label, content, row.weight) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
         skipped=skipped,
     )

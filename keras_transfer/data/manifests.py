@@ -1,4 +1,4 @@
-"""Lists the pictures of a manifest: a CSV or Parquet table of paths and labels, perhaps splits and weights."""
+"""Lists the pictures of a manifest: a CSV or Parquet table of paths and labels, perhaps splits, weights and groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError, unknown
 from keras_transfer.specs import Listener, Splits, silent
 
-COLUMNS = ("path", "label", "split", "weight")
+COLUMNS = ("path", "label", "split", "weight", "group")
 NEEDED = ("path", "label")
 
 
@@ -36,10 +36,11 @@ READERS: dict[str, Callable[[Path], Any]] = {".csv": _read_csv, ".parquet": _rea
 
 
 def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
-    """Return the splits of a manifest with the columns path, label and, where it has them, split and weight.
+    """Return the splits of a manifest with the columns path, label and, where it has them, split, weight and group.
 
-    Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by content.
-    Raises DataError for a missing column, an empty table, a path that leads elsewhere, a weight that is no weight.
+    Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
+    they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
+    a weight that is no weight.
     """
     path = Path(source).expanduser()
     import pyarrow
@@ -62,7 +63,7 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
     folder = manifest.parent
     empty = [None] * len(columns["path"])
     rows = zip(*(columns.get(name, empty) for name in COLUMNS), strict=True)
-    for number, (path, label, split, weight) in enumerate(rows, start=1):
+    for number, (path, label, split, weight, group) in enumerate(rows, start=1):
         where = f"'{manifest}', row {number}"
         if not path or label is None or not str(label).strip():
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
@@ -75,6 +76,7 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
             label=str(label),
             split=_split(where, split),
             weight=_weight(where, weight),
+            group="" if group is None else str(group).strip(),
         )
 
 

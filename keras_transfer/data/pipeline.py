@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,9 @@ import tensorflow as tf
 from keras_transfer import devices
 from keras_transfer.data import augment as augmentation
 from keras_transfer.data import reading, remote
-from keras_transfer.data.balancing import ORDERS, balancing_weights
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.errors import DataError, UsageError, unknown
+from keras_transfer.order import BALANCES, class_weights, of_epoch
 from keras_transfer.specs import Event, Listener, Split, Splits, silent
 
 CACHED_SHARE = 0.5
@@ -69,7 +67,7 @@ def make_feed(
     service: address of a tf.data service (`grpc://host:port`) that decodes what is shuffled. It reads JPEG alone, by
     the same paths as here; other pictures are then decoded here.
     """
-    for kind, received, known in (("aspect", aspect, ASPECTS), ("balance", balance, ORDERS)):
+    for kind, received, known in (("aspect", aspect, ASPECTS), ("balance", balance, BALANCES)):
         if received not in known:
             raise UsageError(unknown(kind, received, known))
     if cache_bytes is None:
@@ -79,22 +77,6 @@ def make_feed(
         _TOLD.add(device)
         listener(Event("note", f"{device} is no accelerator: batches are made ahead but copied nowhere."))
     return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
-
-
-def read_pictures(paths: Sequence[Path | str], *, image_size: int, aspect: str) -> np.ndarray:
-    """Return picture files as a model takes them: uint8 (n, image_size, image_size, 3).
-
-    Raises DataError that names the first file which cannot be read.
-    """
-    names = np.array([str(path) for path in paths], dtype=str)
-    pictures = np.empty((len(names), image_size, image_size, 3), np.uint8)
-    batches = reading.from_files(names, np.arange(len(names)), image_size, aspect, 32)
-    for rows, images, problems in devices.without_autotune(batches).as_numpy_iterator():
-        for row, problem in zip(rows, problems, strict=True):
-            if problem:
-                raise DataError(f"'{names[row]}' {problem.decode()}.")
-        pictures[rows] = images
-    return pictures
 
 
 @dataclass(eq=False)
@@ -144,11 +126,7 @@ class PictureFeed:
         """Return a tf.data.Dataset of (images, targets, weights), as `Feed` says."""
         part = self.splits[split]
         policy = augmentation.policy(augment)
-        rng = np.random.default_rng((self.options.seed, epoch))
-        if shuffle:
-            order = ORDERS[self.options.balance if split == "train" else "none"](rng, part.labels)
-        else:
-            order = np.arange(len(part))
+        order = self._order(part, epoch) if shuffle else np.arange(len(part))
         if self.options.strict and split not in self._proven:
             self._prove(part, image_size, batch_size)
         pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle)
@@ -167,6 +145,10 @@ class PictureFeed:
         counted = finished.apply(tf.data.experimental.assert_cardinality(batches))
         return devices.prefetch(devices.without_autotune(counted), self.options.device)
 
+    def _order(self, part: Split, epoch: int) -> np.ndarray:
+        balance = self.options.balance if part.name == "train" else "none"
+        return of_epoch(len(part), seed=self.options.seed, epoch=epoch, labels=part.labels, balance=balance)
+
     def _pictures(self, part: Split, order: np.ndarray, size: int, batch_size: int, *, shuffle: bool) -> Any:
         cache, aspect = self._cache(part, size), self.options.aspect
         if callable(part.pictures) and cache is not None and shuffle and not cache.there.all():
@@ -174,8 +156,9 @@ class PictureFeed:
         if cache is not None and cache.there.all():
             return _from_cache(cache, order, batch_size)
         if callable(part.pictures):
-            seed = int(order[0]) if shuffle else None
-            return self._noted(part, reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed), cache)
+            seed, times = int(order[0]) if shuffle else None, np.bincount(order, minlength=len(part))
+            stream = reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed, times=times)
+            return self._noted(part, stream, cache)
         read: Any = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
         if shuffle and self.options.service and read is reading.from_files:
             read = partial(remote.from_service, service=self.options.service)
@@ -241,7 +224,7 @@ class PictureFeed:
         targets = np.eye(len(self.splits.class_names), dtype=np.float32)[part.labels]
         weights = np.ones(len(part), np.float32) if part.weights is None else part.weights
         if self.options.balance == "weights" and part.name == "train":
-            weights = weights * balancing_weights(part.labels)
+            weights = weights * class_weights(part.labels)
         return tf.constant(targets), tf.constant(weights, tf.float32)
 
 

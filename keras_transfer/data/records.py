@@ -90,13 +90,14 @@ def _split(folder: Path, name: str, index: dict[str, Any]) -> Split:
     for file in files:
         if not file.is_file():
             raise DataError(f"The shard '{file}' is missing. Copy it back or write the shards anew.")
-    weights = index["weights"]
+    weights, groups = index["weights"], index.get("groups")
     return Split(
         name=name,
         pictures=_stream([str(file) for file in files]),
         labels=np.array(index["labels"], np.int64),
         keys=tuple(index["keys"]),
         weights=None if weights is None else np.array(weights, np.float32),
+        groups=None if groups is None else np.array(groups, dtype=str),
     )
 
 
@@ -157,6 +158,7 @@ def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener)
         "labels": split.labels.tolist(),
         "keys": list(split.keys),
         "weights": _listed(split.weights),
+        "groups": _listed(split.groups),
     }
 
 
@@ -178,5 +180,5 @@ def _bytes(value: bytes) -> Any:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
 
-def _listed(weights: np.ndarray | None) -> list[float] | None:
-    return None if weights is None else weights.tolist()
+def _listed(values: np.ndarray | None) -> list[Any] | None:
+    return None if values is None else values.tolist()

@@ -67,6 +67,25 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     raise DataError(f"There is no folder or file '{source}'. A source is one of: {_examples()}.")
 
 
+def located(source: str, *, beside: Path | None = None, recorded: Path | None = None) -> str:
+    """Return a source as it can be loaded from the current folder, wherever its relative path was written.
+
+    >>> located("sample:fashion", beside=Path("saved_models/first"))
+    'sample:fashion'
+
+    beside: a folder that the source was recorded in, such as that of a run: where the path leads nowhere from the
+    current folder, it is looked for from there, then from each folder above. recorded: the folder in which the path
+    was once written, tried last. A source that is nowhere comes back as it is, so that `load` says what is missing.
+    """
+    if source.partition(":")[0] in ("sample", "tfds") or _path(source).is_absolute() or _path(source).exists():
+        return source
+    above = [] if beside is None else [beside.absolute(), *beside.absolute().parents]
+    for folder in [*above, *([recorded] if recorded else [])]:
+        if (folder / _path(source)).exists():
+            return str(folder / _path(source))
+    return source
+
+
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     """Let the cycle collector rest: it would go through all of TensorFlow's objects again for each few thousand rows.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -51,36 +51,91 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
     class_names = tuple(builder.info.features[label].names)
     check_class_names(set(class_names))
     recorded = list(builder.info.splits) or ["train"]  # without a record on disk the usual one is asked for
-    own = {SPLIT_FOLDERS[each]: each for each in recorded if each in SPLIT_FOLDERS}
-    if "train" not in own:
+    called = {SPLIT_FOLDERS[each]: each for each in recorded if each in SPLIT_FOLDERS}
+    if "train" not in called:
         raise DataError(f"'{source}' has no training split. It has: {', '.join(recorded)}.")
-    streams = {name: _stream(builder, split, image, label) for name, split in own.items()}
-    read = {name: _read(stream, f"Reading {source}", listener) for name, stream in streams.items()}
-    shares = (0.0 if "test" in own else TEST_SHARE, 0.0 if "validation" in own else VALIDATION_SHARE)
-    contents, labels, sides = read["train"]
-    placed = np.full(len(contents), "train", dtype=object)
-    if any(shares):
-        placed = split_by_content(contents, [class_names[each] for each in labels], seed=seed, shares=shares)
-    kept, skipped = {name: np.ones(len(each[0]), bool) for name, each in read.items()}, []
-    held_out = {content for name, each in read.items() if name != "train" for content in each[0]}
-    for position, content in enumerate(contents):
-        if content in held_out:
-            kept["train"][position] = False
-            skipped.append(f"{own['train']}/{position} is also a held-out picture, so it is not trained on")
+    parts = {
+        name: _read(each, _stream(builder, each, image, label), f"Reading {source}", listener)
+        for name, each in called.items()
+    }
+    if not parts["train"].labelled.any():
+        raise DataError(f"'{source}' has no label for any training picture: nothing can be learned from it.")
+    # A competition hides the labels of its test split: what nothing can be judged by is no split.
+    own = {name: part for name, part in parts.items() if part.labelled.any()}
+    placed = {name: np.where(part.labelled, name, "") for name, part in own.items()}
+    placed["train"] = _placed(own, class_names, seed)
+    skipped = tuple(_left_out(parts, placed["train"]))
     if skipped:
-        listener(Event("warning", f"Left out {len(skipped)} of {len(contents)} training pictures: {skipped[0]} …"))
+        total = sum(len(part.contents) for part in parts.values())
+        listener(Event("warning", f"Left out {len(skipped)} of {total} pictures: {skipped[0]} …"))
+    return _made(source, own, placed, class_names, skipped)
+
+
+class _Part(NamedTuple):
+    """What one pass over a split of the builder told."""
+
+    called: str
+    """Its name in the builder."""
+    stream: Callable[[], Any]
+    contents: list[str]
+    labels: np.ndarray
+    sides: list[int]
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which pictures have a label: TensorFlow Datasets writes -1 where there is none."""
+        return self.labels >= 0
+
+
+def _placed(own: Mapping[str, _Part], class_names: Sequence[str], seed: int) -> np.ndarray:
+    """Return the split of each training picture of the builder, empty where it is left out."""
+    part = own["train"]
+    held_out = {
+        content
+        for name, each in own.items()
+        if name != "train"
+        for content, labelled in zip(each.contents, each.labelled, strict=True)
+        if labelled
+    }
+    placed = np.where(part.labelled, "train", "").astype(object)
+    shares = (0.0 if "test" in own else TEST_SHARE, 0.0 if "validation" in own else VALIDATION_SHARE)
+    if any(shares):
+        chosen = np.flatnonzero(part.labelled)
+        contents, labels = [part.contents[each] for each in chosen], [class_names[part.labels[each]] for each in chosen]
+        placed[chosen] = split_by_content(contents, labels, seed=seed, shares=shares)
+    placed[[content in held_out for content in part.contents]] = ""
+    return placed
+
+
+def _left_out(parts: Mapping[str, _Part], placed: np.ndarray) -> Iterator[str]:
+    for name, part in parts.items():
+        for position, labelled in enumerate(part.labelled.tolist()):
+            if not labelled:
+                yield f"{part.called}/{position} has no label"
+            elif name == "train" and not placed[position]:
+                yield f"{part.called}/{position} is also a held-out picture, so it is not trained on"
+
+
+def _made(
+    source: str,
+    own: Mapping[str, _Part],
+    placed: Mapping[str, np.ndarray],
+    class_names: tuple[str, ...],
+    skipped: tuple[str, ...],
+) -> Splits:
     splits, rows = {}, []
     for name in SPLIT_NAMES:
         origin = name if name in own else "train"
-        mask = kept[origin] & (placed == name) if origin == "train" else kept[origin]
-        chosen = np.flatnonzero(mask)
+        part, mask = own[origin], placed[origin] == name
+        chosen = np.flatnonzero(mask).tolist()
         splits[name] = Split(
             name=name,
-            pictures=_some(streams[origin], mask),
-            labels=read[origin][1][chosen],
-            keys=tuple(f"{own[origin]}/{position}" for position in chosen),
+            pictures=_some(part.stream, mask),
+            labels=part.labels[mask],
+            keys=tuple(f"{part.called}/{position}" for position in chosen),
         )
-        rows += [(name, class_names[read[origin][1][each]], read[origin][0][each]) for each in chosen.tolist()]
+        rows += [(name, class_names[part.labels[each]], part.contents[each]) for each in chosen]
+    sides = own["train"].sides
     return Splits(
         source=source,
         **splits,
@@ -88,7 +143,7 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
         annotation="class",
         digest=digest_of(rows),
         typical_size=int(np.median(sides)) if sides else 0,
-        skipped=tuple(skipped),
+        skipped=skipped,
     )
 
 
@@ -136,7 +191,7 @@ def _some(stream: Callable[[], Any], mask: np.ndarray) -> Callable[[], Any]:
     return encoded
 
 
-def _read(stream: Callable[[], Any], what: str, listener: Listener) -> tuple[list[str], np.ndarray, list[int]]:
+def _read(called: str, stream: Callable[[], Any], what: str, listener: Listener) -> _Part:
     contents, labels, sides = [], [], []
     for position, (encoded, label) in enumerate(stream().as_numpy_iterator()):
         contents.append(hashlib.sha256(encoded).hexdigest())
@@ -146,4 +201,4 @@ def _read(stream: Callable[[], Any], what: str, listener: Listener) -> tuple[lis
                 sides.append(min(picture.size))
         if position % 5000 == 4999:
             listener(Event("progress", what, done=position + 1))
-    return contents, np.array(labels, np.int64), sides
+    return _Part(called, stream, contents, np.array(labels, np.int64), sides)

@@ -17,7 +17,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_transfer import runs
 from keras_transfer.data import pipeline, sources
 from keras_transfer.errors import KerasTransferError, RunError
 from keras_transfer.export import manifest
@@ -73,7 +72,8 @@ class Opened:
         """The pictures that the run was trained on; a warning where they have changed since."""
         if "splits" in self.given:
             return self.given["splits"]
-        source = found_again(self.record.plan.data, self.record.data_folder)
+        recorded = Path(self.record.data_folder) if self.record.data_folder else None
+        source = sources.located(self.record.plan.data, beside=self.run.folder, recorded=recorded)
         splits = sources.load(source, seed=self.record.plan.seed, listener=self.listener)
         check_annotation(self.task, splits)
         if splits.digest != self.record.data_digest:
@@ -183,16 +183,6 @@ class Opened:
         return said
 
 
-def found_again(source: str, folder: str) -> str:
-    """Return where a run's pictures are: as its plan names them or, if they are not there, beside the folder it names.
-
-    folder: absolute, the one that training ran in; a relative `source` was found from there.
-    """
-    here = Path(source).expanduser()
-    there = Path(folder) / here
-    return str(there) if folder and not here.is_absolute() and not here.exists() and there.exists() else source
-
-
 def feed_of(splits: Splits, aspect: str, *, seed: int = 0, listener: Listener = silent) -> Feed:
     """Return the feed of splits that are gone through once, so that nothing decoded is kept."""
     return pipeline.make_feed(splits, aspect=aspect, seed=seed, cache_bytes=0, listener=listener)
@@ -244,18 +234,6 @@ def some_pictures(feed: Feed, split: str, size: int, count: int) -> np.ndarray:
     """Up to `count` pictures of a split, chosen by the seed, uint8 (n, size, size, 3)."""
     batch = next(iter(feed(split, image_size=size, batch_size=count, shuffle=True)))
     return np.asarray(batch[0])
-
-
-def located(model: Path | str) -> tuple[Path, Run | None]:
-    """Return the file to load and the run it belongs to, for a run folder or any file in one."""
-    model = Path(model)
-    if (model / runs.RECORD).exists():
-        run = runs.open_run(model)
-        return run.model_path, run
-    for parent in list(model.parents)[:3]:
-        if (parent / runs.RECORD).exists():
-            return model, runs.open_run(parent)
-    return model, None
 
 
 def finished(run: Run) -> Run:

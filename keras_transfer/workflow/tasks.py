@@ -6,16 +6,28 @@ with), `evaluation/NAME.py` (figures, and how answers are read) and a section of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import keras
 import numpy as np
 
 from keras_transfer.errors import DataError, UsageError, unknown
-from keras_transfer.evaluation import agreement, classification, classification_page, gradcam
-from keras_transfer.export import temperature
+from keras_transfer.evaluation import agreement, classification
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Output, Settled, Splits, Task
-from keras_transfer.tasks import classification as classification_head
+
+
+def _later(place: str) -> Callable[..., Any]:
+    """A function that is imported when it is first called: `package.module.name`.
+
+    What reads an answer must not wait for TensorFlow, which heads, drawings and folding need.
+    """
+    module, _, name = place.rpartition(".")
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(f"keras_transfer.{module}"), name)(*arguments, **options)
+
+    return call
 
 
 def _probabilities(classes: int, side: int) -> tuple[Output, ...]:
@@ -23,6 +35,8 @@ def _probabilities(classes: int, side: int) -> tuple[Output, ...]:
 
 
 def _settled_temperature(answers: Answers, labels: np.ndarray) -> Settled:
+    from keras_transfer.export import temperature
+
     found = temperature.fit(answers[PROBABILITIES_OUTPUT], labels)
     before, after = (
         classification.calibration_error(classification.calibration(each, labels))
@@ -36,10 +50,14 @@ def _settled_temperature(answers: Answers, labels: np.ndarray) -> Settled:
 def _cooled(answers: Answers, contract: Contract) -> Answers:
     if contract.temperature == 1:
         return answers
+    from keras_transfer.export import temperature
+
     return {PROBABILITIES_OUTPUT: temperature.apply(answers[PROBABILITIES_OUTPUT], contract.temperature)}
 
 
-def _with_temperature(model: keras.Model, contract: Contract) -> keras.Model:
+def _with_temperature(model: Any, contract: Contract) -> Any:
+    from keras_transfer.export import temperature
+
     return model if contract.temperature == 1 else temperature.fold(model, contract.temperature)
 
 
@@ -48,8 +66,8 @@ TASKS: Mapping[str, Task] = {
         name="classification",
         annotation="class",
         merit_name="accuracy",
-        attach=classification_head.attach,
-        losses=tuple(classification_head.LOSSES),
+        attach=_later("tasks.classification.attach"),
+        losses=("cross_entropy",),
         outputs=_probabilities,
         read=classification.read,
         score=classification.score,
@@ -57,11 +75,11 @@ TASKS: Mapping[str, Task] = {
         differ=classification.differ,
         diverge=agreement.divergence,
         section="sections/classification.html.j2",
-        show=classification_page.show,
+        show=_later("evaluation.classification_page.show"),
         settle=_settled_temperature,
         apply=_cooled,
         fold=_with_temperature,
-        explain=gradcam.gradcam,
+        explain=_later("evaluation.gradcam.gradcam"),
     ),
 }
 

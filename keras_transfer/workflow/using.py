@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.data import pipeline, sources
+from keras_transfer import runs
+from keras_transfer.data import pictures as picture_files
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.export import runtime
 from keras_transfer.specs import Answers, Contract, Listener, Run, Scored, Splits, Value, silent
-from keras_transfer.workflow.opened import Opened, feed_of, located, predicted
 from keras_transfer.workflow.tasks import check_annotation, task_of
 
 
@@ -47,6 +47,9 @@ def evaluate(
 
     source: the data of its run where it is left out; its classes must have the names of the model's, in any order.
     """
+    from keras_transfer.data import sources  # brings TensorFlow, which predicting by a file does without
+    from keras_transfer.workflow.opened import Opened, feed_of, predicted
+
     path, run = located(model)
     if run and source is None and path == run.model_path:
         opened = Opened(run, listener)
@@ -76,7 +79,7 @@ def predict(
     """
     ask = _asked(*located(model), labels)
     contract = ask.contract
-    images = pipeline.read_pictures(pictures, image_size=contract.image_size, aspect=contract.aspect)
+    images = picture_files.read_pictures(pictures, image_size=contract.image_size, aspect=contract.aspect)
     answers = ask.answers(images)
     read = task_of(contract.task).read
     return tuple(
@@ -88,6 +91,18 @@ def predict(
     )
 
 
+def located(model: Path | str) -> tuple[Path, Run | None]:
+    """Return the file to load and the run it belongs to, for a run folder or any file in one."""
+    model = Path(model)
+    if (model / runs.RECORD).exists():
+        run = runs.open_run(model)
+        return run.model_path, run
+    for parent in list(model.parents)[:3]:
+        if (parent / runs.RECORD).exists():
+            return model, runs.open_run(parent)
+    return model, None
+
+
 @dataclass(frozen=True)
 class _Asked:
     """An open model, as its contract says that it answers."""
@@ -97,9 +112,14 @@ class _Asked:
 
 
 def _asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> _Asked:
-    opened = Opened(run) if run else None
-    loaded = runtime.load(path, contract=opened.plain if opened else None, labels=labels)
-    if not opened or path != opened.run.model_path or not opened.task.apply:
+    if run is None or path.suffix != ".keras":
+        loaded = runtime.load(path, labels=labels)
+        return _Asked(loaded.artifact.contract, loaded.predict)
+    from keras_transfer.workflow.opened import Opened
+
+    opened = Opened(run)
+    loaded = runtime.load(path, contract=opened.plain)
+    if path != run.model_path or not opened.task.apply:
         return _Asked(loaded.artifact.contract, loaded.predict)
     # The trained model knows nothing of what was settled after it: exported files have it inside.
     contract, apply = opened.contract, opened.task.apply
