@@ -55,8 +55,9 @@ class Stage(Value):
     """Positions of the backbone blocks that learn; negative ones count from the end. `surgical`: the two blocks whose
     relative gradient is largest when the stage begins. The head always learns."""
     epochs: int = Field(default=10, ge=1, le=10_000)
-    learning_rate: float = Field(default=1e-3, gt=0, le=10)
-    """Peak rate of the head and of the last block."""
+    learning_rate: float | Literal["auto"] = 1e-3
+    """Peak rate of the head and of the last block, above 0 and at most 10. `auto`: the one that the loss falls fastest
+    at when the stage begins (`training.rate_finder`)."""
     block_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the rate for each block further from the head (discriminative fine-tuning, Howard & Ruder 2018)."""
     schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
@@ -80,6 +81,14 @@ class Stage(Value):
     """Momentum of an exponential moving average of the weights, taken over at the end of the stage."""
     accumulate: int = Field(default=1, ge=1, le=1024)
     """Batches whose gradients are averaged into one step."""
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _rate_or_auto(cls, rate: Any) -> Any:
+        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+        if rate != "auto" and not (number and 0 < rate <= 10):
+            raise ValueError(f"a learning rate is above 0 and at most 10, or 'auto'. Received: {rate!r}")
+        return rate
 
 
 class Plan(Value):
@@ -204,6 +213,8 @@ class StageResult(Value):
     validation_merit: float = Field(ge=0, le=1)
     """Of the task (`RunRecord.merit_name`) on the validation pictures, with the weights of the best epoch."""
     validation_loss: float
+    learning_rate: float = Field(default=0.0, ge=0)
+    """Peak rate, also where the stage left it to be found; 0 in records that do not say."""
     kept: bool
     """False: it did not beat the model before it and was rolled back."""
     reason: str
@@ -211,7 +222,8 @@ class StageResult(Value):
     frozen_digest_before: str
     frozen_digest_after: str
     history: tuple[dict[str, float], ...] = ()
-    """One row per epoch: epoch, loss, merit, validation_loss, validation_merit, seconds, learning_rate."""
+    """One row per epoch: epoch, loss, merit, validation_loss, validation_merit, seconds, learning_rate; no merit where
+    it is too dear for steps of training (`Network.training_merit`)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -378,6 +390,10 @@ class Network:
     """The task's loss."""
     merit: Merit
     """What a picture's answer is worth: what gates, patience and the best epoch are judged by."""
+    merit_over: Literal["batch", "split"] = "batch"
+    """What merit must see at once: any batch of pictures, or a whole split, where pictures are judged beside others."""
+    training_merit: bool = True
+    """False: merit costs too much for every step of training, and is computed on validation alone."""
 
 
 class Scored(Value):

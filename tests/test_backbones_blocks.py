@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from keras_transfer.backbones import features
-from keras_transfer.backbones.blocks import cut
+from keras_transfer.backbones.blocks import cut, taps
 from keras_transfer.backbones.registry import backbone
+from keras_transfer.errors import UsageError
 
 NAMES = ("EfficientNetLite0", "MobileNetV2")
 
@@ -85,3 +86,16 @@ def test_the_saved_features_load_without_this_package(built, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(picture), atol=1e-6)
+
+
+def test_taps_are_the_last_blocks_of_their_strides(built):
+    spec, model = built
+    found = taps(cut(model, spec), (4, 8, 16, 32), 64)
+    assert [tensor.shape[1] for tensor in found] == [16, 8, 4, 2]
+    assert found[-1] is model.output
+
+
+def test_a_stride_at_which_no_block_ends_is_one_sentence(built):
+    spec, model = built
+    with pytest.raises(UsageError, match=r"ends at stride 64: .* that is 1\. Received blocks of 32, 16, 8, 4, 2; take"):
+        taps(cut(model, spec), (8, 64), 64)

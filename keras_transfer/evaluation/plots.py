@@ -167,3 +167,13 @@ def short(name: str, length: int = 14) -> str:
     'a-class-with-…'
     """
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> str:
+    """Return the loss at each learning rate that was tried, the one to take marked."""
+    with drawing("learning-rates", 2.9, "Loss by learning rate") as (_, axes, out):
+        axes.plot(rates, losses, color=SERIES[0], label="loss, smoothed")
+        axes.axvline(suggestion, color=SERIES[1], linestyle="--", label=f"falls fastest at {suggestion:.2g}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        axes.legend(fontsize=8, frameon=False, labelcolor="linecolor")
+    return out[0]

@@ -9,6 +9,7 @@ from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backb
 from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
 from keras_transfer.workflow.pictures import bench_input, doctor
 from keras_transfer.workflow.proving import Verified
+from keras_transfer.workflow.rates import RateCurve, lr_find
 from keras_transfer.workflow.reporting import report_of
 from keras_transfer.workflow.training import train
 from keras_transfer.workflow.using import Prediction, evaluate, predict
@@ -21,6 +22,7 @@ __all__ = [
     "Limits",
     "Operator",
     "Prediction",
+    "RateCurve",
     "TransferCurve",
     "Verified",
     "advise",
@@ -36,6 +38,7 @@ __all__ = [
     "export",
     "export_model",
     "fetch",
+    "lr_find",
     "predict",
     "profile",
     "report_of",

@@ -10,7 +10,7 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def advise(
             built.model,
             blocks.cut(built.model, spec),
             look(side)[0],
-            lambda model, check: prefix.build(model, check=check).compute,
+            _computed,
             weights.classifier(spec),
         )
 
@@ -233,6 +233,12 @@ def _at_hand(spec: BackboneSpec) -> bool:
         "keras": lambda source: any(name.startswith(spec.name.lower()) for name in cached),
     }
     return any(held[source.kind](source) for source in spec.weights)
+
+
+def _computed(model: Any, check: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The one output of `model`, on the fastest engine that agrees with Keras on `check`."""
+    compute = prefix.build(model, check=check).compute
+    return lambda images: compute(images)[0]
 
 
 def _looked_at(feed: Feed, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import keras
 from keras_transfer.backbones import blocks, features
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import BackboneSpec, Event, Listener, Network, Plan, Splits
-from keras_transfer.training.stage_data import Settings
+from keras_transfer.training.job import Settings
 from keras_transfer.workflow.tasks import check_annotation, task_of
 
 ADVICE = "advice.json"
@@ -46,6 +46,8 @@ def settings_of(plan: Plan, splits: Splits, engine: str, **others: Any) -> Setti
         seed=plan.seed,
         data_digest=splits.digest,
         aspect=plan.aspect,
+        balance=plan.balance,
+        labels=splits.train.labels,
         engine=engine,
         **given,
     )

@@ -95,7 +95,7 @@ def _described(splits: Splits, listener: Listener) -> dict[str, np.ndarray] | No
     done, total = 0, sum(splits.counts.values())
     for name, parts in rows.items():
         for images, _, _ in feed(name, image_size=size, batch_size=BATCH):
-            parts.append(compute(np.asarray(images)))
+            parts.append(compute(np.asarray(images))[0])
             done += len(images)
             listener(Event("progress", "Describing pictures", done=done, total=total))
     return {name: np.concatenate(parts) for name, parts in rows.items()}
