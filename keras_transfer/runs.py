@@ -23,7 +23,7 @@ def open_run(folder: Path | str) -> Run:
     """Return the run of `folder`; RunError where it is none, or was written by another version."""
     folder = Path(folder)
     try:
-        return Run(folder, RunRecord.model_validate_json((folder / RECORD).read_text()))
+        return Run(folder, RunRecord.model_validate_json((folder / RECORD).read_bytes()))
     except OSError:
         raise RunError(f"There is no run in '{folder}'. Train one: keras-transfer train SOURCE") from None
     except ValidationError as error:
@@ -68,6 +68,11 @@ def locked(folder: Path) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"No run folder can be made at '{folder}' ({error.strerror}). Name another place with --folder."
+        ) from None
+    try:
         with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout:

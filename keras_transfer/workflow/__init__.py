@@ -1,25 +1,64 @@
-"""The verbs: the one place where data, backbones, tasks, training, selection, evaluation and export meet."""
+"""The verbs: the one place where data, backbones, tasks, training, selection, evaluation and export meet.
 
-from keras_transfer.export.precisions import Candidate
-from keras_transfer.export.profiler import Operator
-from keras_transfer.selection.findings import Advice, Limits
-from keras_transfer.workflow.advising import TransferCurve, advise, bench_transfer
-from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
-from keras_transfer.workflow.exporting import (
-    Benched,
-    Verified,
-    bench_latency,
-    bench_on_phone,
-    choose_precision,
-    export,
-    export_model,
-    profile,
-    verify,
-)
-from keras_transfer.workflow.pictures import bench_input, doctor
-from keras_transfer.workflow.reporting import report_of
-from keras_transfer.workflow.training import train
-from keras_transfer.workflow.using import Prediction, evaluate, predict
+A name is imported when it is first asked for, so that a verb loads what it needs and no more.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_transfer.data.sources import recognised
+    from keras_transfer.export.precisions import Candidate
+    from keras_transfer.export.profiler import Operator
+    from keras_transfer.selection.findings import Advice, Limits
+    from keras_transfer.workflow.advising import TransferCurve, advise, bench_transfer
+    from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
+    from keras_transfer.workflow.exporting import (
+        Benched,
+        Verified,
+        bench_latency,
+        bench_on_phone,
+        choose_precision,
+        export,
+        export_model,
+        profile,
+        verify,
+    )
+    from keras_transfer.workflow.listing import Listed, exported_files, listed
+    from keras_transfer.workflow.pictures import bench_input, doctor
+    from keras_transfer.workflow.reporting import report_of
+    from keras_transfer.workflow.training import train
+    from keras_transfer.workflow.using import Prediction, evaluate, predict
+
+_PLACES = {
+    "data.sources": ("recognised",),
+    "export.precisions": ("Candidate",),
+    "export.profiler": ("Operator",),
+    "selection.findings": ("Advice", "Limits"),
+    "workflow.advising": ("TransferCurve", "advise", "bench_transfer"),
+    "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
+    "workflow.exporting": (
+        "Benched",
+        "Verified",
+        "bench_latency",
+        "bench_on_phone",
+        "choose_precision",
+        "export",
+        "export_model",
+        "profile",
+        "verify",
+    ),
+    "workflow.listing": ("Listed", "exported_files", "listed"),
+    "workflow.pictures": ("bench_input", "doctor"),
+    "workflow.reporting": ("report_of",),
+    "workflow.training": ("train",),
+    "workflow.using": ("Prediction", "evaluate", "predict"),
+}
+"""Where each name is: modules of this package, and what they give."""
+
+_MODULE_OF = {name: f"keras_transfer.{module}" for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "Advice",
@@ -27,6 +66,7 @@ __all__ = [
     "BlockShape",
     "Candidate",
     "Limits",
+    "Listed",
     "Operator",
     "Prediction",
     "TransferCurve",
@@ -43,10 +83,19 @@ __all__ = [
     "evaluate",
     "export",
     "export_model",
+    "exported_files",
     "fetch",
+    "listed",
     "predict",
     "profile",
+    "recognised",
     "report_of",
     "train",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'keras_transfer.workflow' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)

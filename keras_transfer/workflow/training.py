@@ -101,7 +101,9 @@ def train(
             cache_limit_bytes=cache_limit_bytes,
         )
         network, built = network_of(plan, spec, splits, plan.weights, listener)
-        stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=plan.weights != "none")
+        stages = plan.stages or recipes.stages(
+            plan.recipe, len(network.blocks), pretrained=plan.weights != "none", epochs=plan.epochs
+        )
         prepared = time.perf_counter() - began
         results = trainer.train(network, stages, feed, settings, folder=place, listener=listener)
         seconds = prepared + sum(result.seconds for result in results)  # earlier processes of this run included
