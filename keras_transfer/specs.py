@@ -110,6 +110,8 @@ class Plan(Value):
     where it is left out."""
     recipe: str = "head_then_top"
     """Name of a list of stages; not read where `stages` are given."""
+    epochs: int | None = Field(default=None, ge=1, le=10_000)
+    """Of every stage of the recipe, in place of its own; not read where `stages` are given."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""

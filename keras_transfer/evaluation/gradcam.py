@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras_transfer.errors import ArtifactError
 from keras_transfer.specs import LOGITS_LAYER, POOL_LAYER
 
-BATCH_SIZE = 16
+BATCH_SIZE = 4
+"""A functional model holds what each of its layers gave until the last has run: at 224 pixels 80 MB a picture."""
 
 
 def gradcam(model: Any, images: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
@@ -72,4 +73,4 @@ def _cut(model: Any) -> tuple[Any, Any]:
             f"Grad-CAM needs a feature map (batch, height, width, channels) before '{POOL_LAYER}'. "
             f"Received: shape {tuple(features.shape)}"
         )
-    return keras.Model(model.inputs, features), keras.Model(features, model.get_layer(LOGITS_LAYER).output)
+    return keras.Model(model.inputs[0], features), keras.Model(features, model.get_layer(LOGITS_LAYER).output)

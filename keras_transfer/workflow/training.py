@@ -124,7 +124,7 @@ def train(
 def stages_of(plan: Plan, network: Network) -> tuple[Stage, ...]:
     """Return the stages of `plan`, checked against the network they are to train."""
     pretrained = plan.weights != "none"
-    stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=pretrained)
+    stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=pretrained, epochs=plan.epochs)
     trainer.check(network, stages, image_size=int(plan.image_size or 0))
     return stages
 
