@@ -3,11 +3,14 @@
 import importlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from colours import NAMES, draw, trained
+from export_model import CLASS_NAMES, exported
 
 from keras_transfer import runs, workflow
 from keras_transfer.errors import DataError, UsageError
@@ -185,3 +188,15 @@ def test_every_row_of_the_table_calls_itself_by_its_own_name_and_merit(name):
     assert task.losses == tuple(head.LOSSES)
     assert task.attach
     assert [output.name for output in task.outputs(3, 64)]
+
+
+def test_predicting_by_a_file_waits_for_no_tensorflow():
+    code = (
+        "import sys; from keras_transfer import workflow; "
+        "print(workflow.predict(sys.argv[1], [sys.argv[2]])[0].class_name); "
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'matplotlib', 'sklearn')))"
+    )
+    arguments = [sys.executable, "-c", code, str(exported()["tflite"]), str(picture())]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in CLASS_NAMES
