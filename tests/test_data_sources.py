@@ -1,5 +1,7 @@
 """Where pictures come from: what each source gives, and what it says to a person when it cannot."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -298,3 +300,44 @@ def test_a_class_that_looks_nearly_the_same_throughout_is_split_all_the_same_and
     assert [event.message for event in events if event.kind == "warning"] == [
         "Near copies may stand on both sides of a split: all of 'wall' looks nearly the same."
     ]
+
+
+@pytest.mark.parametrize("source", ["/etc/passwd", "notes.txt"])
+def test_a_file_that_is_no_table_is_no_source(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("not a table")
+    with pytest.raises(UsageError, match=rf"'{source}' is a file, not a folder or a table of pictures. A source is"):
+        load(source)
+
+
+def test_a_source_with_a_nul_character_is_refused():
+    with pytest.raises(UsageError, match=r"A source must not hold a NUL character. Received: 'a\\x00b'"):
+        load("a\0b")
+
+
+def test_what_is_not_named_as_a_picture_is_told(pets):
+    for name in ("IMG_1", "notes.txt", "holiday.jpg.bak"):
+        (pets / "cat" / name).write_bytes(b"?")
+    events = []
+    splits = load(str(pets), listener=events.append)
+    assert splits.skipped == tuple(
+        f"cat/{name} is not named as a picture is" for name in ("IMG_1", "holiday.jpg.bak", "notes.txt")
+    )
+    assert events[-1].message.startswith("Left out 3 of 83 pictures: cat/IMG_1 is not named as a picture is; ")
+
+
+def test_a_picture_under_two_labels_is_told(pets):
+    (pets / "dog" / "same.png").write_bytes((pets / "cat" / "0.png").read_bytes())
+    events = []
+    load(str(pets), listener=events.append)
+    told = [event.message for event in events if event.kind == "warning"]
+    assert len(told) == 1
+    assert told[0].startswith("Pictures under two labels: 1. The first, cat/0.png is 'cat' in ")
+
+
+def test_heic_files_are_told_where_nothing_can_read_them(pets, monkeypatch):
+    (pets / "cat" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert load(str(pets)).skipped == (
+        "cat/phone.HEIC is HEIC, which needs pillow-heif: pip install 'keras-transfer[heic]'",
+    )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.data import records
+from keras_transfer.data.annotations import ANNOTATIONS, BAR
 from keras_transfer.data.doctor import Examination, Look, near_pairs
 from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import DataError
@@ -54,14 +55,19 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         return records.write(splits, path, listener=listener)
     import pyarrow
 
-    columns: dict[str, list[Any]] = {"path": [], "label": [], "split": [], "weight": [], "group": []}
+    kind = ANNOTATIONS[splits.annotation]
+    path_column, label_column = kind.columns
+    columns: dict[str, list[Any]] = {path_column: [], label_column: [], "split": [], "weight": [], "group": []}
+    barred = [name for name in splits.class_names if BAR in name]
+    if barred and splits.annotation == "classes":
+        raise DataError(f"Label '{barred[0]}' has a '{BAR}' in it, which parts labels in a table. Rename it.")
     for name in SPLIT_NAMES:
         part = splits[name]
         if not isinstance(part.pictures, np.ndarray) or part.pictures.dtype.kind != "U":
             raise DataError(f"'{splits.source}' has no picture files to list. Name a folder, and shards are written.")
         weights = np.ones(len(part)) if part.weights is None else part.weights
-        columns["path"] += [_relative(Path(each), path) for each in part.pictures]
-        columns["label"] += [splits.class_names[label] for label in part.labels]
+        columns[path_column] += [_relative(Path(each), path) for each in part.pictures]
+        columns[label_column] += [kind.text(kind.listed(label, splits.class_names)) for label in part.labels]
         columns["split"] += [name] * len(part)
         columns["weight"] += [float(weight) for weight in weights]
         columns["group"] += [""] * len(part) if part.groups is None else part.groups.tolist()
@@ -96,7 +102,7 @@ def _to_leave_out(looks: Sequence[Look]) -> list[Look]:
     leave = [look for look in looks if look.problem]
     readable = [look for look in looks if not look.problem]
     held_out = {look.content for look in readable if look.split != "train"}
-    labels: dict[str, set[int]] = {}
+    labels: dict[str, set[Any]] = {}
     for look in readable:
         labels.setdefault(look.content, set()).add(look.label)
     seen: set[str] = set()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import SIZED, check_class_names
 from keras_transfer.data.splitting import TEST_SHARE, VALIDATION_SHARE, digest_of, split_by_content
@@ -19,7 +20,7 @@ from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 
-def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of `tfds:NAME` (`tfds:mnist`, `tfds:cifar10:3.0.2`) or `tfds:FOLDER` of a prepared data set.
 
     A data set that is not prepared in TFDS_DATA_DIR is downloaded, where its hosts can be reached. Raises DataError
@@ -39,23 +40,25 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     except Exception as error:  # its errors are of every type: registry, network, checksums, files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"'{source}' cannot be had: {reason}") from None
-    return load_builder(builder, source=source, seed=seed, listener=listener)
+    return load_builder(builder, source=source, annotation=annotation, seed=seed, listener=listener)
 
 
-def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener = silent) -> Splits:
+def load_builder(
+    builder: Any, *, source: str, annotation: str = "class", seed: int = 0, listener: Listener = silent
+) -> Splits:
     """Return the splits of a builder whose data stands on disk; `tfds.folder_dataset.ImageFolder` is one.
 
     Its pictures are read once for their content; they stay where they are and stream from there.
     """
-    image, label = _features(builder, source)
-    class_names = tuple(builder.info.features[label].names)
+    image, label, class_names = _features(builder, source, annotation)
+    kind = ANNOTATIONS[annotation]
     check_class_names(set(class_names))
     recorded = list(builder.info.splits) or ["train"]  # without a record on disk the usual one is asked for
     called = {SPLIT_FOLDERS[each]: each for each in recorded if each in SPLIT_FOLDERS}
     if "train" not in called:
         raise DataError(f"'{source}' has no training split. It has: {', '.join(recorded)}.")
     parts = {
-        name: _read(each, _stream(builder, each, image, label), f"Reading {source}", listener)
+        name: _read(each, _stream(builder, each, image, label), f"Reading {source}", kind, class_names, listener)
         for name, each in called.items()
     }
     if not parts["train"].labelled.any():
@@ -63,12 +66,12 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
     # A competition hides the labels of its test split: what nothing can be judged by is no split.
     own = {name: part for name, part in parts.items() if part.labelled.any()}
     placed = {name: np.where(part.labelled, name, "") for name, part in own.items()}
-    placed["train"] = _placed(own, class_names, seed)
+    placed["train"] = _placed(own, kind, seed)
     skipped = tuple(_left_out(parts, placed["train"]))
     if skipped:
         total = sum(len(part.contents) for part in parts.values())
         listener(Event("warning", f"Left out {len(skipped)} of {total} pictures: {skipped[0]} …"))
-    return _made(source, own, placed, class_names, skipped)
+    return _made(source, own, placed, kind, class_names, skipped)
 
 
 class _Part(NamedTuple):
@@ -78,16 +81,17 @@ class _Part(NamedTuple):
     """Its name in the builder."""
     stream: Callable[[], Any]
     contents: list[str]
-    labels: np.ndarray
+    labels: list[Any]
+    """As the annotation lists them; None where there is none, which TensorFlow Datasets writes as -1."""
     sides: list[int]
 
     @property
     def labelled(self) -> np.ndarray:
-        """Which pictures have a label: TensorFlow Datasets writes -1 where there is none."""
-        return self.labels >= 0
+        """Which pictures have a label."""
+        return np.array([label is not None for label in self.labels], bool)
 
 
-def _placed(own: Mapping[str, _Part], class_names: Sequence[str], seed: int) -> np.ndarray:
+def _placed(own: Mapping[str, _Part], kind: Annotation, seed: int) -> np.ndarray:
     """Return the split of each training picture of the builder, empty where it is left out."""
     part = own["train"]
     held_out = {
@@ -101,8 +105,8 @@ def _placed(own: Mapping[str, _Part], class_names: Sequence[str], seed: int) -> 
     shares = (0.0 if "test" in own else TEST_SHARE, 0.0 if "validation" in own else VALIDATION_SHARE)
     if any(shares):
         chosen = np.flatnonzero(part.labelled)
-        contents, labels = [part.contents[each] for each in chosen], [class_names[part.labels[each]] for each in chosen]
-        placed[chosen] = split_by_content(contents, labels, seed=seed, shares=shares)
+        contents, labels = [part.contents[each] for each in chosen], [part.labels[each] for each in chosen]
+        placed[chosen] = split_by_content(contents, kind.strata(contents, labels), seed=seed, shares=shares)
     placed[[content in held_out for content in part.contents]] = ""
     return placed
 
@@ -120,10 +124,11 @@ def _made(
     source: str,
     own: Mapping[str, _Part],
     placed: Mapping[str, np.ndarray],
+    kind: Annotation,
     class_names: tuple[str, ...],
     skipped: tuple[str, ...],
 ) -> Splits:
-    splits, rows = {}, []
+    splits, rows, positions = {}, [], {each: position for position, each in enumerate(class_names)}
     for name in SPLIT_NAMES:
         origin = name if name in own else "train"
         part, mask = own[origin], placed[origin] == name
@@ -131,36 +136,42 @@ def _made(
         splits[name] = Split(
             name=name,
             pictures=_some(part.stream, mask),
-            labels=part.labels[mask],
+            labels=kind.stored([part.labels[each] for each in chosen], positions),
             keys=tuple(f"{part.called}/{position}" for position in chosen),
         )
-        rows += [(name, class_names[part.labels[each]], part.contents[each]) for each in chosen]
+        rows += [(name, kind.text(part.labels[each]), part.contents[each]) for each in chosen]
     sides = own["train"].sides
     return Splits(
         source=source,
         **splits,
         class_names=class_names,
-        annotation="class",
+        annotation=kind.name,
         digest=digest_of(rows),
         typical_size=int(np.median(sides)) if sides else 0,
         skipped=skipped,
     )
 
 
-def _features(builder: Any, source: str) -> tuple[str, str]:
+def _features(builder: Any, source: str, annotation: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the names of the picture and of what labels it, and the class names."""
     import tensorflow_datasets as tfds
 
-    found = {
-        kind: [name for name, feature in builder.info.features.items() if isinstance(feature, kind)]
-        for kind in (tfds.features.Image, tfds.features.ClassLabel)
-    }
-    images, labels = found.values()
-    if len(images) != 1 or not labels:
+    labels: dict[str, dict[str, Any]] = {"class": {}, "classes": {}}
+    for name, feature in builder.info.features.items():
+        inner = feature.feature if isinstance(feature, tfds.features.Sequence) else feature
+        if isinstance(inner, tfds.features.ClassLabel):
+            labels["class" if inner is feature else "classes"][name] = inner
+    images = [name for name, each in builder.info.features.items() if isinstance(each, tfds.features.Image)]
+    held = [each for each, found in labels.items() if found]
+    if len(images) != 1 or not held:
         raise DataError(
             f"'{source}' is not for image classification: one image and a class label are needed. "
             f"It has: {', '.join(builder.info.features)}."
         )
-    return images[0], "label" if "label" in labels else labels[0]
+    annotation_of(source, annotation if annotation in held else held[0], asked=annotation)
+    found = labels[annotation]
+    label = next((usual for usual in ("label", "labels") if usual in found), next(iter(found)))
+    return images[0], label, tuple(found[label].names)
 
 
 def _stream(builder: Any, split: str, image: str, label: str) -> Callable[[], Any]:
@@ -191,14 +202,24 @@ def _some(stream: Callable[[], Any], mask: np.ndarray) -> Callable[[], Any]:
     return encoded
 
 
-def _read(called: str, stream: Callable[[], Any], what: str, listener: Listener) -> _Part:
+def _read(
+    called: str,
+    stream: Callable[[], Any],
+    what: str,
+    kind: Annotation,
+    class_names: tuple[str, ...],
+    listener: Listener,
+) -> _Part:
+    """Go through a split of the builder once."""
     contents, labels, sides = [], [], []
     for position, (encoded, label) in enumerate(stream().as_numpy_iterator()):
         contents.append(hashlib.sha256(encoded).hexdigest())
-        labels.append(int(label))
+        stored = label if kind.name == "class" else np.isin(np.arange(len(class_names)), label)
+        unlabelled = kind.name == "class" and label < 0
+        labels.append(None if unlabelled else kind.listed(stored, class_names))
         if position < SIZED:
             with Image.open(io.BytesIO(encoded)) as picture:
                 sides.append(min(picture.size))
         if position % 5000 == 4999:
             listener(Event("progress", what, done=position + 1))
-    return _Part(called, stream, contents, np.array(labels, np.int64), sides)
+    return _Part(called, stream, contents, labels, sides)

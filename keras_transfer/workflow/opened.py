@@ -74,7 +74,8 @@ class Opened:
             return self.given["splits"]
         recorded = Path(self.record.data_folder) if self.record.data_folder else None
         source = sources.located(self.record.plan.data, beside=self.run.folder, recorded=recorded)
-        splits = sources.load(source, seed=self.record.plan.seed, listener=self.listener)
+        seed, annotation = self.record.plan.seed, self.task.annotation
+        splits = sources.load(source, annotation=annotation, seed=seed, listener=self.listener)
         check_annotation(self.task, splits)
         if splits.digest != self.record.data_digest:
             told = f"the pictures in '{source}' are no longer those the run was trained on"

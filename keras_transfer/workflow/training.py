@@ -81,12 +81,12 @@ def train(
         raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
     watchers.check(watch)
     spec = checking.check(plan, engine=engine)
-    splits = splits or sources.load(plan.data, seed=plan.seed, listener=listener)
+    splits = splits or sources.load(
+        plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
+    )
     plan = resolved(plan, spec, splits, listener)
     place = runs.place_for(plan, Path(folder), name, data_digest=splits.digest)
-    done = runs.finished(place)
-    if done and (done.record.scratch or not compare):
-        listener(Event("note", f"'{place}' is finished already; train anew with --run NAME, or another seed=NUMBER"))
+    if done := _finished(place, compare, listener):
         return done
     began = time.perf_counter()
     kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
@@ -111,8 +111,7 @@ def train(
         seconds = prepared + sum(result.seconds for result in results)  # earlier processes of this run included
         _tell_unreadable(feed.unreadable, listener)
         network = _in_float32(network, plan, spec, splits)
-        with drafted(place / "model.keras") as draft:
-            network.model.save(draft)
+        _keep_model(place, network)
         run = Run(place, _record(plan, splits, results, built, network, seconds))
         run = _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
         if compare == "scratch":
@@ -127,6 +126,20 @@ def stages_of(plan: Plan, network: Network) -> tuple[Stage, ...]:
     stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=pretrained, epochs=plan.epochs)
     trainer.check(network, stages, image_size=int(plan.image_size or 0))
     return stages
+
+
+def _finished(place: Path, compare: str | None, listener: Listener) -> Run | None:
+    """Return the run of `place` where nothing of what is asked for is left to do, and say so."""
+    done = runs.finished(place)
+    if done is None or (compare and not done.record.scratch):
+        return None
+    listener(Event("note", f"'{place}' is finished already; train anew with --run NAME, or another seed=NUMBER"))
+    return done
+
+
+def _keep_model(place: Path, network: Network) -> None:
+    with drafted(place / "model.keras") as draft:
+        network.model.save(draft)
 
 
 def _keep_plan(place: Path, plan: Plan, advice: Advice | None) -> None:

@@ -54,15 +54,15 @@ def evaluate(
     if run and source is None and path == run.model_path:
         opened = Opened(run, listener)
         return opened.scored(split, opened.contract)
-    seed = run.record.plan.seed if run else 0
-    if source is not None:
-        splits = sources.load(source, seed=seed, listener=listener)
-    elif run is not None:
-        splits = Opened(run, listener).splits
-    else:
+    if source is None and run is None:
         raise UsageError("Which pictures? Name a SOURCE: a file outside of a run does not know its data.")
     ask = _asked(path, run, None)
-    contract = ask.contract
+    contract, seed = ask.contract, run.record.plan.seed if run else 0
+    if source is None and run is not None:
+        splits = Opened(run, listener).splits
+    else:
+        annotation = task_of(contract.task).annotation
+        splits = sources.load(str(source), annotation=annotation, seed=seed, listener=listener)
     labels = _labels(contract, splits, split)
     feed = feed_of(splits, contract.aspect, seed=seed, listener=listener)
     answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(labels), listener)
