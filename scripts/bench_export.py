@@ -24,8 +24,8 @@ from rich.table import Table
 from keras_transfer import runs
 from keras_transfer.evaluation import agreement
 from keras_transfer.export import exporters, manifest, parity, runtime
-from keras_transfer.specs import silent
-from keras_transfer.workflow import joints
+from keras_transfer.workflow.exporting import CALIBRATION_PICTURES
+from keras_transfer.workflow.opened import Opened, some_pictures
 
 PLAIN = {"saved_model": ("tf_saved_model", "plain_saved_model"), "onnx": ("onnx", "plain.onnx")}
 PLAIN |= {"tflite": ("litert", "plain.tflite")}
@@ -39,12 +39,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     run = runs.open_run(given.run)
-    contract = joints.contract_of(run)
-    splits, feed = joints.data_of(None, run, silent)
+    trained = Opened(run)
+    contract, splits, feed = trained.plain, trained.splits, trained.feed
     pictures = np.concatenate(
         [np.asarray(images) for images, *_ in feed("test", image_size=contract.image_size, batch_size=100)]
     )
-    calibration = joints.some_pictures(feed, "train", contract.image_size, joints.CALIBRATION_PICTURES)
+    calibration = some_pictures(feed, "train", contract.image_size, CALIBRATION_PICTURES)
     model = keras.models.load_model(run.model_path, compile=False)
     wanted = model.predict(pictures, verbose=0)
     names = given.format or [name for name in exporters.EXPORTERS if name != "tflite-int16x8"]

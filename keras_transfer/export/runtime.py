@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +188,8 @@ def _promise(output: Output) -> str:
 
 
 def _open_keras(path: Path, threads: int) -> Opened:
+    if not zipfile.is_zipfile(path):
+        raise ArtifactError(f"'{path}' is no whole .keras file: it was cut short, or is something else.")
     import keras
     import tensorflow as tf
 
