@@ -9,7 +9,7 @@ import pytest
 from keras_transfer.errors import UsageError, WeightsError
 from keras_transfer.selection import measuring
 from keras_transfer.selection.advisor import advise
-from keras_transfer.selection.findings import BlockFeatures, Limits, Measurement, Task
+from keras_transfer.selection.findings import BlockFeatures, Limits, Measurement, Question
 from keras_transfer.selection.pictures import InputShift, input_shift
 from keras_transfer.specs import BackboneSpec, Block, Plan, Stage
 
@@ -51,7 +51,15 @@ def spec(name="Small", *, traits=(), min_size=32):
 def task(per_class=100, classes=4, *, looked_at=50, shift=PHOTOGRAPHS, counts=None):
     counts = np.full(classes, per_class) if counts is None else np.asarray(counts)
     labels = np.concatenate([np.full(min(looked_at, count), i) for i, count in enumerate(counts)])
-    return Task("pictures", labels, class_counts=counts, image_size=96, typical_size=32, shift=shift)
+    return Question(
+        "pictures",
+        labels,
+        class_counts=counts,
+        pictures=int(counts.sum()),
+        image_size=96,
+        typical_size=32,
+        shift=shift,
+    )
 
 
 def separation(strength, labels, *, distance=0.05, size_bytes=13_000_000, ms=1.0, spread=1.0, source=None):

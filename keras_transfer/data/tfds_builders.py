@@ -89,6 +89,7 @@ def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener
         digest=digest_of(rows),
         typical_size=int(np.median(sides)) if sides else 0,
         skipped=tuple(skipped),
+        given=tuple(name for name in SPLIT_NAMES if name in own),
     )
 
 

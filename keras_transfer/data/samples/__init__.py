@@ -52,4 +52,5 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
             for picture, label in zip(pictures[split], labels[split], strict=True)
         ),
         typical_size=int(min(pictures["train"].shape[1:3])),
+        given=SPLIT_NAMES,
     )
