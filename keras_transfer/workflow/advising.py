@@ -193,7 +193,9 @@ def _measured_before(resume: Path | None, of: Mapping[str, str]) -> list[Mapping
     if resume is None or not resume.exists():
         return []
     try:
-        rows = [{name: row[name] for name in (*ROW, *OF)} for row in json.loads(resume.read_text())]
+        rows: list[Mapping[str, Any]] = [
+            {name: row[name] for name in (*ROW, *OF)} for row in json.loads(resume.read_text())
+        ]
     except (ValueError, TypeError, KeyError):
         raise UsageError(
             f"'{resume}' holds no rows of a transfer curve that say what they were measured of. Name another file, or "
