@@ -1,8 +1,8 @@
 """Scores how well features suit labels, before anything is trained: pure functions, one per published method.
 
 Features are float (n, d), one row per picture; labels are int (n,), or, for LogME and probes, bool (n, classes) where a
-picture may have several. What cannot be scored (one class only, values
-that are not finite, features that are all alike) raises DataError: a number there would look measured.
+picture may have several. What cannot be scored (one class only, values that are not finite, features that are all
+alike) raises DataError: a number there would look measured.
 """
 
 from __future__ import annotations
