@@ -82,7 +82,7 @@ ANECDOTE_PICTURES = 5
 
 
 TIMED_FROM_SECONDS = 120
-"""Expected training from which a step of it is timed: that takes about four seconds."""
+"""Expected training from which a step of it is timed: building the step alone takes seconds."""
 
 
 def advise(

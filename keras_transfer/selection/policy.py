@@ -34,8 +34,9 @@ seeds."""
 
 LEARNING_LOOKS = 6
 """Frozen looks in LiteRT that a picture costs in each epoch in which every weight learns, where no step of training was
-timed. Two AVX-512 cores need 4.1 at 96 px and 5.5 at 224 px, in CPU-seconds; two AVX2 cores about 30 at 224 px, where
-they train 10 to 14 pictures a second: one figure does not fit both, so that where it matters a step is timed."""
+timed. Two AVX-512 cores need 4.1 at 96 px and 5.5 at 224 px, in CPU-seconds of the step alone; two AVX2 cores train 10
+to 14 pictures a second at 224 px, which is several times as many looks. No one figure fits both: where it matters a
+step is timed."""
 
 FORWARD = 0.3
 """Of what a picture costs where every weight learns, the share of the way forward: what a validation picture costs, and
