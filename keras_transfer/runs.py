@@ -106,6 +106,11 @@ def locked(folder: Path) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"No run folder can be made at '{folder}' ({error.strerror}). Name another place with --folder."
+        ) from None
+    try:
         with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout:

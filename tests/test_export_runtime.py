@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
-from export_model import CONTRACT, SIDE, exported, model, pictures, reference
+from export_model import CONTRACT, SIDE, ask, exported, model, pictures, reference
 
 from keras_transfer.errors import ArtifactError, DataError
 from keras_transfer.export import exporters, runtime
@@ -17,7 +17,7 @@ def test_a_keras_file_opens_with_a_contract_given(tmp_path):
     path = tmp_path / "model.keras"
     model().save(path)
     opened = runtime.load(path, contract=CONTRACT)
-    assert np.allclose(opened.predict(pictures()), reference(), atol=1e-5)
+    assert np.allclose(ask(opened, pictures()), reference(), atol=1e-5)
     assert opened.artifact.contract == CONTRACT
 
 
@@ -81,7 +81,7 @@ def test_a_model_made_elsewhere_opens_with_labels(tmp_path):
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(ArtifactError, match="--labels"):
         runtime.load(tmp_path / "foreign.onnx")
-    assert runtime.load(tmp_path / "foreign.onnx", contract=CONTRACT).predict(pictures()).shape == reference().shape
+    assert ask(runtime.load(tmp_path / "foreign.onnx", contract=CONTRACT), pictures()).shape == reference().shape
 
 
 def test_labels_are_enough_to_open_a_model_made_elsewhere(tmp_path):

@@ -64,12 +64,24 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     """
     if annotation not in ANNOTATIONS:
         raise UsageError(unknown("annotation", annotation, ANNOTATIONS))
+    row = recognised(source)
+    if annotation not in row.annotations:
+        annotation_of(source, row.annotations[0], asked=annotation)
+    with _collector_paused():
+        return row.load(source, annotation=annotation, seed=seed, listener=listener)
+
+
+def recognised(source: str) -> Source:
+    """Return the row that a source belongs to, by a look at names alone: nothing is read and nothing heavy imported.
+
+    >>> recognised("sample:fashion").name
+    'sample'
+
+    Raises as `load` does where nothing is recognised.
+    """
     for row in SOURCES:
         if row.recognises(source):
-            if annotation not in row.annotations:
-                annotation_of(source, row.annotations[0], asked=annotation)
-            with _collector_paused():
-                return row.load(source, annotation=annotation, seed=seed, listener=listener)
+            return row
     path = _path(source)
     if path.is_file():
         raise UsageError(

@@ -48,13 +48,17 @@ def refine(quantized: bytes, exact: bytes, pictures: np.ndarray) -> bytes:
     wanted = flatbuffer_utils.read_model_from_bytearray(bytearray(exact))
     given = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
     layers, others = _layers(wanted), _layers(given)
-    if [layer.kind for layer in layers] != [layer.kind for layer in others]:
-        return quantized  # the converter merged layers: there is nothing to compare them with
+    if [_shape(layer) for layer in layers] != [_shape(layer) for layer in others]:
+        return quantized  # the converter merged layers, or put branches in another order: nothing to compare with
     seen = _inputs(exact, layers, pictures[:PICTURES])
     for layer, other, (mean, covariance) in zip(layers, others, seen, strict=True):
         if other.weight.type == _tensor_type("INT8"):
             _choose(given, other, _weights(wanted, layer), mean, covariance)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(given))
+
+
+def _shape(layer: Layer) -> tuple[str, tuple[int, ...]]:
+    return layer.kind, tuple(layer.weight.shape)
 
 
 def _choose(model: Any, layer: Layer, exact: np.ndarray, mean: np.ndarray, covariance: np.ndarray | None) -> None:
@@ -144,7 +148,7 @@ def _layers(model: Any) -> list[Layer]:
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     kinds = {getattr(BuiltinOperator, name): name for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")}
-    (graph,) = model.subgraphs
+    graph = model.subgraphs[0]  # the main one: others hold the branches of loops and conditions
     found = []
     for operator in graph.operators:
         kind = kinds.get(model.operatorCodes[operator.opcodeIndex].builtinCode)

@@ -38,7 +38,7 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.training import prefix, recipes
-from keras_transfer.workflow.joints import TRANSFER, fitting_size, settings_of
+from keras_transfer.workflow.building import TRANSFER, fitting_size, settings_of
 from keras_transfer.workflow.training import train, with_scratch
 
 LOOKED_AT = 1000

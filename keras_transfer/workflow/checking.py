@@ -10,9 +10,7 @@ from keras_transfer.errors import UsageError, unknown
 from keras_transfer.export.exporters import EXPORTERS
 from keras_transfer.specs import BackboneSpec, Plan
 from keras_transfer.training import learning_rates, prefix, recipes
-
-TASKS = ("classification",)
-"""Names that `Plan.task` may take."""
+from keras_transfer.workflow.tasks import TASKS
 
 ENGINES = ("auto", "stream", *prefix.ENGINES)
 
@@ -41,6 +39,8 @@ def check(plan: Plan, *, engine: str = "auto") -> BackboneSpec:
 def _names(plan: Plan, engine: str) -> Iterator[tuple[str, str, Iterable[str]]]:
     """What each name is of, the name, and the table that must have it."""
     yield "task", plan.task, TASKS
+    if plan.loss and plan.task in TASKS:
+        yield f"loss of {plan.task}", plan.loss, TASKS[plan.task].losses
     yield "engine", engine, ENGINES
     if not plan.stages:
         yield "recipe", plan.recipe, recipes.RECIPES

@@ -14,7 +14,8 @@ from keras_transfer.training import rate_finder, trainer
 from keras_transfer.training.job import Job
 from keras_transfer.training.rate_finder import RateCurve
 from keras_transfer.workflow import checking
-from keras_transfer.workflow.joints import network_of, resolved, settings_of
+from keras_transfer.workflow.building import network_of, resolved, settings_of
+from keras_transfer.workflow.tasks import task_of
 from keras_transfer.workflow.training import stages_of
 
 
@@ -31,7 +32,7 @@ def lr_find(
     comes of it. Raises UsageError for a stage that the plan does not have.
     """
     spec = checking.check(plan)
-    splits = sources.load(plan.data, seed=plan.seed, listener=listener)
+    splits = sources.load(plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener)
     plan = resolved(plan, spec, splits, listener)
     feed = pipeline.make_feed(splits, aspect=plan.aspect, seed=plan.seed, balance=plan.balance, listener=listener)
     network, _ = network_of(plan, spec, splits, plan.weights, listener)

@@ -21,6 +21,7 @@ from keras_transfer.files import drafted, write_bytes
 from keras_transfer.selection.findings import Advice
 from keras_transfer.specs import (
     BackboneSpec,
+    Contract,
     Event,
     Feed,
     Listener,
@@ -28,6 +29,7 @@ from keras_transfer.specs import (
     Plan,
     Run,
     RunRecord,
+    Scored,
     Splits,
     Stage,
     StageResult,
@@ -36,7 +38,9 @@ from keras_transfer.specs import (
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
 from keras_transfer.workflow import checking
-from keras_transfer.workflow.joints import ADVICE, network_of, resolved, scores_on_test, settings_of
+from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of
+from keras_transfer.workflow.opened import Opened, predicted
+from keras_transfer.workflow.tasks import task_of
 
 
 def train(
@@ -77,7 +81,9 @@ def train(
         raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
     watchers.check(watch)
     spec = checking.check(plan, engine=engine)
-    splits = splits or sources.load(plan.data, seed=plan.seed, listener=listener)
+    splits = splits or sources.load(
+        plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
+    )
     plan = resolved(plan, spec, splits, listener)
     place = runs.place_for(plan, Path(folder), name, data_digest=splits.digest)
     if done := _finished(place, compare, listener):
@@ -106,7 +112,8 @@ def train(
         _tell_unreadable(feed.unreadable, listener)
         network = _in_float32(network, plan, spec, splits)
         _keep_model(place, network)
-        run = Run(place, _record(plan, splits, results, built, network, feed, seconds))
+        run = Run(place, _record(plan, splits, results, built, network, seconds))
+        run = _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
         if compare == "scratch":
             run = with_scratch(run, spec, splits, feed, settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
@@ -116,7 +123,7 @@ def train(
 def stages_of(plan: Plan, network: Network) -> tuple[Stage, ...]:
     """Return the stages of `plan`, checked against the network they are to train."""
     pretrained = plan.weights != "none"
-    stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=pretrained)
+    stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=pretrained, epochs=plan.epochs)
     trainer.check(network, stages, image_size=int(plan.image_size or 0))
     return stages
 
@@ -162,12 +169,12 @@ def _record(
     results: tuple[StageResult, ...],
     built: features.Features,
     network: Network,
-    feed: Feed,
     seconds: float,
 ) -> RunRecord:
     best = next(result for result in reversed(results) if result.kept)
     return RunRecord(
         plan=plan,
+        merit_name=task_of(plan.task).merit_name,
         class_names=splits.class_names,
         counts=splits.counts,
         data_digest=splits.digest,
@@ -180,8 +187,23 @@ def _record(
         validation_merit=best.validation_merit,
         seconds=round(seconds, 2),
         environment=_environment(),
-        test=scores_on_test(network, feed, splits, int(plan.image_size or 0)),
+        data_folder=str(Path.cwd()),
     )
+
+
+def _judged(opened: Opened) -> Run:
+    """Return the run with what validation settles and what it is then worth on the test pictures."""
+    record = opened.record
+    settled = dict(opened.fitted.contract) if opened.fitted else {}
+    contract = Contract.model_validate({**opened.plain.model_dump(), **settled})
+    scored = opened.scored("test", contract)
+    return Run(opened.run.folder, record.model_copy(update={"settled": settled, "test": _by_key(scored)}))
+
+
+def _by_key(scored: Scored) -> dict[str, float]:
+    """The headline figures under names that programs read: `log loss` as `log_loss`."""
+    named = {name.replace(" ", "_").replace("-", "_"): value for name, value in scored.figures.items()}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def with_scratch(
@@ -196,8 +218,12 @@ def with_scratch(
     spent = time.perf_counter() - began
     job = Job(network, feed, settings, run.folder / "scratch", listener)
     (result,) = trainer.train(job, [stage], seconds=max(record.seconds - spent, 1.0))
-    scores = scores_on_test(network, feed, splits, record.image_size)
-    scratch = {"accuracy": scores["accuracy"], "seconds": round(spent + result.seconds, 2)}
+    opened = Opened(run, given={"splits": splits})
+    said = predicted(
+        network.model.predict_on_batch, opened.plain.outputs, feed, "test", opened.plain, len(splits.test), silent
+    )
+    worth = opened.task.score(said, splits.test.labels, opened.plain)
+    scratch = {worth.merit_name: worth.merit, "seconds": round(spent + result.seconds, 2)}
     return Run(run.folder, record.model_copy(update={"scratch": scratch}))
 
 
