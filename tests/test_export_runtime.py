@@ -1,6 +1,8 @@
 """What opens, and what a person is told about a file that does not."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -122,3 +124,16 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 def test_pictures_that_break_the_contract_are_refused(wrong):
     with pytest.raises(DataError, match=rf"takes uint8 pictures of shape \(n, {SIDE}, {SIDE}, 3\)"):
         runtime.load(exported()["tflite"]).predict(wrong)
+
+
+@pytest.mark.parametrize("name", ["tflite", "onnx"])
+def test_a_file_answers_without_tensorflow(name):
+    code = f"""
+import pathlib, sys
+import numpy as np
+from keras_transfer.export import runtime
+runtime.load(pathlib.Path({str(exported()[name])!r})).predict(np.zeros((1, {SIDE}, {SIDE}, 3), np.uint8))
+print(sorted({{"tensorflow", "keras", "sklearn", "scipy"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

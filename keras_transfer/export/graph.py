@@ -63,7 +63,7 @@ class Graph:
                 for output, tensor in zip(self.outputs, found, strict=True)
             }
 
-        return tf.function(call, input_signature=[spec])
+        return tf.function(call, input_signature=[spec], autograph=False)
 
 
 def node_of(output: Output) -> str:
@@ -88,6 +88,7 @@ def trace(model: keras.Model, outputs: Sequence[Output]) -> Graph:
     function = tf.function(
         lambda image: named(model(image, training=False), outputs),
         input_signature=[tf.TensorSpec((None, image_size, image_size, 3), tf.uint8, name=IMAGE_INPUT)],
+        autograph=False,  # a Keras model is made of operations: reading its source again only costs seconds
     ).get_concrete_function()
     frozen = _frozen(function, outputs)
     variables = tuple(variable.value for variable in model.variables)

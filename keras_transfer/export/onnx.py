@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -60,11 +61,36 @@ def _few_words() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
+def _sparing(convert: Callable[..., Any]) -> Callable[..., Any]:
+    """Return tf2onnx's converter without the copy of the whole graph that it makes before each of its passes.
+
+    The copies are there to go on after a pass that failed, and take half of the time; they are made where one fails.
+    """
+
+    def sparingly(*given: Any, **named: Any) -> Any:
+        before = os.environ.get(_KEEP_COPIES)
+        os.environ[_KEEP_COPIES] = "no"  # any value at all means no copies
+        try:
+            return convert(*given, **named)
+        except Exception:
+            os.environ.pop(_KEEP_COPIES)
+            return convert(*given, **named)
+        finally:
+            os.environ.pop(_KEEP_COPIES, None)
+            if before is not None:
+                os.environ[_KEEP_COPIES] = before
+
+    return sparingly
+
+
+_KEEP_COPIES = "TF2ONNX_CATCH_ERRORS"
+
+
 def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
     import onnxsim
     import tf2onnx
 
-    model, _ = tf2onnx.convert.from_graph_def(
+    model, _ = _sparing(tf2onnx.convert.from_graph_def)(
         graph.frozen,
         name=card.contract.backbone or "model",
         input_names=[f"{IMAGE_INPUT}:0"],

@@ -52,7 +52,7 @@ def write_frozen(graph: Graph, path: Path, *, batch: int) -> None:
 def _serve_bytes(graph: Graph, aspect: Aspect, decode: Decode) -> Any:
     side = graph.image_size
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")], autograph=False)
     def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         picture = tf.TensorSpec((side, side, 3), tf.uint8)
         images = tf.map_fn(lambda each: decode(each, side, aspect), image_bytes, fn_output_signature=picture)
