@@ -1,5 +1,6 @@
 """What people type: options by their usual names, and what is said where something is nearly right."""
 
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -232,12 +233,12 @@ def test_standard_output_that_knows_ascii_alone_is_enough():
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
 
 
-def test_lr_find_says_where_the_loss_falls_fastest(monkeypatch, capsys):
+def test_lr_find_says_where_the_loss_falls_fastest(monkeypatch):
     curve = SimpleNamespace(rates=(1e-4, 1e-3), losses=(0.9, 0.5), suggestion=1e-3)
     asked = {}
     monkeypatch.setitem(vars(workflow), "lr_find", lambda plan, **others: asked.update(plan=plan, **others) or curve)
-    typed("lr-find", "sample:fashion", "--stage", "top", "--recipe", "adapt")
-    assert "falls fastest at a learning rate of 1.0e-03 (2 rates tried)" in capsys.readouterr().out
+    found = typed("lr-find", "sample:fashion", "--stage", "top", "--recipe", "adapt", "--json")
+    assert json.loads(found.output)["suggestion"] == 1e-3
     assert (asked["plan"], asked["stage"]) == (Plan(data="sample:fashion", recipe="adapt"), "top")
 
 
