@@ -564,6 +564,8 @@ class Splits:
     """Median of the pictures' shorter sides, in pixels."""
     skipped: tuple[str, ...] = ()
     """Pictures left out, each with its reason, in a person's words."""
+    given: tuple[str, ...] = ()
+    """Names of the splits that the source brought itself; the others were drawn from its training pictures."""
 
     def __getitem__(self, name: str) -> Split:
         if name not in SPLIT_NAMES:

@@ -1,7 +1,9 @@
 """What people type: options by their usual names, and what is said where something is nearly right."""
 
+import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -29,7 +31,7 @@ def planned(monkeypatch):
         seen.update(plan=plan, folder=folder, name=name)
         raise UsageError("as far as this test goes")
 
-    monkeypatch.setattr(workflow, "train", train, raising=False)
+    monkeypatch.setitem(vars(workflow), "train", train)
 
     def ask(*arguments):
         with pytest.raises(UsageError, match="as far as this test goes"):
@@ -229,3 +231,22 @@ def test_standard_output_that_knows_ascii_alone_is_enough():
     arguments = [sys.executable, "-m", "keras_transfer", "train", "--help"]
     done = subprocess.run(arguments, capture_output=True, env=environment, check=False)
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+
+
+def test_lr_find_says_where_the_loss_falls_fastest(monkeypatch):
+    curve = SimpleNamespace(rates=(1e-4, 1e-3), losses=(0.9, 0.5), suggestion=1e-3)
+    asked = {}
+    monkeypatch.setitem(vars(workflow), "lr_find", lambda plan, **others: asked.update(plan=plan, **others) or curve)
+    found = typed("lr-find", "sample:fashion", "--stage", "top", "--recipe", "adapt", "--json")
+    assert json.loads(found.output)["suggestion"] == 1e-3
+    assert (asked["plan"], asked["stage"]) == (Plan(data="sample:fashion", recipe="adapt"), "top")
+
+
+def test_weights_of_a_sequential_model_are_refused_in_one_sentence(tmp_path):
+    import keras
+
+    from keras_transfer.backbones import features, registry
+
+    keras.Sequential([keras.Input((96, 96, 3)), keras.layers.Conv2D(4, 3)]).save(tmp_path / "model.keras")
+    with pytest.raises(KerasTransferError, match="it is a Sequential model"):
+        features.build(registry.backbone("MobileNetV2"), image_size=96, weights=str(tmp_path / "model.keras"))

@@ -1,5 +1,6 @@
 """What the README and the pages beside the code show is run: plans are read, Python and commands do what they say."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -96,7 +97,11 @@ def place(tmp_path_factory):
 
 
 def run_there(place, code):
-    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done
 
@@ -104,7 +109,9 @@ def run_there(place, code):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
 def test_every_python_example_runs_in_a_fresh_process(page, place):
     for text in blocks(page, "python"):
-        assert run_there(place, text).stdout
+        done = run_there(place, text)
+        assert done.stdout
+        assert "I0000" not in done.stderr, "TensorFlow's log reaches people"
 
 
 def test_the_commands_of_the_readme_run_one_after_another(place):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_transfer import __version__
-from keras_transfer.cli import advising, catalogue, exporting, listing, pictures, reporting, training, using
+from keras_transfer.cli import advising, catalogue, exporting, listing, pictures, rates, reporting, training, using
 from keras_transfer.cli.showing import fail
 
 __all__ = ["app", "fail"]
@@ -22,6 +22,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     using.predict,
     exporting.export,
     exporting.verify,
+    rates.lr_find,
     listing.runs,
     catalogue.backbones,
 )

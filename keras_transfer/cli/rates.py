@@ -10,14 +10,12 @@ import typer
 from keras_transfer import plan as plans
 from keras_transfer.cli.options import BackboneOfPlan, ImageSize, Json, Source, check_source
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import out, print_json, suggest
+from keras_transfer.cli.showing import out, print_json
 
 
 def lr_find(
     source: Source,
-    stage: Annotated[
-        str | None, typer.Option(help="Of the recipe; the first that learns blocks where left out.")
-    ] = None,
+    stage: Annotated[str | None, typer.Option(help="Of the recipe; the first where left out.")] = None,
     backbone: BackboneOfPlan = None,
     recipe: Annotated[str | None, typer.Option(help="A named list of stages.")] = None,
     image_size: ImageSize = None,
@@ -35,7 +33,7 @@ def lr_find(
     if as_json:
         print_json({"rates": list(curve.rates), "losses": list(curve.losses), "suggestion": curve.suggestion})
         return
+    seen = f"; the curve is in {plot}" if plot else ""
     out.print(
-        f"learning rate {curve.suggestion:.1e}, from {len(curve.rates)} steps" + (f"; see {plot}" if plot else "")
+        f"The loss falls fastest at a learning rate of {curve.suggestion:.1e} ({len(curve.rates)} rates tried){seen}."
     )
-    suggest(f"keras-transfer train --plan PLAN.toml stages.0.learning_rate={curve.suggestion:.1e}")

@@ -14,7 +14,7 @@ from keras_transfer import runs
 from keras_transfer.cli.live import live
 from keras_transfer.cli.options import BackboneOfPlan, Folder, ImageSize, Json, check_source
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import out, print_json, show, suggest
+from keras_transfer.cli.showing import err, out, plain, print_json, show, suggest
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import Plan, Run
 
@@ -140,7 +140,12 @@ def _advice(given: Mapping[str, Any]) -> Advice:
 
     names = [given["backbone"]] if "backbone" in given else []
     with progress() as listener:
-        return workflow.advise(given["data"], names=names, listener=listener)
+        advice = workflow.advise(given["data"], names=names, listener=listener)
+    # Before training begins, and not on standard output, which may be JSON.
+    err.print(f"advised: {plain(advice.plan.recipe)} on {plain(advice.plan.backbone)}", highlight=False)
+    for each in advice.alternatives:
+        err.print(f"  {plain(each.sentence)}", soft_wrap=True, highlight=False)
+    return advice
 
 
 def _show_run(run: Run) -> None:

@@ -224,6 +224,7 @@ def _made(
         digest=digest_of((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
         skipped=skipped,
+        given=tuple(name for name in SPLIT_NAMES if any(row.split == name for row, _, _ in rows)),
     )
 
 

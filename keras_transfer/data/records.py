@@ -46,6 +46,7 @@ def write(splits: Splits, folder: Path, *, listener: Listener = silent) -> Path:
             "class_names": list(splits.class_names),
             "digest": splits.digest,
             "typical_size": splits.typical_size,
+            "given": list(splits.given),
             "splits": {
                 name: _write_split(splits, _stirred(splits[name]), unfinished, listener) for name in SPLIT_NAMES
             },
@@ -83,6 +84,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
         class_names=class_names,
         digest=index["digest"],
         typical_size=index["typical_size"],
+        given=tuple(index.get("given", ())),  # older shards do not say, and a split of ours proves nothing
     )
 
 

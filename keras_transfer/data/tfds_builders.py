@@ -149,6 +149,7 @@ def _made(
         digest=digest_of(rows),
         typical_size=int(np.median(sides)) if sides else 0,
         skipped=skipped,
+        given=tuple(name for name in SPLIT_NAMES if name in own),
     )
 
 

@@ -6,6 +6,10 @@ A name is imported when it is first asked for, so that a verb loads what it need
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,4 +90,21 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'keras_transfer.workflow' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    with nullcontext() if "tensorflow" in sys.modules else _hushed():
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep what libraries write to file descriptor 2 while they are loaded from people.
+
+    TensorFlow 2.21 tells of oneDNN and CUDA there before it reads TF_CPP_MIN_LOG_LEVEL. Errors are exceptions.
+    """
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -54,6 +54,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
             for picture, label in zip(pictures, listed[split], strict=True)
         ),
         typical_size=int(min(parts["train"][0].shape[1:3])),
+        given=SPLIT_NAMES,
     )
 
 
