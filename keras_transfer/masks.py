@@ -55,6 +55,29 @@ def square(pixels: np.ndarray, size: int, aspect: str) -> np.ndarray:
     return _resized(pixels, size, size)
 
 
+def unsquare(square: np.ndarray, height: int, width: int, aspect: str) -> np.ndarray:
+    """Return a square mask, uint8 (size, size), over the picture it was made of: uint8 (height, width).
+
+    >>> unsquare(square(np.array([[7, 8, 9, 9]] * 2, np.uint8), 4, "letterbox"), 2, 4, "letterbox").tolist()
+    [[7, 8, 9, 9], [7, 8, 9, 9]]
+
+    What a cropped square does not show is `VOID`.
+    """
+    size = len(square)
+    if aspect == "letterbox":
+        scale = size / max(height, width)
+        inner_height, inner_width = (min(max(round(side * scale), 1), size) for side in (height, width))
+        top, left = (size - inner_height) // 2, (size - inner_width) // 2
+        square = square[top : top + inner_height, left : left + inner_width]
+    if aspect == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        into = np.full((height, width), VOID, np.uint8)
+        into[top : top + side, left : left + side] = _resized(square, side, side)
+        return into
+    return _resized(square, height, width)
+
+
 def squared(packed: Sequence[bytes] | np.ndarray, size: int, aspect: str) -> np.ndarray:
     """Return packed masks as squares: uint8 (n, size, size); see `square`."""
     made = [square(unpack(each), size, aspect) for each in packed]

@@ -69,9 +69,9 @@ def reference():
 @pytest.mark.parametrize("name", ["tflite", "onnx", "saved_model"])
 def test_a_float_file_gives_nearly_every_pixel_the_models_class(name):
     answers = runtime.load(exported()[name]).predict(data("test", SHOWN)[0])
-    same, difference = evaluation.differ(reference(), answers, CONTRACT)
+    same, _ = evaluation.differ(reference(), answers, CONTRACT)
     assert same.min() > 0.999
-    assert difference.max() < 1e-4
+    assert np.abs(answers["probabilities"] - reference()["probabilities"]).max() < 1e-4
 
 
 def test_whole_numbers_lose_little_of_what_areas_have_in_common():

@@ -189,8 +189,8 @@ def _places(root: Path) -> list[tuple[Path, str | None]]:
 
 
 def _paired(root: Path, place: Path, split: str | None) -> Iterator[Listing]:
-    found = {_stem(path, place / MASKS): path for path in picture_paths(place / MASKS)}
-    pictures = picture_paths(place / PICTURES)
+    found = {_stem(path, place / MASKS): path for path in picture_paths(place / MASKS)[0]}
+    pictures, _ = picture_paths(place / PICTURES)
     alone = [path for path in pictures if _stem(path, place / PICTURES) not in found]
     if alone or not pictures:
         raise DataError(

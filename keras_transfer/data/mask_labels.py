@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from keras_transfer import masks
@@ -47,11 +46,23 @@ def stored(labels: Sequence[Masked], positions: Mapping[Any, int]) -> np.ndarray
     for row, (packed, own, _) in enumerate(labels):
         made[row] = base64.b64decode(packed)
         places = [positions.get(name, VOID) for name in own]
-        if places != list(range(len(own))):
-            table = np.full(VOID + 1, VOID, np.uint8)
-            table[: len(own)] = places
-            made[row] = masks.pack(table[masks.unpack(made[row])])
+        made[row] = _renumbered(made[row], places)
     return made
+
+
+def reordered(labels: np.ndarray, place: Sequence[int]) -> np.ndarray:
+    """Return stored masks in which class i has become `place[i]`."""
+    made = np.empty(len(labels), object)
+    made[:] = [_renumbered(packed, place) for packed in labels]
+    return made
+
+
+def _renumbered(packed: bytes, places: Sequence[int]) -> bytes:
+    if list(places) == list(range(len(places))):
+        return packed
+    table = np.full(VOID + 1, VOID, np.uint8)
+    table[: len(places)] = places
+    return masks.pack(table[masks.unpack(packed)])
 
 
 def from_stored(packed: bytes, class_names: Sequence[Any]) -> Masked:
@@ -81,6 +92,8 @@ def targets(labels: np.ndarray, classes: int, side: int, aspect: str) -> np.ndar
 
 def move(targets: Any, matrices: Any, side: Any) -> Any:
     """Return masks moved as their pictures are, each pixel the nearest of the mask, `VOID` beside it."""
+    import keras  # here, because whatever reads labels does without TensorFlow
+
     moved = keras.ops.image.affine_transform(
         targets[..., None], matrices, interpolation="nearest", fill_mode="constant", fill_value=VOID
     )

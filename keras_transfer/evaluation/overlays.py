@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+import io
+from collections.abc import Mapping
 
-from keras_transfer.masks import VOID
+import numpy as np
+from PIL import Image
+
+from keras_transfer.evaluation.segmentation import CLASSES_ANSWER, keep
+from keras_transfer.masks import VOID, unsquare
+from keras_transfer.specs import Answers, Contract
 
 PALETTE = (
     (0, 114, 178),
@@ -40,6 +46,18 @@ def colour(position: int) -> tuple[int, int, int]:
     return PALETTE[position % len(PALETTE)]
 
 
+def draw(picture: np.ndarray, answers: Answers, contract: Contract) -> Mapping[str, bytes]:
+    """Return an answer as two PNGs of the picture's own size: the mask, with a palette, and the mask over the picture.
+
+    picture: uint8 (height, width, 3) as a person sees it; answers: to this one picture. A value of the mask is the
+    position of its class; what a cropped square did not show is `VOID`.
+    """
+    mask = unsquare(keep(answers)[CLASSES_ANSWER][0], picture.shape[0], picture.shape[1], contract.aspect)
+    indexed = Image.fromarray(mask, mode="P")
+    indexed.putpalette(palette_bytes())
+    return {"mask.png": _png(indexed), "overlay.png": _png(Image.fromarray(overlay(picture, mask)))}
+
+
 def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return a picture with the classes of its pixels over it: uint8 (height, width, 3).
 
@@ -53,3 +71,9 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def palette_bytes() -> bytes:
     """Return the palette of a mask's PNG, 256 RGB triples: index images show their classes in any viewer."""
     return b"".join(bytes(colour(i)) for i in range(VOID)) + b"\xff\xff\xff"
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -13,8 +13,8 @@ from keras_transfer.errors import UsageError
 from keras_transfer.masks import VOID
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Scored, Value
 
-CLASSES_ANSWER, CONFIDENCE_ANSWER = "classes", "confidence"
-"""What is kept of the answers to many pictures: uint8 and float16 (n, side, side)."""
+CLASSES_ANSWER = "classes"
+"""What is kept of the answers to many pictures: the class of each pixel, uint8 (n, side, side)."""
 
 TOLERANCE = 0.0075
 """Of the diagonal of a picture: how far an edge may be off (Csurka et al. 2013, section 3)."""
@@ -74,19 +74,16 @@ class SegmentationMetrics(Scored):
 
 
 def keep(answers: Answers) -> Answers:
-    """Return what the answers to some pictures come down to: the class of each pixel and its probability.
+    """Return what the answers to some pictures come down to: the class of each pixel.
 
     >>> keep({"probabilities": np.array([[[[0.25, 0.75]]]])})["classes"].tolist()
     [[[1]]]
 
-    Of 11 classes that is a fifteenth of the memory. Answers that were kept so already are returned as they are.
+    Of 11 classes that is 1/44 of the memory. Answers that were kept so already are returned as they are.
     """
     if CLASSES_ANSWER in answers:
         return answers
-    probabilities = answers[PROBABILITIES_OUTPUT]
-    classes = probabilities.argmax(axis=-1).astype(np.uint8)
-    confidence = np.take_along_axis(probabilities, classes[..., None].astype(np.intp), axis=-1)[..., 0]
-    return {CLASSES_ANSWER: classes, CONFIDENCE_ANSWER: confidence.astype(np.float16)}
+    return {CLASSES_ANSWER: answers[PROBABILITIES_OUTPUT].argmax(axis=-1).astype(np.uint8)}
 
 
 def score(answers: Answers, labels: np.ndarray, contract: Contract) -> SegmentationMetrics:
@@ -133,28 +130,27 @@ def right(answers: Answers, labels: np.ndarray) -> np.ndarray:
 
 
 def differ(reference: Answers, candidate: Answers, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share of pixels that get the same class, and the largest difference of a probability: float (n,).
-
-    Where answers were kept as classes, the difference is that of the likeliest class's probability.
-    """
+    """Return the share of pixels that get the same class, and that of those which get another: float (n,) both."""
     wanted, given = keep(reference)[CLASSES_ANSWER], keep(candidate)[CLASSES_ANSWER]
     if wanted.shape != given.shape:
         raise UsageError(
             f"Two sets of answers to the same pictures are compared. Received: {wanted.shape} and {given.shape}."
         )
-    both = PROBABILITIES_OUTPUT in reference and PROBABILITIES_OUTPUT in candidate
-    name = PROBABILITIES_OUTPUT if both else CONFIDENCE_ANSWER
-    first, second = ((each if both else keep(each))[name].reshape(len(wanted), -1) for each in (reference, candidate))
-    difference = [np.abs(a.astype(np.float64) - b).max() for a, b in zip(first, second, strict=True)]
-    return (wanted == given).reshape(len(wanted), -1).mean(axis=1), np.array(difference)
+    same = (wanted == given).reshape(len(wanted), -1).mean(axis=1)
+    return same, 1 - same
 
 
 def read(answers: Answers, contract: Contract) -> Mapping[str, Any]:
-    """Return what the answers to one picture say: which share of it each class takes, the largest first."""
+    """Return what the answers to one picture say: its largest class, and the share of the picture that each takes."""
     (classes,) = keep(answers)[CLASSES_ANSWER]
     shares = np.bincount(classes.ravel(), minlength=len(contract.class_names)) / classes.size
     order = [int(i) for i in np.argsort(-shares, kind="stable") if shares[i] > 0]
-    return {"areas": {contract.class_names[i]: float(shares[i]) for i in order}}
+    names = contract.class_names
+    return {
+        "largest": names[order[0]],
+        "share": float(shares[order[0]]),
+        "areas": {names[i]: float(shares[i]) for i in order},
+    }
 
 
 def confusion_of(said: np.ndarray, mask: np.ndarray, classes: int) -> np.ndarray:

@@ -40,7 +40,7 @@ def attach(
     classes: int,
     dropout: float = 0.1,
     seed: int = 0,
-    loss: str = "cross_entropy",
+    loss: str = "cross_entropy+dice",
     head: str = "fpn",
 ) -> Network:
     """Return the network that gives each pixel a probability for each class, in the flat graph of `features`.
@@ -177,7 +177,7 @@ def lovasz(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     return cross_entropy(raw, targets, label_smoothing) + _over_shown(surrogate, size)
 
 
-LOSSES: dict[str, Losses] = {"cross_entropy": cross_entropy, "cross_entropy+dice": dice, "cross_entropy+lovasz": lovasz}
+LOSSES: dict[str, Losses] = {"cross_entropy+dice": dice, "cross_entropy": cross_entropy, "cross_entropy+lovasz": lovasz}
 """By the name a plan calls them; the first is the task's own."""
 
 

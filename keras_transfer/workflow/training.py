@@ -222,7 +222,7 @@ def with_scratch(
     said = predicted(
         network.model.predict_on_batch, opened.plain.outputs, feed, "test", opened.plain, len(splits.test), silent
     )
-    worth = opened.task.score(said, splits.test.labels, opened.plain)
+    worth = opened.task.score(said, opened.labels("test"), opened.plain)
     scratch = {worth.merit_name: worth.merit, "seconds": round(spent + result.seconds, 2)}
     return Run(run.folder, record.model_copy(update={"scratch": scratch}))
 
