@@ -72,9 +72,11 @@ def _maps(classes: int, side: int) -> tuple[Output, ...]:
 
 def _segmenter(features: Any, blocks: tuple[Block, ...], **options: Any) -> Network:
     from keras_transfer.backbones.blocks import taps
-    from keras_transfer.tasks.segmentation import STRIDES, attach
+    from keras_transfer.tasks.segmentation import FINEST, STRIDES, attach
 
-    return attach(features, blocks, taps=taps(blocks, STRIDES, features.input.shape[1]), **options)
+    side = features.input.shape[1]
+    finer = (FINEST,) if any(block.resolution * FINEST == side for block in blocks) else ()
+    return attach(features, blocks, taps=taps(blocks, (*finer, *STRIDES), side), **options)
 
 
 _OF_PIXELS = {
@@ -121,7 +123,7 @@ TASKS: Mapping[str, Task] = {
         draw=_later("evaluation.overlays.draw"),
         bounds=_OF_PIXELS,
         defaults={"recipe": "dense", "batch_size": 8},
-        most_side=384,
+        most_side=352,
     ),
 }
 
