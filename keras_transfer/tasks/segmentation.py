@@ -52,7 +52,8 @@ def attach(
     (None, 320, 320, 11)
 
     taps: KerasTensors (batch, height, width, channels), from fine to coarse, one for each of `STRIDES`, perhaps one of
-    stride `FINEST` before them. loss: a row of `LOSSES`; head: a row of `HEADS`. The head computes in float32 whatever the precision of the backbone.
+    stride `FINEST` before them. loss: a row of `LOSSES`; head: a row of `HEADS`. The head computes in float32 whatever
+    the precision of the backbone. Raises UsageError for a side that the strides do not divide.
     """
     side = features.input.shape[1]
     if side % STRIDES[-1]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.errors import DataError, UsageError, unknown
-from keras_transfer.evaluation import agreement, classification, segmentation
+from keras_transfer.evaluation import agreement, classification, multilabel, segmentation
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Block, Contract, Network, Output, Settled, Splits, Task
 
 BATCH = 128
@@ -104,6 +104,22 @@ TASKS: Mapping[str, Task] = {
         settle=_settled_temperature,
         apply=_cooled,
         fold=_with_temperature,
+        explain=_later("evaluation.gradcam.gradcam"),
+    ),
+    "multilabel": Task(
+        name="multilabel",
+        annotation="classes",
+        merit_name="label ranking",
+        attach=_later("tasks.multilabel.attach"),
+        losses=("binary_cross_entropy", "asymmetric"),
+        outputs=_probabilities,
+        read=multilabel.read,
+        score=multilabel.score,
+        right=multilabel.right,
+        differ=multilabel.differ,
+        section="sections/multilabel.html.j2",
+        show=_later("evaluation.multilabel_page.show"),
+        settle=multilabel.settle,
         explain=_later("evaluation.gradcam.gradcam"),
     ),
     "segmentation": Task(

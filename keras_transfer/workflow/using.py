@@ -155,11 +155,11 @@ def _asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> _Asked:
 
     opened = Opened(run)
     loaded = runtime.load(path, contract=opened.plain)
-    if path != run.model_path or not opened.task.apply:
+    if path != run.model_path:
         return _Asked(loaded.artifact.contract, loaded.predict)
     # The trained model knows nothing of what was settled after it: exported files have it inside.
     contract, apply = opened.contract, opened.task.apply
-    return _Asked(contract, lambda images: apply(loaded.predict(images), contract))
+    return _Asked(contract, (lambda images: apply(loaded.predict(images), contract)) if apply else loaded.predict)
 
 
 def _labels(contract: Contract, splits: Splits, split: str) -> np.ndarray:
