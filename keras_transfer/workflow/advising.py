@@ -98,9 +98,11 @@ def advise(
     began = time.perf_counter()
     splits = splits or sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
     if splits.annotation not in MEASURED:
+        recipe = task_of(task).defaults.get("recipe", "head_then_top")
         raise UsageError(
             f"Advice measures pictures that have one class, or several labels. Received: '{source}', which is labelled "
-            f"with {splits.annotation}. Train by a recipe instead: keras-transfer train {source} --recipe head_then_top"
+            f"with {splits.annotation}. Train by a recipe instead: "
+            f"keras-transfer train {source} --task {task} --recipe {recipe}"
         )
     specs = [registry.backbone(name) for name in names] or sorted(
         filter(_at_hand, registry.rows()),
