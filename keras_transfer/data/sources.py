@@ -34,7 +34,7 @@ _ALL = ("class", "classes", "mask")
 
 SOURCES = (
     Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load, _ALL),
-    Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load),
+    Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load, _ALL),
     Source(
         "manifest",
         "TABLE.csv",
