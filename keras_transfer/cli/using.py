@@ -14,6 +14,9 @@ from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
 
+COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1", "iou": "IoU", "boundary_f1": "edges (F1)"}
+"""Figures of a class, as far as its task knows them, and what stands over them."""
+
 
 def evaluate(
     model: Annotated[Path | None, typer.Argument(help="A run folder or a model file of any format.")] = None,
@@ -38,9 +41,11 @@ def evaluate(
         return
     rows = [row for row in getattr(metrics, "per_class", ()) if hasattr(row, "recall")]
     if rows:
-        table = Table("class", "pictures", "precision", "recall", "F1", title=f"{model} on the {split} split")
+        shown = [name for name in COLUMNS if hasattr(rows[0], name)]
+        headings = (COLUMNS[name] for name in shown)
+        table = Table("class", "pictures", *headings, title=f"{model} on the {split} split")
         for row in rows:
-            table.add_row(row.name, str(row.count), *(score(value) for value in (row.precision, row.recall, row.f1)))
+            table.add_row(row.name, str(row.count), *(score(getattr(row, name)) for name in shown))
         show(table)
     figures = {name: value for name, value in metrics.figures.items() if value is not None}
     out.print(
