@@ -70,11 +70,19 @@ def predict(
         print_json([prediction.flat for prediction in predictions])
         return
     shown = [
-        {name: each for name, each in said.flat.items() if not isinstance(each, dict | list)} for said in predictions
+        {"picture": said.picture, **{name: each for name, each in said.says.items() if not isinstance(each, dict)}}
+        for said in predictions
     ]
     table = Table(*(name.removesuffix("_name").replace("_", " ") for name in shown[0]))
     for row in shown:
-        table.add_row(*(f"{each:.1%}" if isinstance(each, float) else str(each) for each in row.values()))
+        table.add_row(*map(_cell, row.values()))
     show(table)
     if output:
         out.print(f"{sum(len(said.files) for said in predictions)} files in {output}")
+
+
+def _cell(said: object) -> str:
+    """What is said as a cell of a table: a share in percent, several labels with commas between them."""
+    if isinstance(said, float):
+        return f"{said:.1%}"
+    return ", ".join(map(str, said)) or "-" if isinstance(said, list) else str(said)
