@@ -104,10 +104,13 @@ class Plan(Value):
     weights: str = "imagenet"
     """`imagenet`, the path of a weights file, or `none` (random, and said to be)."""
     task: str = "classification"
-    """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them)."""
+    """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them), `segmentation`
+    (one for each pixel)."""
     loss: str | None = None
     """By the name its task calls it, where there are several: `binary_cross_entropy` or `asymmetric`; the task's own
     where it is left out."""
+    head: str | None = None
+    """By the name its task calls it, where there are several: `fpn` or `lraspp`; the task's own where left out."""
     recipe: str = "head_then_top"
     """Name of a list of stages; not read where `stages` are given."""
     epochs: int | None = Field(default=None, ge=1, le=10_000)
@@ -455,6 +458,8 @@ class Task:
     keras.Model, loss a row of `losses`."""
     losses: tuple[str, ...]
     """Names that `Plan.loss` may take; the first is the task's own."""
+    heads: tuple[str, ...] = field(default=(), kw_only=True)
+    """Names that `Plan.head` may take, the first the task's own; `attach` then takes `head=`."""
     outputs: Callable[[int, int], tuple[Output, ...]]
     """`outputs(classes, side)`: what exported files give, in the order of the model's outputs."""
     read: Callable[[Answers, Contract], Mapping[str, Any]]

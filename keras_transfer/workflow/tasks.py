@@ -128,6 +128,7 @@ TASKS: Mapping[str, Task] = {
         merit_name="mean IoU of a picture",
         attach=_segmenter,
         losses=("cross_entropy+dice", "cross_entropy", "cross_entropy+lovasz"),
+        heads=("fpn", "lraspp"),
         outputs=_maps,
         read=segmentation.read,
         score=segmentation.score,
