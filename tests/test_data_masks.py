@@ -164,6 +164,13 @@ def test_a_class_that_is_named_twice_is_told(tmp_path):
         load(str(root), annotation="mask")
 
 
+def test_more_classes_than_a_mask_can_tell_apart_are_told(tmp_path):
+    root = _folder(tmp_path / "data")
+    (root / "classes.csv").write_text("name\n" + "\n".join(f"c{number}" for number in range(300)))
+    with pytest.raises(DataError, match="names 300 classes; a mask can tell 255 apart"):
+        load(str(root), annotation="mask")
+
+
 def test_masks_are_refused_where_labels_were_asked_for(tmp_path):
     with pytest.raises(UsageError, match=r"holds a class for each pixel .* but was asked for one label a picture"):
         load(str(_folder(tmp_path / "data")))

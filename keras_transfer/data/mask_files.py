@@ -68,6 +68,8 @@ def gather_masks(
     """Return the splits of pictures whose labels are the paths of their masks; `classes.csv` may stand in `root`."""
     file = root / CLASSES
     classes = read_classes(file) if file.is_file() else _found([row.label for row in listings], listener)
+    if len(classes.names) > VOID:
+        raise DataError(f"'{source}' names {len(classes.names)} classes; a mask can tell {VOID} apart. Unite some.")
     labelled = []
     with ThreadPoolExecutor(PARALLEL) as readers:
         for row, label in zip(listings, readers.map(lambda row: _label(row, classes), listings), strict=True):
