@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_transfer.errors import DataError, UsageError, WeightsError
 from keras_transfer.selection import policy, reasons, scores
+from keras_transfer.selection.alike import look_alikes
 from keras_transfer.selection.findings import (
     Advice,
     BlockFeatures,
@@ -23,7 +24,6 @@ from keras_transfer.selection.findings import (
     Reason,
     Recipes,
 )
-from keras_transfer.selection.near import near_copies
 from keras_transfer.specs import BackboneSpec, Event, Listener, Plan, silent
 
 T = TypeVar("T")
@@ -219,7 +219,7 @@ def _judged(inquiry: Inquiry, spec: BackboneSpec, measurement: Measurement) -> J
     question, limits, last = inquiry.question, inquiry.limits, measurement.blocks[-1].features
     groups = question.groups
     if groups is None:
-        found = inquiry.tried(f"Near copies of {spec.name}", near_copies, last, question.labels)
+        found = inquiry.tried(f"Look-alikes of {spec.name}", look_alikes, last, question.labels, question.copies)
         groups = np.arange(len(question.labels)) if found is None else found
     probes = [_probe(inquiry, f"{spec.name}", i, block, groups) for i, block in enumerate(measurement.blocks)]
     probe = probes[-1]
@@ -275,7 +275,7 @@ def _judged_on(question: Question, groups: np.ndarray) -> str:
         return f"with each of {apart} groups left out as a whole"
     if apart == count:
         return "with each picture left out in turn"
-    return f"with near copies left out together ({count} pictures, {apart} of them different)"
+    return f"with look-alikes left out together ({count} pictures, {apart} of them different)"
 
 
 def _lost_by_mirroring(
