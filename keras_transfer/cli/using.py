@@ -66,5 +66,12 @@ def predict(
     shown = [{name: each for name, each in said.flat.items() if not isinstance(each, dict)} for said in predictions]
     table = Table(*(name.removesuffix("_name").replace("_", " ") for name in shown[0]))
     for row in shown:
-        table.add_row(*(f"{each:.1%}" if isinstance(each, float) else str(each) for each in row.values()))
+        table.add_row(*map(_cell, row.values()))
     show(table)
+
+
+def _cell(said: object) -> str:
+    """What is said as a cell of a table: a share in percent, several labels with commas between them."""
+    if isinstance(said, float):
+        return f"{said:.1%}"
+    return ", ".join(map(str, said)) or "-" if isinstance(said, list) else str(said)
