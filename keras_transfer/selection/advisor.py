@@ -118,30 +118,44 @@ def advise(
             "No pretrained weights are at hand, so nothing was measured: the plan rests on counts alone."
         )
     noise = _noise(inquiry, best)
-    doubted = noise.rate if noise else None
-    chosen, size_reasons = best, tuple[Reason, ...]()
-    if best:
-        chosen, size_reasons = _at_larger_size(inquiry, best, specs, doubted)
-        chosen = _timed(inquiry, chosen, doubted)
-    ranked = chosen.ranked if chosen else None
-    ranking = tuple(ranked if ranked and each is best else each.ranked for each in measured)
+    chosen, size_reasons = _refined(inquiry, best, specs, noise.rate if noise else None)
+    ranking = tuple(chosen.ranked if chosen and each is best else each.ranked for each in measured)
+    return _advice(inquiry, chosen.ranked if chosen else None, ranking, size_reasons, noise, specs[0])
+
+
+def _refined(
+    inquiry: Inquiry, best: Judged | None, specs: Sequence[BackboneSpec], label_noise: float | None
+) -> tuple[Judged | None, tuple[Reason, ...]]:
+    """Look closer at the best backbone: at a larger size, and at what a step of its training takes."""
+    if best is None:
+        return None, ()
+    chosen, reasons_of_size = _at_larger_size(inquiry, best, specs, label_noise)
+    return _timed(inquiry, chosen, label_noise), reasons_of_size
+
+
+def _advice(
+    inquiry: Inquiry,
+    ranked: Ranked | None,
+    ranking: tuple[Ranked, ...],
+    size_reasons: tuple[Reason, ...],
+    noise: scores.LabelNoise | None,
+    otherwise: BackboneSpec,
+) -> Advice:
+    """Put together what was found; `otherwise` is the backbone where none was measured."""
+    question, recipes, doubted = inquiry.question, inquiry.recipes, noise.rate if noise else None
     choice = policy.choose(question, ranked, doubted, recipes, BATCH_SIZE)
-    told = policy.alternatives(question, choice, ranked, recipes) if ranked else ()
+    offered = policy.alternatives(question, choice, ranked, recipes) if ranked else ()
+    about = (*reasons.about_question(question), *reasons.about_backbone(ranked, ranking))
     return Advice(
-        plan=_plan(question, ranked, choice, specs[0]),
-        reasons=(
-            *reasons.about_question(question),
-            *reasons.about_backbone(ranked, ranking),
-            *size_reasons,
-            *choice.reasons,
-        ),
+        plan=_plan(question, ranked, choice, otherwise),
+        reasons=(*about, *size_reasons, *choice.reasons),
         ranking=ranking,
         label_noise=doubted,
         suspects=noise.suspects if noise else (),
         unknown=tuple(inquiry.unknown),
         seconds=inquiry.spent_seconds,
-        training_seconds=told[0].seconds if told else None,
-        alternatives=told,
+        training_seconds=offered[0].seconds if offered else None,
+        alternatives=offered,
     )
 
 
