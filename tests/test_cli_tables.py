@@ -29,6 +29,23 @@ def test_at_80_columns_the_first_column_is_whole(table, monkeypatch):
     assert all(name in screen.file.getvalue() for name in NAMES)
 
 
+def test_words_are_not_broken_and_a_narrow_terminal_gets_lines_of_text(monkeypatch):
+    def said(width):
+        made = Table("name", "weights", "exported")
+        made.add_row(NAMES[0], "imagenet", "model-int8.tflite, model.onnx")
+        screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+        monkeypatch.setattr(showing, "out", screen)
+        showing.show(made)
+        return screen.file.getvalue()
+
+    boxed, text = said(56), said(48)
+    assert "┃" in boxed
+    assert "model-int8.tflite" in boxed
+    assert "┃" not in text
+    assert text.splitlines()[0] == NAMES[0]
+    assert "weights imagenet · exported model-int8.tflite, model.onnx" in " ".join(text.split())
+
+
 def test_a_pipe_gets_one_line_a_row_without_boxes(table, monkeypatch, capsys):
     monkeypatch.setattr(showing, "out", Console(file=io.StringIO(), width=120))
     showing.show(table)

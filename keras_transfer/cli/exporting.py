@@ -173,7 +173,7 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
         run.record.merit_name,
         "agrees with Keras",
         "largest diff.",
-        "ms/picture",
+        "ms a picture",
     ):
         table.add_column(column, justify="left" if column in ("file", "precision") else "right")
     for result in results:
