@@ -66,6 +66,26 @@ def gather(
     kind = ANNOTATIONS[annotation]
     listed = {name for each in listings for name in kind.names(each.label)}
     check_class_names(listed)
+    rows, skipped = _readable(source, listings, listener)
+    seen = {name for row, _ in rows for name in kind.names(row.label)}
+    if gone := listed - seen:
+        raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
+    skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
+    rows = _united(rows, kind, skipped)
+    kept = _held_apart(rows, _split_names(rows, kind, seed, listener), skipped)
+    skipped += passed
+    if skipped:
+        first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
+        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
+    for sentence in _contradictions(kept, kind):
+        listener(Event("warning", sentence))
+    return _made(source, kept, tuple(skipped), kind, declared)
+
+
+def _readable(
+    source: str, listings: Sequence[Listing], listener: Listener
+) -> tuple[list[tuple[Listing, str]], list[str]]:
+    """Return each picture that can be read with the hash of its content, and what is left out with its reason."""
     facts = facts_of([each.path for each in listings], listener=listener)
     if importlib.util.find_spec("pillow_heif") is None:  # not remembered with the files: it may be there tomorrow
         facts = [
@@ -77,13 +97,13 @@ def gather(
         raise DataError(
             f"{len(skipped)} of {len(listings)} files in '{source}' are not readable pictures, the first: {skipped[0]}."
         )
-    rows = [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem]
-    gone = listed - {name for row, _ in rows for name in kind.names(row.label)}
-    if gone:
-        raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
-    skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
-    rows = _united(rows, kind, skipped)
-    names = _split_names(rows, kind, seed, listener)
+    return [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem], skipped
+
+
+def _held_apart(
+    rows: Sequence[tuple[Listing, str]], names: np.ndarray, skipped: list[str]
+) -> list[tuple[Listing, str, str]]:
+    """Return the rows with their splits, without training pictures whose copies judge; `skipped` grows by those."""
     held_out = {content for (_, content), name in zip(rows, names, strict=True) if name != "train"}
     kept = []
     for (row, content), name in zip(rows, names, strict=True):
@@ -91,13 +111,7 @@ def gather(
             skipped.append(f"{row.key} is also a validation or test picture, so it is not trained on")
         else:
             kept.append((row, content, name))
-    skipped += passed
-    if skipped:
-        first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
-        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
-    for sentence in _contradictions(kept, kind):
-        listener(Event("warning", sentence))
-    return _made(source, kept, tuple(skipped), kind, declared)
+    return kept
 
 
 def _contradictions(rows: Sequence[tuple[Listing, str, str]], kind: Annotation) -> Iterator[str]:

@@ -100,6 +100,7 @@ def train(
         service=data_service,
         listener=listener,
     )
+    pipeline.tell_device(feed.options.device, listener)
     network, built = network_of(plan, spec, splits, plan.weights, listener)
     stages = stages_of(plan, network)
     prepared = time.perf_counter() - began
