@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,14 +43,14 @@ def export(
     opened = run_of(run, folder)
     from keras_transfer import workflow
 
-    write = workflow.export  # brings TensorFlow
-    gc.freeze()  # what was loaded stays: the converter has all objects looked through after each of its files
     with progress() as listener:
         if precision == "auto":
             drop = 0.5 if max_drop is None else max_drop
             measured = workflow.choose_precision(opened, max_drop=drop, calibrate=calibrate, listener=listener)
             formats = [each.name for each in measured if each.chosen]
-        results = write(opened, formats, check=check, calibrate=calibrate, max_drop=max_drop, listener=listener)
+        results = workflow.export(
+            opened, formats, check=check, calibrate=calibrate, max_drop=max_drop, listener=listener
+        )
     if precision == "auto" and not as_json:
         _show_precisions(opened, measured)
     if not check:

@@ -117,7 +117,7 @@ def _inputs(exact: bytes, layers: list[Layer], pictures: np.ndarray) -> Iterator
             total[0] = total[0] + seen.mean(axis=1, dtype=np.float64) / len(pictures)
             if seen.shape[2] <= LARGEST_KERNEL:
                 # Products of a few hundred float32 are right to a millionth, where damping adds a hundredth, and take
-                # a third of the time of float64; what is summed over pictures is float64.
+                # half of the time of float64; what is summed over pictures is float64.
                 products = (seen.swapaxes(1, 2) @ seen).astype(np.float64)
                 total[1] = total[1] + products / seen.shape[1] / len(pictures)
     for mean, second in sums:
