@@ -145,7 +145,7 @@ def _start(seed: int) -> dict[str, Any]:
 
 
 def places(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middle of every place, float32 (places, 2) as y, x, and its stride, (places,), in shares of the side."""
+    """Return the middle of every place, float32 (places, 2) as y and x, and its stride, in shares of the side."""
     middles, strides = [], []
     for stride in STRIDES:
         line = (np.arange(side // stride, dtype=np.float32) + 0.5) * stride / side
