@@ -465,8 +465,8 @@ class Task:
     """`right(answers, labels)`: the merit of each picture, float (n,) in [0, 1]; what parity calls accuracy is its
     mean."""
     differ: Callable[[Answers, Answers, Contract], tuple[np.ndarray, np.ndarray]]
-    """`differ(reference, candidate, contract)`: whether each picture gets the same answer, bool (n,), and how far apart
-    they are, float (n,)."""
+    """`differ(reference, candidate, contract)`: whether each picture gets the same answer, bool (n,), or which share of
+    its answer is the same, float (n,); and how far apart the two are, float (n,)."""
     section: str
     """Template of its part of the report, in `evaluation.templates`."""
     show: Callable[..., Mapping[str, Any]] | None = None
@@ -485,6 +485,19 @@ class Task:
     trained: Callable[[int, int], tuple[Output, ...]] | None = None
     """`trained(classes, side)`: what `model.keras` gives, in its order, where that is not what files give; then `apply`
     makes the one of the other whatever is settled, and `fold` does so inside the graph."""
+    keep: Callable[[Answers], Answers] | None = None
+    """`keep(answers)`: what is kept of the answers to many pictures where all of it fills the memory; the functions
+    above take both."""
+    draw: Callable[[np.ndarray, Answers, Contract], Mapping[str, bytes]] | None = None
+    """`draw(picture, answers to it, contract)`: files that show the answer, by the end of their name; the picture is
+    uint8 (height, width, 3) as a person sees it."""
+    bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By precision: bounds of parity in place of those for answers that are one value a picture."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a plan that this task takes otherwise where the plan leaves them out."""
+    most_side: int = 0
+    """Side in pixels up to which pictures are taken larger than the backbone was trained at, where the plan names
+    none: for answers whose detail depends on it."""
 
     def __post_init__(self) -> None:
         if self.trained and not (self.apply and self.fold):

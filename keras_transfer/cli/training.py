@@ -36,7 +36,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures per step.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything that is drawn by chance.")] = None,
     task: Annotated[
-        str | None, typer.Option(help="classification: one label a picture; multilabel: any number.")
+        str | None, typer.Option(help="classification: one label a picture; segmentation: one a pixel.")
     ] = None,
     compare: Annotated[str | None, typer.Option(help="scratch: also train from random weights, as long.")] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Measure first and train what is advised.")] = False,

@@ -53,18 +53,23 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A run folder or a model file of any format.")],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
     labels: Labels = None,
+    output: Annotated[Path | None, typer.Option(help="A folder for masks and overlays, of tasks that draw.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say what a model sees in picture files."""
     check_paths(model, *pictures)
     from keras_transfer import workflow
 
-    predictions = workflow.predict(model, pictures, labels=labels_of(labels))
+    predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output)
     if as_json:
         print_json([prediction.flat for prediction in predictions])
         return
-    shown = [{name: each for name, each in said.flat.items() if not isinstance(each, dict)} for said in predictions]
+    shown = [
+        {name: each for name, each in said.flat.items() if not isinstance(each, dict | list)} for said in predictions
+    ]
     table = Table(*(name.removesuffix("_name").replace("_", " ") for name in shown[0]))
     for row in shown:
         table.add_row(*(f"{each:.1%}" if isinstance(each, float) else str(each) for each in row.values()))
     show(table)
+    if output:
+        out.print(f"{sum(len(said.files) for said in predictions)} files in {output}")

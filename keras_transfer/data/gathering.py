@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +46,7 @@ def gather(
     listings: Sequence[Listing],
     *,
     annotation: str = "class",
-    declared: Collection[str] = (),
+    declared: Sequence[str] = (),
     passed: tuple[str, ...] = (),
     seed: int = 0,
     listener: Listener = silent,
@@ -57,8 +57,8 @@ def gather(
     splits, the others are taken out of its training pictures. A training picture whose copy stands in validation or
     test is left out of training. Copies that may have several labels become one picture with all of them.
 
-    declared: class names that the source lists; those that no picture shows are left out and told. passed: what the
-    source holds beside the listings, told with what is left out.
+    declared: class names that the source lists, in the order that they are to have; those that no picture shows are
+    left out and told. passed: what the source holds beside the listings, told with what is left out.
 
     Raises DataError for what no training could use: one class only, a class without pictures, names of classes that
     differ in case or blanks only, mostly unreadable files.
@@ -95,12 +95,12 @@ def gather(
     if skipped:
         first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
         listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
-    for sentence in _contradictions(kept):
+    for sentence in _contradictions(kept, kind):
         listener(Event("warning", sentence))
-    return _made(source, kept, tuple(skipped), kind)
+    return _made(source, kept, tuple(skipped), kind, declared)
 
 
-def _contradictions(rows: Sequence[tuple[Listing, str, str]]) -> Iterator[str]:
+def _contradictions(rows: Sequence[tuple[Listing, str, str]], kind: Annotation) -> Iterator[str]:
     """Yield a sentence for each kind of thing that one picture is told twice, and cannot be both."""
     listed = Counter(row.path for row, _, _ in rows)
     doubled = [row.key for row, _, _ in rows if listed[row.path] > 1]
@@ -111,7 +111,8 @@ def _contradictions(rows: Sequence[tuple[Listing, str, str]]) -> Iterator[str]:
     for row, content, name in rows:
         before, split = first.setdefault(content, (row, name))
         if before.label != row.label:
-            labels.append(f"{before.key} is '{before.label}' in {split} and {row.key} is '{row.label}' in {name}")
+            called, other = kind.text(before.label), kind.text(row.label)
+            labels.append(f"{before.key} is '{called}' in {split} and {row.key} is '{other}' in {name}")
         elif split != name:
             splits.append(f"{before.key} in {split}, {row.key} in {name}")
     if labels:
@@ -186,8 +187,16 @@ def _units(rows: Sequence[tuple[Listing, str]], kind: Annotation, least: int, li
     return together
 
 
-def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...], kind: Annotation) -> Splits:
-    class_names = tuple(sorted({each for row, _, name in rows if name == "train" for each in kind.names(row.label)}))
+def _made(
+    source: str,
+    rows: Sequence[tuple[Listing, str, str]],
+    skipped: tuple[str, ...],
+    kind: Annotation,
+    declared: Sequence[str],
+) -> Splits:
+    learned = {each for row, _, name in rows if name == "train" for each in kind.names(row.label)}
+    places = {name: place for place, name in enumerate(declared)}
+    class_names = tuple(sorted(learned, key=lambda name: (places.get(name, len(places)), name)))
     position = {name: index for index, name in enumerate(class_names)}
     for row, _, name in rows:
         for each in kind.names(row.label):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_transfer.data import tags
+from keras_transfer.data import mask_files, tags
 from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
@@ -52,7 +52,8 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     """Return the splits of a manifest with the columns path, label and, where it has them, split, weight and group.
 
     For several labels a picture it has `labels` (`cat|dog`; an empty cell is a picture without one) in place of
-    `label`; or neither, and then every other column is a label and holds 0 or 1.
+    `label`; or neither, and then every other column is a label and holds 0 or 1. For masks it has `mask`, the path of
+    one, and `classes.csv` may stand beside it.
     Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
     they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
     a weight that is no weight.
@@ -67,16 +68,23 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
         reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
         raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
     kind = annotation_of(source, tags.held(table, annotation), asked=annotation)
-    for name in kind.columns if annotation == "class" else ("path",):
+    for name in ("path",) if annotation == "classes" else kind.columns:
         if name not in table.column_names:
             meant = unknown("column", name, table.column_names)
             raise DataError(f"'{path}' has no column '{name}'. It has: {', '.join(table.column_names)}. {meant}")
     if not table.num_rows:
         raise DataError(f"'{path}' lists no pictures. Write a row for each: {','.join(kind.columns)}")
     columns = {name: table[name].to_pylist() for name in COLUMNS if name in table.column_names}
-    declared = () if annotation == "class" else tags.columns_of(table)
-    if annotation != "class":
+    declared = tags.columns_of(table) if annotation == "classes" else ()
+    if annotation == "classes":
         columns["label"] = tags.read(path, table)
+    if annotation == "mask":
+        columns["label"] = table["mask"].to_pylist()
+        masked = [
+            each._replace(label=os.path.join(path.parent, _inside(f"'{path}', {each.key}", each.label)))
+            for each in _listed(path, columns)
+        ]
+        return mask_files.gather_masks(source, path.parent, masked, seed=seed, listener=listener)
     listings = list(_listed(path, columns))
     return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
@@ -91,9 +99,7 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
         if "://" in path:
             raise DataError(f"{where}: pictures must be files beside the manifest, not addresses. Received: '{path}'")
-        inside = os.path.normpath(path)
-        if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
-            raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")
+        inside = _inside(where, path)
         yield Listing(
             path=os.path.join(folder, inside),
             key=Path(inside).as_posix(),
@@ -102,6 +108,13 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
             weight=_weight(where, weight),
             group="" if group is None else str(group).strip(),
         )
+
+
+def _inside(where: str, path: str) -> str:
+    inside = os.path.normpath(path)
+    if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
+        raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")
+    return inside
 
 
 def _split(where: str, written: Any) -> str | None:

@@ -23,7 +23,7 @@ from keras_transfer.specs import (
 from keras_transfer.training import prefix
 from keras_transfer.workflow.advising import _at_hand
 from keras_transfer.workflow.building import fitting_size
-from keras_transfer.workflow.opened import BATCH, some_pictures
+from keras_transfer.workflow.tasks import BATCH, some_pictures
 
 
 def doctor(

@@ -22,7 +22,8 @@ from keras_transfer.export.parity import Parity
 from keras_transfer.export.runtime import Runtime
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Answers, Artifact, Event, RunRecord, Scored, Task, Value
-from keras_transfer.workflow.opened import BATCH, Opened
+from keras_transfer.workflow.opened import Opened
+from keras_transfer.workflow.tasks import batch_of
 
 PROOFS = "proofs.json"
 TIMED_PICTURES = 32
@@ -83,8 +84,8 @@ def compare(
     max_drop: percentage points of merit that files of whole numbers may lose; floats must decide alike whatever it is.
     """
     same, difference = task.differ(reference, candidate, artifact.contract)
-    bounds = parity.TOLERANCES[artifact.precision]
-    drop = max_drop if bounds.drop_points is not None else None
+    drop = max_drop if parity.TOLERANCES[artifact.precision].drop_points is not None else None
+    bounds = {**task.bounds.get(artifact.precision, {}), **({} if drop is None else {"drop_points": drop})}
     return parity.compare(
         same,
         difference,
@@ -92,7 +93,7 @@ def compare(
         task.right(candidate, labels),
         keys,
         precision=artifact.precision,
-        tolerance=parity.tolerance(artifact.precision, drop_points=drop),
+        tolerance=parity.tolerance(artifact.precision, **bounds),
         kl=task.diverge(reference, candidate) if task.diverge else None,
         merit_name=task.merit_name,
     )
@@ -162,11 +163,12 @@ def _answers(opened: Opened, loaded: Sequence[Runtime], split: str) -> tuple[lis
     names = ", ".join(each.artifact.path.name for each in loaded)
     opened.listener(Event("note", f"running {names} on the {split} split"))
     parts: list[list[Answers]] = [[] for _ in loaded]
-    for images, *_ in opened.feed(split, image_size=opened.record.image_size, batch_size=BATCH):
+    keep_of = opened.task.keep or (lambda answers: answers)
+    for images, *_ in opened.feed(split, image_size=opened.record.image_size, batch_size=batch_of(opened.plain)):
         pictures = np.asarray(images)
         few = few if done else pictures[:TIMED_PICTURES]
         for each, said in zip(loaded, parts, strict=True):
-            said.append(each.predict(pictures))
+            said.append(keep_of(each.predict(pictures)))
         done += len(pictures)
         opened.listener(Event("progress", f"{split} split", done=done, total=total))
     return [{name: np.concatenate([part[name] for part in said]) for name in said[0]} for said in parts], few
@@ -175,7 +177,7 @@ def _answers(opened: Opened, loaded: Sequence[Runtime], split: str) -> tuple[lis
 def _compared(opened: Opened, artifact: Artifact, candidate: Answers, split: str, max_drop: float | None) -> Parity:
     part = opened.splits[split]
     wanted = opened.answers(split, artifact.contract)
-    return compare(opened.task, wanted, candidate, part.labels, part.keys, artifact, max_drop)
+    return compare(opened.task, wanted, candidate, opened.labels(split), part.keys, artifact, max_drop)
 
 
 def _draw_differences(opened: Opened, verified: Verified, candidate: Answers) -> None:

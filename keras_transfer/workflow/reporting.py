@@ -52,7 +52,7 @@ def _evidence(opened: Opened) -> Evidence:
         record=run.record,
         scored=opened.scored("test", opened.contract),
         answers=opened.answers("test", opened.contract),
-        labels=test.labels,
+        labels=opened.labels("test"),
         keys=test.keys,
         pictures=functools.partial(opened.pictures, "test"),
         explain=_explaining(opened),
