@@ -1,6 +1,6 @@
 """A class for every pixel: each recipe, beside the same head on the same backbone trained by plain Keras `fit`.
 
-    scripts/bench segmentation [SOURCE] [--camvid FOLDER] [--recipes head,head_then_top,dense] [--image-size 320]
+    scripts/bench segmentation [SOURCE] [--camvid FOLDER] [--recipes head,head_then_top,dense] [--image-size 352]
                                [--only recipes,frozen,fit] [--epochs N]
 
 SOURCE is anything that brings masks; `sample:fashion-masks` where none is named. `--camvid`: a folder in SegNet's
@@ -108,12 +108,11 @@ def recipes(source, options):
 
 def built(source, options):
     """The network of a plan, its feed and its splits."""
-    from keras_transfer.workflow.building import network_of
-
     from keras_transfer.backbones import registry
     from keras_transfer.data import pipeline, sources
     from keras_transfer.plan import Plan
     from keras_transfer.specs import silent
+    from keras_transfer.workflow.building import network_of
 
     splits = sources.load(source, annotation="mask")
     plan = Plan(**plan_of(source, options, "dense"))
@@ -186,7 +185,7 @@ def main():
     parser.add_argument("source", nargs="?", default="sample:fashion-masks")
     parser.add_argument("--camvid", type=Path)
     parser.add_argument("--recipes", default="head,head_then_top,dense")
-    parser.add_argument("--image-size", type=int, default=320)
+    parser.add_argument("--image-size", type=int, default=352)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--only", default=",".join(PARTS))
     options = parser.parse_args()

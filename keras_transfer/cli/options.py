@@ -16,6 +16,7 @@ Source = Annotated[str, typer.Argument(help="A folder of class folders, a table,
 BACKBONE = "A row of: keras-transfer backbones"
 Backbone = Annotated[str, typer.Option(help=BACKBONE)]
 BackboneOfPlan = Annotated[str | None, typer.Option("--backbone", help=BACKBONE)]
+Task = Annotated[str, typer.Option("--task", help="classification, or multilabel: several labels a picture.")]
 ImageSize = Annotated[int | None, typer.Option(help="Side of a picture in pixels.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")

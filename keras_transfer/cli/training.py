@@ -140,7 +140,8 @@ def _advice(given: Mapping[str, Any]) -> Advice:
 
     names = [given["backbone"]] if "backbone" in given else []
     with progress() as listener:
-        advice = workflow.advise(given["data"], names=names, listener=listener)
+        task = given.get("task", "classification")
+        advice = workflow.advise(given["data"], task=task, names=names, listener=listener)
     # Before training begins, and not on standard output, which may be JSON.
     err.print(f"advised: {plain(advice.plan.recipe)} on {plain(advice.plan.backbone)}", highlight=False)
     for each in advice.alternatives:
@@ -162,7 +163,8 @@ def _show_run(run: Run) -> None:
 def show_worth(run: Run) -> None:
     """Print what a run reached on its test split, with transfer and from scratch."""
     record = run.record
-    out.print(f"test accuracy with transfer: [bold]{record.test['accuracy']:.1%}[/] in {record.seconds:.0f} s")
+    name, reached = next(iter(record.test.items()))
+    out.print(f"test {name} with transfer: [bold]{reached:.1%}[/] in {record.seconds:.0f} s")
     if record.scratch:
-        accuracy, seconds = record.scratch["accuracy"], record.scratch["seconds"]
-        out.print(f"test accuracy from scratch:  {accuracy:.1%} in {seconds:.0f} s, the same network and budget")
+        reached, seconds = next(iter(record.scratch.values())), record.scratch["seconds"]
+        out.print(f"test {name} from scratch:  {reached:.1%} in {seconds:.0f} s, the same network and budget")

@@ -21,6 +21,9 @@ LOGITS_LAYER = "logits"
 STRIDES = (4, 8, 16, 32)
 """Pixels of the picture for one of the tapped features, from fine to coarse."""
 
+FINEST = 2
+"""Stride of a tap before these, where a backbone has one."""
+
 CHANNELS = 64
 """Of the maps that the head sums."""
 
@@ -48,8 +51,9 @@ def attach(
     >>> attach(features, blocks, taps=taps, classes=11).model.output.shape  # doctest: +SKIP
     (None, 320, 320, 11)
 
-    taps: KerasTensors (batch, height, width, channels), from fine to coarse, one for each of `STRIDES`. loss: a row of
-    `LOSSES`; head: a row of `HEADS`. The head computes in float32 whatever the precision of the backbone.
+    taps: KerasTensors (batch, height, width, channels), from fine to coarse, one for each of `STRIDES`, perhaps one of
+    stride `FINEST` before them. loss: a row of `LOSSES`; head: a row of `HEADS`. The head computes in float32 whatever
+    the precision of the backbone. Raises UsageError for a side that the strides do not divide.
     """
     side = features.input.shape[1]
     if side % STRIDES[-1]:
@@ -70,26 +74,34 @@ def attach(
 
 
 def fpn(taps: Sequence[Any], classes: int, dropout: float, seed: int) -> Any:
-    """Return logits at the finest stride: each tap as `CHANNELS` maps, enlarged and summed, then two convolutions.
+    """Return logits at the finest stride: taps as `CHANNELS` maps, enlarged and summed, then separable convolutions.
 
-    Source: Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019, section 3.1, with separable convolutions.
+    Source: Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019, section 3.1. A tap of stride 2 joins after
+    the sum, with half of the maps: what is a few pixels wide in the picture has none of its own at stride 4.
     """
-    finest = taps[0].shape[1]
-    maps = [_enlarged(_convolved(tap, CHANNELS, seed + i), finest // tap.shape[1]) for i, tap in enumerate(taps)]
-    summed = keras.layers.ReLU(dtype="float32")(keras.layers.Add(dtype="float32")(maps))
+    *finer, fine = [tap for tap in taps if tap.shape[1] >= taps[-1].shape[1] * STRIDES[-1] // STRIDES[0]]
+    coarse = taps[len(finer) :]
+    maps = [
+        _enlarged(_convolved(tap, CHANNELS, seed + i), fine.shape[1] // tap.shape[1]) for i, tap in enumerate(coarse)
+    ]
+    summed = _activated(keras.layers.Add(dtype="float32")(maps))
     for number in range(2):
-        summed = keras.layers.ReLU(dtype="float32")(_separable(summed, seed + 10 + number))
+        summed = _activated(_separable(summed, seed + 10 + number))
+    for number, tap in enumerate(finer):
+        before = _enlarged(_convolved(summed, CHANNELS // 2, seed + 20 + number), tap.shape[1] // fine.shape[1])
+        joined = keras.layers.Add(dtype="float32")([before, _convolved(tap, CHANNELS // 2, seed + 30 + number)])
+        summed = _activated(_separable(_activated(joined), seed + 40 + number))
     dropped = keras.layers.Dropout(dropout, seed=seed, dtype="float32")(summed)
     return _pointwise(classes, seed)(dropped)
 
 
 def lraspp(taps: Sequence[Any], classes: int, dropout: float, seed: int) -> Any:
-    """Return logits at the second stride: the coarsest tap, weighed by what the whole picture shows, and one finer tap.
+    """Return logits at stride 8: the coarsest tap, weighed by what the whole picture shows, and one finer tap.
 
     Less work than `fpn`, and coarser edges. Source: Howard et al., Searching for MobileNetV3, ICCV 2019, section 6.4.
     """
-    fine, coarse = taps[1], taps[-1]
-    mapped = keras.layers.ReLU(dtype="float32")(_convolved(coarse, 2 * CHANNELS, seed))
+    fine, coarse = taps[-3], taps[-1]
+    mapped = _activated(_convolved(coarse, 2 * CHANNELS, seed))
     seen = keras.layers.GlobalAveragePooling2D(keepdims=True, dtype="float32")(coarse)
     weighed = keras.layers.Multiply(dtype="float32")([mapped, _pointwise(2 * CHANNELS, seed + 1, "sigmoid")(seen)])
     enlarged = _enlarged(weighed, fine.shape[1] // coarse.shape[1])
@@ -100,6 +112,10 @@ def lraspp(taps: Sequence[Any], classes: int, dropout: float, seed: int) -> Any:
 
 HEADS: Mapping[str, Head] = {"fpn": fpn, "lraspp": lraspp}
 """By name; the first is the task's own."""
+
+
+def _activated(tensor: Any) -> Any:
+    return keras.layers.ReLU(dtype="float32")(tensor)
 
 
 def _pointwise(channels: int, seed: int, activation: str | None = None) -> keras.layers.Conv2D:

@@ -39,6 +39,7 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import prefix, recipes
 from keras_transfer.workflow.building import TRANSFER, fitting_size, settings_of
+from keras_transfer.workflow.tasks import task_of
 from keras_transfer.workflow.training import train, with_scratch
 
 LOOKED_AT = 1000
@@ -47,7 +48,6 @@ LOOKED_AT = 1000
 JUDGED_ON = 500
 """Validation pictures of the source's own that probes are judged on: known to two points, for half the looks."""
 
-TASK_OF = {"class": "classification", "classes": "multilabel"}
 """What is trained on pictures that are labelled so; of other labels nothing here is a measure."""
 
 METHODS = (("transfer", "scratch"), ("linear probe",))
@@ -58,6 +58,10 @@ ROW = ("method", "per_class", "seed", "accuracy", "seconds", "cpu_seconds")
 
 OF = {"data_digest": "data set", "backbone": "backbone", "recipe": "recipe"}
 """What a row says it was measured of, and what a person calls it: rows of anything else are no part of a curve."""
+
+
+MEASURED = ("class", "classes")
+"""What pictures may be labelled with for probes to measure them."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class TransferCurve:
 def advise(
     source: str,
     *,
+    task: str = "classification",
     names: Sequence[str] = (),
     limits: Limits | None = None,
     image_size: int | None = None,
@@ -85,14 +90,14 @@ def advise(
     >>> advise("sample:fashion").plan.backbone  # doctest: +SKIP
     'EfficientNetLite0'
 
-    names: backbones to choose from; where left out, those whose weights are at hand, as many as can be measured in a
-    share of the training's time. limits: what the device allows. image_size: side in pixels; from the pictures and the
-    backbone where it is left out. write: where to put the plan. splits: the pictures of `source`, where they are read
-    already. Raises UsageError for pictures that are labelled with anything but classes.
+    task: what is to be learned. names: backbones to choose from; where left out, those whose weights are at hand, as
+    many as can be measured in a share of the training's time. limits: what the device allows. image_size: side in
+    pixels; from the pictures and the backbone where it is left out. write: where to put the plan. splits: the pictures
+    of `source`, where they are read already. Raises UsageError for pictures that are labelled with other things.
     """
     began = time.perf_counter()
-    splits = splits or sources.load(source, seed=seed, listener=listener)
-    if splits.annotation not in TASK_OF:
+    splits = splits or sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
+    if splits.annotation not in MEASURED:
         raise UsageError(
             f"Advice measures pictures that have one class, or several labels. Received: '{source}', which is labelled "
             f"with {splits.annotation}. Train by a recipe instead: keras-transfer train {source} --recipe head_then_top"
@@ -117,7 +122,7 @@ def advise(
         validation_labels=looked_at.validation_labels,
         validation_pictures=len(splits.validation),
         groups=looked_at.groups,
-        task=TASK_OF[splits.annotation],
+        task=task,
         size_is_given=image_size is not None,
         seed=seed,
         seconds=time.perf_counter() - began,

@@ -23,12 +23,14 @@ from keras_transfer.specs import (
 from keras_transfer.training import prefix
 from keras_transfer.workflow.advising import _at_hand
 from keras_transfer.workflow.building import fitting_size
-from keras_transfer.workflow.tasks import BATCH, some_pictures
+from keras_transfer.workflow.opened import some_pictures
+from keras_transfer.workflow.tasks import BATCH, task_of
 
 
 def doctor(
     source: str,
     *,
+    task: str = "classification",
     labels: bool = True,
     write: Path | None = None,
     page: Path | None = None,
@@ -41,11 +43,11 @@ def doctor(
     >>> doctor("sample:fashion", labels=False).findings  # doctest: +SKIP
     ()
 
-    labels: judge labels too, by a linear probe on ImageNet features. write: a clean manifest (`.csv`, `.parquet`) or,
-    under any other name, TFRecord shards. page: an HTML file with thumbnails. augmented: a PNG with what each
-    augmentation policy makes of eight pictures.
+    task: what the pictures are for. labels: judge labels too, by a linear probe on ImageNet features. write: a clean
+    manifest (`.csv`, `.parquet`) or, under any other name, TFRecord shards. page: an HTML file with thumbnails.
+    augmented: a PNG with what each augmentation policy makes of eight pictures.
     """
-    splits = sources.load(source, seed=seed, listener=listener)
+    splits = sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
     described = _described(splits, listener) if labels else None
     examination = examiner.examine(splits, features=described, listener=listener)
     if write:
@@ -61,6 +63,7 @@ def doctor(
 def bench_input(
     source: str,
     *,
+    task: str = "classification",
     image_size: int | None = None,
     batch_size: int = 32,
     augment: str = "none",
@@ -73,7 +76,7 @@ def bench_input(
     'training'
     """
     spec = registry.backbone(backbone)
-    splits = sources.load(source, listener=listener)
+    splits = sources.load(source, annotation=task_of(task).annotation, listener=listener)
     size = image_size or fitting_size(spec, splits.typical_size)
     step = _training_step(spec, size, len(splits.class_names), listener)
     return throughput.measure(splits, image_size=size, batch_size=batch_size, augment=augment, step=step)

@@ -68,7 +68,7 @@ def _evidence(opened: Opened) -> Evidence:
 
 def _explaining(opened: Opened) -> Explain | None:
     explain = opened.task.explain
-    return (lambda images: explain(opened.model, images)) if explain else None
+    return functools.partial(explain, opened.model) if explain else None
 
 
 def _exports(opened: Opened) -> list[dict[str, Any]]:

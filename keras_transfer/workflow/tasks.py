@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.errors import DataError, UsageError, unknown
-from keras_transfer.evaluation import agreement, classification, segmentation
+from keras_transfer.evaluation import agreement, classification, multilabel, segmentation
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Block, Contract, Network, Output, Settled, Splits, Task
 
 BATCH = 128
@@ -72,9 +72,11 @@ def _maps(classes: int, side: int) -> tuple[Output, ...]:
 
 def _segmenter(features: Any, blocks: tuple[Block, ...], **options: Any) -> Network:
     from keras_transfer.backbones.blocks import taps
-    from keras_transfer.tasks.segmentation import STRIDES, attach
+    from keras_transfer.tasks.segmentation import FINEST, STRIDES, attach
 
-    return attach(features, blocks, taps=taps(blocks, STRIDES, features.input.shape[1]), **options)
+    side = features.input.shape[1]
+    finer = (FINEST,) if any(block.resolution * FINEST == side for block in blocks) else ()
+    return attach(features, blocks, taps=taps(blocks, (*finer, *STRIDES), side), **options)
 
 
 _OF_PIXELS = {
@@ -104,6 +106,22 @@ TASKS: Mapping[str, Task] = {
         fold=_with_temperature,
         explain=_later("evaluation.gradcam.gradcam"),
     ),
+    "multilabel": Task(
+        name="multilabel",
+        annotation="classes",
+        merit_name="label ranking",
+        attach=_later("tasks.multilabel.attach"),
+        losses=("binary_cross_entropy", "asymmetric"),
+        outputs=_probabilities,
+        read=multilabel.read,
+        score=multilabel.score,
+        right=multilabel.right,
+        differ=multilabel.differ,
+        section="sections/multilabel.html.j2",
+        show=_later("evaluation.multilabel_page.show"),
+        settle=multilabel.settle,
+        explain=_later("evaluation.gradcam.gradcam"),
+    ),
     "segmentation": Task(
         name="segmentation",
         annotation="mask",
@@ -121,7 +139,7 @@ TASKS: Mapping[str, Task] = {
         draw=_later("evaluation.overlays.draw"),
         bounds=_OF_PIXELS,
         defaults={"recipe": "dense", "batch_size": 8},
-        most_side=384,
+        most_side=352,
     ),
 }
 

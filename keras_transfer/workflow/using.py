@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import runs
-from keras_transfer.data import mask_labels
+from keras_transfer.data import box_labels, mask_labels
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.errors import DataError, UsageError
@@ -193,5 +193,6 @@ _REORDERED: Mapping[str, Callable[[np.ndarray, Sequence[int]], np.ndarray]] = {
     "class": _positions,
     "classes": _columns,
     "mask": mask_labels.reordered,
+    "boxes": box_labels.reordered,
 }
 """Labels by what pictures are labelled with: to the order in which `place[i]` is where class i belongs."""
