@@ -171,7 +171,7 @@ ANNOTATIONS = {
         Annotation(
             name="boxes",
             meaning="any number of boxes a picture, each with a label (--task detection)",
-            columns=("path", "label"),
+            columns=("path", "label", "x1", "y1", "x2", "y2"),
             names=box_labels.names,
             unite=None,
             strata=lambda contents, labels: _rarest(contents, [box_labels.names(each) for each in labels]),

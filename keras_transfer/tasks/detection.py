@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.errors import UsageError
 from keras_transfer.specs import Block, Losses, Network
 
 STRIDES = (8, 16, 32)
@@ -22,6 +23,9 @@ STRIDES = (8, 16, 32)
 CHANNELS = 64
 DEPTH = 2
 """Separable convolutions in each tower."""
+
+MOMENTUM = 0.9
+"""Of the moving statistics: Keras' own 0.99 would still remember where a stage of a thousand small steps began."""
 
 RARE = -4.0
 """Logit that scores begin with: one place in fifty shows something (focal loss: Lin et al. 2017, section 4.1)."""
@@ -47,6 +51,9 @@ OVERLAP = 0.6
 ROUNDS = 8
 """Rounds of removing copies: as many as boxes can hang on each other in a chain, of which more than four are rare."""
 
+BATCH = 64
+"""Pictures whose boxes are compared at once: 10 MB of pairs."""
+
 FAINT = 0.02
 """Score below which nothing is given: what is left are tails that cost precision nothing and runtimes time."""
 
@@ -55,21 +62,28 @@ def attach(
     features: keras.Model,
     blocks: tuple[Block, ...],
     *,
+    taps: Sequence[Any],
     classes: int,
     dropout: float = 0.0,
     seed: int = 0,
     loss: str = "task_aligned",
 ) -> Network:
-    """Return the detector on the ends of the blocks at strides 8, 16 and 32.
+    """Return the detector on features of the strides 8, 16 and 32.
 
-    >>> attach(features, blocks, classes=3).model.output["scores"].shape  # doctest: +SKIP
+    >>> attach(features, blocks, taps=taps, classes=3).model.output[0].shape  # doctest: +SKIP
     (None, 2100, 3)
 
-    Its model gives `scores`, logits float32 (batch, places, classes), and `boxes`, float32 (batch, places, 4): y1, x1,
-    y2, x2 in shares of the picture's side. `settled` makes the four outputs of exported files of them.
+    Its model gives `scores`, logits float32 (batch, places, classes), and `distances`, float32 (batch, places, 4), of
+    which `boxes_of` makes boxes; `settled` makes the four outputs of exported files of both. taps: KerasTensors
+    (batch, height, width, channels), from fine to coarse, one for each of `STRIDES`. dropout: none is here; whole
+    features of a place would be missing. Raises UsageError for a side that the coarsest stride does not divide.
     """
     side = int(features.input.shape[1])
-    taps = tuple(_last_at(blocks, side // stride) for stride in STRIDES)
+    if side % STRIDES[-1] or side < 2 * STRIDES[-1]:
+        raise UsageError(
+            f"Boxes want pictures of a multiple of {STRIDES[-1]} pixels a side, so that places of all strides meet. "
+            f"Received: {side}."
+        )
     levels = _pyramid(taps, seed)
     scores = _told("scores", levels, classes, RARE, seed)
     distances = _told("distances", levels, 4, 1.0, seed)
@@ -77,16 +91,12 @@ def attach(
     return Network(
         model=model,
         blocks=blocks,
-        features=taps,
+        features=tuple(taps),
         raw=(scores, distances),
         losses=LOSSES[loss],
         merit=merit,
         training_merit=False,
     )
-
-
-def _last_at(blocks: Sequence[Block], resolution: int) -> Any:
-    return next(block.output for block in reversed(blocks) if block.resolution == resolution)
 
 
 def _pyramid(taps: Sequence[Any], seed: int) -> list[Any]:
@@ -133,7 +143,7 @@ def _separable(x: Any, name: str, seed: int) -> Any:
 
 
 def _normed(x: Any, name: str) -> Any:
-    return keras.layers.BatchNormalization(name=f"{name}_norm")(x)
+    return keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
 
 
 def _activated(x: Any) -> Any:
@@ -267,21 +277,42 @@ def settled(scores: Any, distances: Any) -> dict[str, Any]:
 
 
 def merit(raw: tuple[Any, ...], targets: Any) -> Any:
-    """Return the F1 of each picture's boxes at IoU 0.5 and a score of one half, float32 (batch,); 1 where nothing is
-    there and nothing is found.
+    """Return the best F1 of each picture's boxes at IoU 0.5, over all scores from which boxes could count; (batch,).
 
-    A found box counts once, for the box of its class that it covers most of those that no better one has taken; as
-    suppressed boxes seldom compete for one, the better of each pair is taken at once rather than one after another.
+    Of a picture without objects it is 1 less the highest score. No score is fixed here, because what a good one is
+    changes while a network learns, by far more than which boxes it finds. A box that is there goes to the surest found
+    one of its class that covers it by half.
     """
     found = settled(*raw)
-    sure = tf.cast(found["score"] >= 0.5, tf.float32)
     there = tf.cast(targets[..., 4] >= 0, tf.float32)
     same = tf.cast(found["category"][:, :, None] == targets[:, None, :, 4], tf.float32)
-    overlap = iou(found["location"][:, :, None], targets[:, None, :, :4]) * same * sure[..., None] * there[:, None]
-    # A pair is a match where each is the other's best: at most one for each box, on either side.
-    best = (overlap >= tf.reduce_max(overlap, axis=1, keepdims=True)) & (
-        overlap >= tf.reduce_max(overlap, axis=2, keepdims=True)
-    )
-    matched = tf.reduce_sum(tf.cast(best & (overlap >= 0.5), tf.float32), axis=(1, 2))
-    count = tf.reduce_sum(sure, axis=1) + tf.reduce_sum(there, axis=1)
-    return tf.where(count > 0, 2.0 * matched / tf.maximum(count, 1.0), tf.ones_like(count))
+    covers = iou(found["location"][:, :, None], targets[:, None, :, :4]) * same * there[:, None] >= 0.5
+    claims = tf.cast(covers & (found["score"] > 0)[..., None], tf.float32)
+    first = claims * tf.cast(tf.cumsum(claims, axis=1, exclusive=True) == 0, tf.float32)
+    hits = tf.cumsum(tf.reduce_max(first, axis=2), axis=1)
+    count = tf.reduce_sum(there, axis=1)
+    best = tf.reduce_max(2.0 * hits / (tf.range(1.0, hits.shape[1] + 1.0) + count[:, None]), axis=1)
+    return tf.where(count > 0, best, 1.0 - found["score"][:, 0])
+
+
+@keras.saving.register_keras_serializable(package="keras_transfer")
+class Settling(keras.layers.Layer):
+    """`settled` as the last layer of a model."""
+
+    def call(self, inputs: tuple[Any, Any]) -> dict[str, Any]:
+        """Return the four outputs of (scores, distances)."""
+        return settled(*inputs)
+
+
+def with_boxes(model: keras.Model) -> keras.Model:
+    """Return a detector that gives the four outputs of exported files, with the weights of `model` and their layers."""
+    return keras.Model(model.input, Settling(name="settling", dtype="float32")(list(model.output)), name=model.name)
+
+
+def answered(scores: np.ndarray, distances: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the four outputs of what a trained model gave for any number of pictures."""
+    parts = [
+        settled(tf.constant(scores[start : start + BATCH]), tf.constant(distances[start : start + BATCH]))
+        for start in range(0, max(len(scores), 1), BATCH)
+    ]
+    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
