@@ -212,7 +212,7 @@ TASKS: Mapping[str, Task] = {
         draw=_later("evaluation.box_drawing.draw"),
         bounds=_OF_BOXES,
         defaults={"recipe": "dense", "batch_size": 8},
-        most_side=320,
+        most_side=384,
     ),
 }
 
