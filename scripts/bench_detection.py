@@ -136,7 +136,8 @@ def whole_by_fit(source, options):
         precision = detection.coco_precision(answers, truth, len(splits.class_names))
         worth.append((precision[0][precision[0] > -1].mean(), precision[precision > -1].mean()))
     told = ", ".join(
-        f"AP50 {ap50:.3f}, AP {ap:.3f} on {split}" for (ap50, ap), split in zip(worth, ("validation", "test"))
+        f"AP50 {ap50:.3f}, AP {ap:.3f} on {split}"
+        for (ap50, ap), split in zip(worth, ("validation", "test"), strict=True)
     )
     print(f"\nwhole network by fit: {told}, in {took:.0f} s")
 
