@@ -487,6 +487,9 @@ class Task:
     """`fold(keras.Model, contract)`: the model with the contract's settings inside its graph."""
     explain: Callable[..., np.ndarray] | None = None
     """`explain(model, images)`: heat maps float32 (n, height, width) in [0, 1], where there are such."""
+    trained: Callable[[int, int], tuple[Output, ...]] | None = None
+    """`trained(classes, side)`: what `model.keras` gives, in its order, where that is not what files give; then `apply`
+    makes the one of the other whatever is settled, and `fold` does so inside the graph."""
     keep: Callable[[Answers], Answers] | None = None
     """`keep(answers)`: what is kept of the answers to many pictures where all of it fills the memory; the functions
     above take both."""
@@ -500,6 +503,10 @@ class Task:
     most_side: int = 0
     """Side in pixels up to which pictures are taken larger than the backbone was trained at, where the plan names
     none: for answers whose detail depends on it."""
+
+    def __post_init__(self) -> None:
+        if self.trained and not (self.apply and self.fold):
+            raise ValueError(f"{self.name}: what is trained becomes what files give by `apply` and by `fold`.")
 
 
 @dataclass(frozen=True)

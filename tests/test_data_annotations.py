@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_transfer.data import augment, mask_labels
+from keras_transfer.data import augment, box_labels, mask_labels
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.pipeline import make_feed
 from keras_transfer.data.sources import SOURCES, load
@@ -20,6 +20,10 @@ LISTED = {
     "mask": [
         mask_labels.listed(np.array([row] * 4, np.uint8), NAMES)
         for row in ([0, 0, 2, 2], [255] * 4, [1, 1, 1, 255], [0, 1, 2, 2])
+    ],
+    "boxes": [
+        box_labels.listed(30, 40, [(0.1, 0.2, 0.5, 0.6, name) for name in names])
+        for names in (("cat", "owl"), (), ("dog",), ("cat", "cat", "dog", "owl"))
     ],
 }
 SIDE = 16
@@ -49,10 +53,11 @@ def test_counts_are_the_pictures_whose_names_hold_the_class(row):
 
 
 def test_targets_are_float32_and_an_empty_batch_tells_their_shape(row):
-    targets = row.targets(stored(row), 3, SIDE, "stretch")
+    make = row.targets_of(stored(row)) if row.targets_of else row.targets
+    targets = make(stored(row), 3, SIDE, "stretch")
     assert targets.dtype == np.float32
-    assert row.targets(stored(row)[:0], 3, SIDE, "stretch").shape == (0, *targets.shape[1:])
-    if row.name != "mask":
+    assert make(stored(row)[:0], 3, SIDE, "stretch").shape == (0, *targets.shape[1:])
+    if row.name not in ("mask", "boxes"):
         assert (targets.sum(0) == row.counts(stored(row), 3)).all()
 
 

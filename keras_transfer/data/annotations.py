@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import masks
-from keras_transfer.data import mask_labels
+from keras_transfer.data import box_labels, mask_labels
 from keras_transfer.errors import UsageError
 from keras_transfer.order import class_weights
 
@@ -59,6 +59,10 @@ class Annotation:
     """`weights(stored labels)`: what balances classes, float32 (n,) of mean 1; None where nothing does."""
     seen: Callable[[np.ndarray, int, str], Any] = lambda labels, side, aspect: labels
     """`seen(stored labels, side, aspect)`: what answers to square pictures are judged by."""
+    targets_of: Callable[[np.ndarray], Callable[[np.ndarray, int, int, str], np.ndarray]] | None = None
+    """`targets_of(stored labels of all splits)`: what stands for `targets` where its shape depends on all of them."""
+    mirrors: bool = True
+    """Whether what a moved picture uncovers may mirror it; else it is grey, because targets know nothing of it."""
     resamples: bool = False
     """Whether a picture belongs to one class, so that classes can come equally often."""
 
@@ -161,6 +165,25 @@ ANNOTATIONS = {
             targets=mask_labels.targets,
             move=mask_labels.move,
             seen=masks.squared,
+            mixes=False,
+            weights=None,
+        ),
+        Annotation(
+            name="boxes",
+            meaning="any number of boxes a picture, each with a label (--task detection)",
+            columns=("path", "label", "x1", "y1", "x2", "y2"),
+            names=box_labels.names,
+            unite=None,
+            strata=lambda contents, labels: _rarest(contents, [box_labels.names(each) for each in labels]),
+            stored=box_labels.stored,
+            listed=box_labels.from_stored,
+            text=box_labels.text,
+            counts=box_labels.counts,
+            targets=box_labels.targets,
+            targets_of=box_labels.targets_of,
+            move=box_labels.move,
+            mirrors=False,
+            seen=box_labels.squared,
             mixes=False,
             weights=None,
         ),

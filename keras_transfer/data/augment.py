@@ -94,7 +94,7 @@ def geometry(*, shift: float, zoom: float, turn: float = 0.0, flip: float = 0.5)
     flip: share of the pictures that are mirrored, 0-1.
     """
 
-    def step(images: Any, targets: Any, draw: Draw, *, move: Any) -> tuple[Any, Any]:
+    def step(images: Any, targets: Any, draw: Draw, *, annotation: Annotation) -> tuple[Any, Any]:
         size = tf.cast(tf.shape(images)[1], tf.float32)
         mirror = tf.where(draw(0, 1) < flip, -1.0, 1.0)
         scale, angle = 1 + draw(-zoom, zoom), draw(-turn, turn)
@@ -111,10 +111,11 @@ def geometry(*, shift: float, zoom: float, turn: float = 0.0, flip: float = 0.5)
             ],
             axis=1,
         )
-        moved = targets if move is None else move(targets, matrices, size)
-        return keras.ops.image.affine_transform(images, matrices, fill_mode="reflect"), moved
+        moved = targets if annotation.move is None else annotation.move(targets, matrices, size)
+        beside = {"fill_mode": "reflect"} if annotation.mirrors else {"fill_mode": "constant", "fill_value": GREY}
+        return keras.ops.image.affine_transform(images, matrices, **beside), moved
 
-    return lambda annotation: partial(step, move=annotation.move)
+    return lambda annotation: partial(step, annotation=annotation)
 
 
 def light_and_colour(*, brightness: float, contrast: float, paleness: float) -> MakeStep:

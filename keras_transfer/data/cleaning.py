@@ -56,8 +56,9 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
     import pyarrow
 
     kind = ANNOTATIONS[splits.annotation]
-    if splits.annotation == "mask":
-        raise DataError(f"A table like '{path}' holds no masks. Name a folder, and shards are written.")
+    things = {"mask": "masks", "boxes": "boxes"}.get(splits.annotation)
+    if things:
+        raise DataError(f"A table like '{path}' holds no {things}. Name a folder, and shards are written.")
     path_column, label_column = kind.columns
     columns: dict[str, list[Any]] = {path_column: [], label_column: [], "split": [], "weight": [], "group": []}
     barred = [name for name in splits.class_names if BAR in name]

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_transfer.data import coco_masks
+from keras_transfer.data import coco_boxes, coco_masks
 from keras_transfer.data.annotations import annotation_of
+from keras_transfer.data.box_files import gather_boxes
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError
@@ -30,7 +31,7 @@ def load(source: str, *, annotation: str = "classes", seed: int = 0, listener: L
     pictures stand beside it, in `images`, or in a folder named as the split is (`train2017`). Pictures without an
     annotation have no label. Raises DataError for what is no COCO file, a repeated id, an id that nothing has.
     """
-    annotation_of(source, "mask" if annotation == "mask" else "classes", asked=annotation)
+    annotation_of(source, annotation if annotation in ("mask", "boxes") else "classes", asked=annotation)
     path = Path(source).expanduser()
     files = [path] if path.is_file() else files_in(path)
     root = path.parent if path.is_file() else path
@@ -38,11 +39,15 @@ def load(source: str, *, annotation: str = "classes", seed: int = 0, listener: L
     declared = sorted({name for _, content in read for _, name in content["categories"]})
     if annotation == "mask":
         declared = [coco_masks.BACKGROUND, *declared]
-    listings = [
-        each
+    alone = len(files) == 1
+    by_file = {
+        file: list(_listed(root, file, content, _labelling(file, annotation, declared), alone=alone))
         for file, content in read
-        for each in _listed(root, file, content, _labelling(file, annotation, declared), alone=len(files) == 1)
-    ]
+    }
+    if annotation == "boxes":
+        found = [each for file, rows in by_file.items() for each in coco_boxes.found(file, rows)]
+        return gather_boxes(source, found, declared=declared, seed=seed, listener=listener)
+    listings = [each for rows in by_file.values() for each in rows]
     return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_transfer.data import mask_files, tags
+from keras_transfer.data import box_files, mask_files, tags
 from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
@@ -53,7 +53,8 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
 
     For several labels a picture it has `labels` (`cat|dog`; an empty cell is a picture without one) in place of
     `label`; or neither, and then every other column is a label and holds 0 or 1. For masks it has `mask`, the path of
-    one, and `classes.csv` may stand beside it.
+    one, and `classes.csv` may stand beside it. For boxes it has a row for each, with `x1`, `y1`, `x2`, `y2` in pixels;
+    a picture without objects has one row in which they and the label are empty.
     Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
     they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
     a weight that is no weight.
@@ -75,6 +76,9 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     if not table.num_rows:
         raise DataError(f"'{path}' lists no pictures. Write a row for each: {','.join(kind.columns)}")
     columns = {name: table[name].to_pylist() for name in COLUMNS if name in table.column_names}
+    if annotation == "boxes":
+        found = box_files.of_table(table, lambda columns: _listed(path, dict(columns)), path.name)
+        return box_files.gather_boxes(source, found, seed=seed, listener=listener)
     declared = tags.columns_of(table) if annotation == "classes" else ()
     if annotation == "classes":
         columns["label"] = tags.read(path, table)

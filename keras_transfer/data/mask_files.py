@@ -148,7 +148,7 @@ def _values(path: str, *, coloured: bool) -> np.ndarray:
 
 def _label(row: Listing, classes: Classes) -> mask_labels.Masked:
     pixels = read_mask(row.label, classes)
-    size = _size(row.path)
+    size = upright_size(row.path)
     if size not in (None, pixels.shape[::-1]):
         (width, height), (wide, high) = pixels.shape[::-1], size or (0, 0)
         raise DataError(
@@ -158,7 +158,7 @@ def _label(row: Listing, classes: Classes) -> mask_labels.Masked:
     return mask_labels.listed(pixels, classes.names)
 
 
-def _size(path: str) -> tuple[int, int] | None:
+def upright_size(path: str) -> tuple[int, int] | None:
     """Width and height of a picture as a person sees it; None where it cannot be read, which is told elsewhere."""
     try:
         with Image.open(path) as opened:

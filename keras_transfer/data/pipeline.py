@@ -122,6 +122,9 @@ class PictureFeed:
         self._caches: dict[tuple[str, int], Cache] = {}
         self._proven: set[str] = set()
         self._annotation = ANNOTATIONS[splits.annotation]
+        self._targets = self._annotation.targets
+        if self._annotation.targets_of:
+            self._targets = self._annotation.targets_of(np.concatenate([splits[name].labels for name in splits.counts]))
         self._weights = {name: self._weights_of(splits[name]) for name in splits.counts}
 
     def __call__(
@@ -236,7 +239,7 @@ class PictureFeed:
         classes, aspect = len(self.splits.class_names), self.options.aspect
 
         def of_rows(rows: np.ndarray) -> np.ndarray:
-            return self._annotation.targets(part.labels[rows], classes, size, aspect)
+            return self._targets(part.labels[rows], classes, size, aspect)
 
         shape = of_rows(np.arange(0)).shape[1:]
         return lambda rows: tf.ensure_shape(tf.numpy_function(of_rows, [rows], tf.float32), (None, *shape))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_transfer.data import coco, folders, manifests, mask_files, records, samples, tfds_builders
+from keras_transfer.data import coco, folders, manifests, mask_files, records, samples, tfds_builders, voc, yolo
 from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.specs import Listener, Splits, silent
@@ -30,7 +30,7 @@ class Source:
     """Rows of ANNOTATIONS that it can give; what stands in a source may still be only one of them."""
 
 
-_ALL = ("class", "classes", "mask")
+_ALL = ("class", "classes", "mask", "boxes")
 
 SOURCES = (
     Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load, _ALL),
@@ -42,11 +42,13 @@ SOURCES = (
         manifests.load,
         _ALL,
     ),
-    Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes", "mask")),
+    Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes", "mask", "boxes")),
     Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load, _ALL),
     Source(
         "masks", "FOLDER/{images,masks}/*", lambda text: mask_files.has_masks(_path(text)), mask_files.load, ("mask",)
     ),
+    Source("voc", "FOLDER/{JPEGImages,Annotations}/*", lambda text: voc.has_boxes(_path(text)), voc.load, ("boxes",)),
+    Source("yolo", "FOLDER/data.yaml", lambda text: yolo.is_card(_path(text)), yolo.load, ("boxes",)),
     Source(
         "split folders",
         "FOLDER/train/CLASS/*.jpg",

@@ -9,7 +9,7 @@ from typing import Any
 from keras_transfer.data.annotations import BAR
 from keras_transfer.errors import DataError
 
-BESIDE = ("path", "label", "labels", "mask", "split", "weight", "group")
+BESIDE = ("path", "label", "labels", "mask", "split", "weight", "group", "x1", "y1", "x2", "y2")
 """Columns that are no labels themselves."""
 
 _TRUTH = {"0": False, "1": True, "False": False, "True": True, "false": False, "true": True}
@@ -25,6 +25,8 @@ def columns_of(table: Any) -> list[str]:
 def held(table: Any, asked: str) -> str:
     """Return the annotation that a pyarrow table holds; the one that was asked for where it holds both or none."""
     has = set(table.column_names)
+    if {"x1", "y1", "x2", "y2"} <= has:
+        return "boxes"
     if "mask" in has and (asked == "mask" or not {"label", "labels"} & has):
         return "mask"
     if {"label", "labels"} & has:

@@ -41,7 +41,9 @@ class Material:
         """A SavedModel of constants with a batch of 1, written once for all TFLite files."""
         path = self.scratch / "frozen"
         saved_model.write_frozen(self.graph, path, batch=1)
-        return tflite.Frozen(path, self.graph.affine, tflite.whole_outputs(self.graph.outputs))
+        outputs = self.graph.outputs
+        chosen = any(output.kind == "boxes" for output in outputs)
+        return tflite.Frozen(path, self.graph.affine, tflite.whole_outputs(outputs), chosen)
 
 
 @dataclass(frozen=True)

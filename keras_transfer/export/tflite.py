@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
-from keras_transfer.export import metadata, pixels
+from keras_transfer.export import float_tail, metadata, pixels
 from keras_transfer.export.graph import Affine
 from keras_transfer.export.metadata import Card
 from keras_transfer.export.refine import refine
@@ -36,6 +36,8 @@ class Frozen:
     """What it does to pixels first, where that is known."""
     whole: bool = True
     """Whether a fully quantized file gives whole numbers (see `whole_outputs`)."""
+    chosen: bool = False
+    """Whether the last operations choose among answers, which whole numbers are too coarse for: of boxes, they do."""
 
     @cached_property
     def float32(self) -> bytes:
@@ -116,6 +118,8 @@ def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
         inference_output_type=tf.uint8 if source.whole else tf.float32,
     )
     refined = refine(quantized, source.float32, pictures)
+    if source.chosen:
+        refined = float_tail.in_float(refined, source.float32)
     if source.affine is None:
         return refined
     return pixels.taken_as_they_are(refined, source.affine.factor, source.affine.offset)

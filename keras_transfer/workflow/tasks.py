@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.errors import DataError, UsageError, unknown
-from keras_transfer.evaluation import agreement, classification, multilabel, segmentation
+from keras_transfer.evaluation import agreement, classification, detection, multilabel, segmentation
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Block, Contract, Network, Output, Settled, Splits, Task
 
 BATCH = 128
+DETECTIONS = 100
+"""Boxes that a file gives at most, as COCO counts them: `tasks.detection.DETECTIONS`, known without TensorFlow."""
 BATCH_VALUES = 2**24
 """Numbers in the answers to a batch, 64 MB of them: a map of many classes is larger than its picture."""
 
@@ -86,6 +88,55 @@ _OF_PIXELS = {
 """Of millions of pixels a few lie between two classes to the last bit. The second is of any one picture's."""
 
 
+def _detector(features: Any, blocks: tuple[Block, ...], **options: Any) -> Network:
+    from keras_transfer.backbones.blocks import taps
+    from keras_transfer.tasks.detection import STRIDES, attach
+
+    return attach(features, blocks, taps=taps(blocks, STRIDES, features.input.shape[1]), **options)
+
+
+def _boxes(classes: int, side: int) -> tuple[Output, ...]:
+    return (
+        Output(name=detection.LOCATION, shape=(DETECTIONS, 4), kind="boxes"),
+        Output(name=detection.CATEGORY, shape=(DETECTIONS,), labels="values"),
+        Output(name=detection.SCORE, shape=(DETECTIONS,)),
+        Output(name=detection.NUMBER, shape=()),
+    )
+
+
+def _places(classes: int, side: int) -> tuple[Output, ...]:
+    places = sum((side // stride) ** 2 for stride in (8, 16, 32))
+    return Output(name="scores", shape=(places, classes)), Output(name="distances", shape=(places, 4))
+
+
+def _without_copies(answers: Answers, contract: Contract) -> Answers:
+    if detection.LOCATION in answers:
+        return answers
+    from keras_transfer.tasks.detection import answered
+
+    return answered(answers["scores"], answers["distances"])
+
+
+def _with_boxes(model: Any, contract: Contract) -> Any:
+    from keras_transfer.tasks.detection import with_boxes
+
+    return with_boxes(model)
+
+
+def _settled_scores(answers: Answers, labels: Any) -> Settled:
+    from keras_transfer.tasks.detection import answered
+
+    return detection.settle(answered(answers["scores"], answers["distances"]), labels, answers["scores"].shape[-1])
+
+
+_OF_BOXES = {
+    "float32": {"agreement": 0.99, "max_difference": 0.02},
+    "float16": {"agreement": 0.95, "max_difference": 0.1},
+    "int8": {"drop_points": 1.5},
+}
+"""Of two boxes that cover each other by just as much as a copy does, either may stay, to the last bit of a runtime."""
+
+
 TASKS: Mapping[str, Task] = {
     "classification": Task(
         name="classification",
@@ -141,6 +192,28 @@ TASKS: Mapping[str, Task] = {
         bounds=_OF_PIXELS,
         defaults={"recipe": "dense", "batch_size": 8},
         most_side=352,
+    ),
+    "detection": Task(
+        name="detection",
+        annotation="boxes",
+        merit_name="best F1 of a picture",
+        attach=_detector,
+        losses=("task_aligned",),
+        outputs=_boxes,
+        trained=_places,
+        read=detection.read,
+        score=detection.score,
+        right=detection.right,
+        differ=detection.differ,
+        section="sections/detection.html.j2",
+        show=_later("evaluation.detection_page.show"),
+        settle=_settled_scores,
+        apply=_without_copies,
+        fold=_with_boxes,
+        draw=_later("evaluation.box_drawing.draw"),
+        bounds=_OF_BOXES,
+        defaults={"recipe": "dense", "batch_size": 8},
+        most_side=384,
     ),
 }
 

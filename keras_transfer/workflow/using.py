@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import runs
-from keras_transfer.data import mask_labels
+from keras_transfer.data import box_labels, mask_labels
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.errors import DataError, UsageError
@@ -154,12 +154,12 @@ def _asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> _Asked:
     from keras_transfer.workflow.opened import Opened
 
     opened = Opened(run)
-    loaded = runtime.load(path, contract=opened.plain)
-    if path != run.model_path:
-        return _Asked(loaded.artifact.contract, loaded.predict)
+    loaded = runtime.load(path, contract=opened.plain.model_copy(update={"outputs": opened.trained}))
     # The trained model knows nothing of what was settled after it: exported files have it inside.
-    contract, apply = opened.contract, opened.task.apply
-    return _Asked(contract, (lambda images: apply(loaded.predict(images), contract)) if apply else loaded.predict)
+    contract, apply = opened.contract if path == run.model_path else opened.plain, opened.task.apply
+    if not apply:
+        return _Asked(contract, loaded.predict)
+    return _Asked(contract, lambda images: apply(loaded.predict(images), contract))
 
 
 def _labels(contract: Contract, splits: Splits, split: str) -> np.ndarray:
@@ -193,5 +193,6 @@ _REORDERED: Mapping[str, Callable[[np.ndarray, Sequence[int]], np.ndarray]] = {
     "class": _positions,
     "classes": _columns,
     "mask": mask_labels.reordered,
+    "boxes": box_labels.reordered,
 }
 """Labels by what pictures are labelled with: to the order in which `place[i]` is where class i belongs."""

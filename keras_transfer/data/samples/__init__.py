@@ -7,8 +7,9 @@ from importlib import resources
 
 import numpy as np
 
+from keras_transfer.data import box_labels
 from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
-from keras_transfer.data.samples.composed import composed
+from keras_transfer.data.samples.composed import WIDE, composed, scattered
 from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.masks import pack
@@ -90,9 +91,27 @@ def fashion_masks() -> tuple[tuple[str, ...], Parts]:
     return ("background", *class_names), parts
 
 
+def fashion_boxes() -> tuple[tuple[str, ...], Parts]:
+    """Return pictures of one to five garments of many sizes on a patterned ground, and the box around each."""
+    class_names, garments = fashion()
+    row, places = ANNOTATIONS["boxes"], {position: position for position in range(len(class_names))}
+    parts = {}
+    for seed, (name, (pictures, labels)) in enumerate(garments.items()):
+        images, placed = scattered(pictures, labels, count=len(pictures), seed=seed)
+        boxes = [[(*_shares(each.box), each.label) for each in things] for things in placed]
+        parts[name] = images, row.stored([box_labels.listed(WIDE, WIDE, each) for each in boxes], places)
+    return class_names, parts
+
+
+def _shares(box: tuple[int, int, int, int]) -> tuple[float, ...]:
+    left, top, right, bottom = (side / WIDE for side in box)
+    return top, left, bottom, right
+
+
 SAMPLES = {
     "fashion": ("class", fashion),
     "fashion-tags": ("classes", fashion_tags),
     "fashion-masks": ("mask", fashion_masks),
+    "fashion-boxes": ("boxes", fashion_boxes),
 }
 """Name of a sample: what its pictures are labelled with, and what makes its class names and parts."""

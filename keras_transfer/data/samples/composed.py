@@ -18,6 +18,19 @@ SHOWN = 12
 """Grey level from which a pixel belongs to a thing; the pictures it comes from are black around it."""
 
 
+WIDE = 96
+"""Side of a picture of `scattered` in pixels."""
+
+SCALES = (22, 57)
+"""Sides of things there, the second excluded: from a quarter of the picture to more than a half."""
+
+COVERED = 0.4
+"""Share of a thing that later ones may cover."""
+
+TRIES = 20
+"""Places that are drawn for a thing before it is left out."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """One thing in a composed picture."""
@@ -26,7 +39,7 @@ class Placed:
     box: tuple[int, int, int, int]
     """left, top, right, bottom in pixels, the last two excluded; tight around the mask."""
     mask: np.ndarray
-    """bool (SIDE, SIDE): its pixels, those included that a later thing covers."""
+    """bool, as high and wide as the picture: its pixels, those included that a later thing covers."""
 
 
 def composed(
@@ -57,6 +70,56 @@ def composed(
     return images, placed
 
 
+def scattered(
+    pictures: np.ndarray, labels: np.ndarray, *, count: int, seed: int, most: int = 5
+) -> tuple[np.ndarray, list[tuple[Placed, ...]]]:
+    """Return pictures uint8 (count, WIDE, WIDE), each with 1 to `most` things of many sizes on a patterned ground.
+
+    >>> things = np.full((2, 28, 28), 200, np.uint8)
+    >>> images, placed = scattered(things, np.array([0, 1]), count=3, seed=0)
+    >>> images.shape, max(len(each) for each in placed) <= 5
+    ((3, 96, 96), True)
+
+    pictures, labels: as for `composed`. Things may cover each other, no one by more than `COVERED`. The same arguments
+    give the same bits: all is drawn and scaled in whole numbers.
+    """
+    rng = np.random.default_rng(seed)
+    images, placed = np.empty((count, WIDE, WIDE), np.uint8), []
+    for image in images:
+        image[:] = _ground(rng)
+        things: list[Placed] = []
+        for which in rng.integers(len(pictures), size=rng.integers(1, most + 1)).tolist():
+            things += _scatter(image, things, pictures[which], int(labels[which]), rng)
+        placed.append(tuple(things))
+    return images, placed
+
+
+def _ground(rng: np.random.Generator) -> np.ndarray:
+    """Patches of two sizes and a little noise, darker than things: uint8 (WIDE, WIDE)."""
+    coarse, fine = (rng.integers(0, 40, (cells, cells)).astype(np.uint8) for cells in (6, 24))
+    patches = [
+        np.asarray(Image.fromarray(each).resize((WIDE, WIDE), Image.Resampling.BILINEAR)) for each in (coarse, fine)
+    ]
+    return sum(each.astype(np.int64) for each in patches) + rng.integers(0, 16, (WIDE, WIDE))
+
+
+def _scatter(
+    image: np.ndarray, things: list[Placed], picture: np.ndarray, label: int, rng: np.random.Generator
+) -> list[Placed]:
+    """Put a thing where it leaves enough of the earlier ones to be seen; nothing where there is no such place."""
+    side = int(rng.integers(*SCALES))
+    thing = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+    for top, left in rng.integers(0, WIDE - side + 1, (TRIES, 2)).tolist():
+        mask = np.zeros(image.shape, bool)
+        mask[top : top + side, left : left + side] = thing >= SHOWN
+        later = [*(each.mask for each in things), mask]
+        hidden = [np.any(later[n + 1 :], axis=0)[each.mask].mean() for n, each in enumerate(things)]
+        if not hidden or max(hidden) <= COVERED:
+            image[mask] = thing[thing >= SHOWN]
+            return [_placed(label, mask)]
+    return []
+
+
 def _place(image: np.ndarray, picture: np.ndarray, label: int, quarter: int, rng: np.random.Generator) -> Placed:
     side, half = int(rng.integers(*SIZES)), SIDE // 2
     thing = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
@@ -65,6 +128,10 @@ def _place(image: np.ndarray, picture: np.ndarray, label: int, quarter: int, rng
     mask = np.zeros((SIDE, SIDE), bool)
     mask[top : top + side, left : left + side] = thing >= SHOWN
     image[mask] = thing[thing >= SHOWN]
+    return _placed(label, mask)
+
+
+def _placed(label: int, mask: np.ndarray) -> Placed:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     return Placed(label, box, mask)

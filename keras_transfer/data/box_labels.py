@@ -1,0 +1,159 @@
+"""What the boxes of a picture are as a label: how they are listed and stored, and what moving a picture does to them.
+
+A stored label is bytes: float32 height and width of the picture, then y1, x1, y2, x2 in shares of them and the class of
+each box. So it compares, copies and pickles as one value, and is read without a copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LEFT = 0.4
+"""Share of a box that must still be seen where a picture is cut or moved: of less, nobody would say what it shows."""
+
+NOTHING = -1.0
+"""Class of the rows of a target that hold no box."""
+
+COLUMNS = 5
+
+
+class Boxed(NamedTuple):
+    """The boxes of a picture as sources list them: a tuple of plain values, so that an index of JSON can hold it."""
+
+    height: int
+    width: int
+    boxes: tuple[tuple[Any, ...], ...]
+    """y1, x1, y2, x2 in shares of height and width, and the class, of each box."""
+
+
+def listed(height: int, width: int, boxes: Sequence[Sequence[Any]]) -> Boxed:
+    """Return boxes, each y1, x1, y2, x2 in shares and its class, as they are listed.
+
+    >>> listed(480, 640, [(0, 0.5, 1, 1, "cat")]).boxes
+    ((0.0, 0.5, 1.0, 1.0, 'cat'),)
+    """
+    rows = tuple((*(float(np.float32(side)) for side in sides), name) for *sides, name in boxes)
+    return Boxed(int(height), int(width), rows)
+
+
+def names(label: Boxed) -> tuple[Any, ...]:
+    """Return the classes of which a box is listed."""
+    return tuple(dict.fromkeys(box[4] for box in label[2]))
+
+
+def stored(labels: Sequence[Boxed], positions: Mapping[Any, int]) -> np.ndarray:
+    """Return labels as they are stored: an object array of bytes (n,)."""
+    made = np.empty(len(labels), object)
+    for row, (height, width, boxes) in enumerate(labels):
+        flat = [height, width, *(each for *sides, name in boxes for each in (*sides, positions[name]))]
+        made[row] = np.array(flat, np.float32).tobytes()
+    return made
+
+
+def from_stored(packed: bytes, class_names: Sequence[Any]) -> Boxed:
+    """Return a stored label as it is listed."""
+    height, width, boxes = unpacked(packed)
+    return listed(height, width, [(*box[:4], class_names[int(box[4])]) for box in boxes.tolist()])
+
+
+def unpacked(packed: bytes) -> tuple[int, int, np.ndarray]:
+    """Return height, width and boxes, float32 (k, 5), of a stored label."""
+    values = np.frombuffer(packed, np.float32)
+    return int(values[0]), int(values[1]), values[2:].reshape(-1, COLUMNS)
+
+
+def text(label: Boxed) -> str:
+    """Return a name for listed boxes that tells them from others: how many there are, and a digest of them."""
+    said = repr((label[0], label[1], sorted(tuple(box) for box in label[2])))
+    return f"{len(label[2])} boxes {hashlib.sha256(said.encode()).hexdigest()[:12]}" if label[2] else ""
+
+
+def counts(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return the pictures that show each class: int64 (classes,)."""
+    found = np.zeros(classes, np.int64)
+    for packed in labels:
+        found[np.unique(unpacked(packed)[2][:, 4].astype(int))] += 1
+    return found
+
+
+def reordered(labels: np.ndarray, place: Sequence[int]) -> np.ndarray:
+    """Return stored labels whose class i has become class `place[i]`."""
+    names = [int(each) for each in place]
+    return stored([from_stored(packed, names) for packed in labels], {name: name for name in names})
+
+
+def squared(labels: Sequence[bytes] | np.ndarray, side: int, aspect: str) -> list[np.ndarray]:
+    """Return the boxes of each picture as its square shows them, float32 (k, 5), in shares of the square's side.
+
+    aspect: as pictures are made square; of a box that a crop cuts, at least `LEFT` must still be there.
+    """
+    return [_square(*unpacked(packed), side, aspect) for packed in labels]
+
+
+def _square(height: int, width: int, boxes: np.ndarray, side: int, aspect: str) -> np.ndarray:
+    if aspect == "stretch":
+        return boxes
+    if aspect == "letterbox":
+        scale = side / max(height, width)
+        extent = np.array([min(max(round(each * scale), 1), side) for each in (height, width)])
+        corner = (side - extent) // 2
+        factor, shift = extent / side, corner / side
+    else:
+        shorter = min(height, width)
+        corner = (np.array([height, width]) - shorter) // 2
+        factor, shift = np.array([height, width]) / shorter, -corner / shorter
+    moved = boxes[:, :4] * np.tile(factor, 2) + np.tile(shift, 2)
+    seen = np.clip(moved, 0, 1)
+    there = _areas(seen) >= LEFT * _areas(moved)
+    return np.concatenate([seen, boxes[:, 4:]], axis=1)[there].astype(np.float32)
+
+
+def _areas(boxes: Any) -> Any:
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def targets(labels: np.ndarray, classes: int, side: int, aspect: str, *, most: int = 0) -> np.ndarray:
+    """Return boxes as float32 (batch, most, 5), class `NOTHING` in the rows behind those of a picture.
+
+    most: rows; as many as the picture of the batch with the most boxes has, at least 1, where it is left out.
+    """
+    found = squared(labels, side, aspect)
+    most = most or max([1, *(len(each) for each in found)])
+    padded = np.zeros((len(found), most, COLUMNS), np.float32)
+    padded[..., 4] = NOTHING
+    for row, boxes in zip(padded, found, strict=True):
+        row[: len(boxes)] = boxes
+    return padded
+
+
+def targets_of(labels: np.ndarray) -> Callable[..., np.ndarray]:
+    """Return `targets` of any batch of these pictures, with one number of rows for all of them."""
+    return partial(targets, most=max([1, *(len(unpacked(packed)[2]) for packed in labels)]))
+
+
+def move(targets: Any, matrices: Any, side: Any) -> Any:
+    """Return boxes moved as their pictures are; of one that leaves its picture, at least `LEFT` must still be there.
+
+    A box that is turned becomes the box around the ellipse in it, not around its corners: things seldom fill corners,
+    and boxes would grow with every turn (Kalra et al., Towards Rotation Invariance in Object Detection, ICCV 2021).
+    """
+    import tensorflow as tf  # here, because whatever reads labels does without it
+
+    a, b, right, c, d, down = tf.unstack(matrices[:, None, :6], axis=2)  # of where a pixel comes from
+    middle = (targets[..., :2] + targets[..., 2:4]) / 2 * side - 0.5
+    half_high, half_wide = tf.unstack((targets[..., 2:4] - targets[..., :2]) / 2 * side, axis=2)
+    y, x = middle[..., 0] - down, middle[..., 1] - right
+    spread = a * d - b * c
+    across, along = (d * x - b * y) / spread, (a * y - c * x) / spread
+    wide = tf.sqrt((d * half_wide) ** 2 + (b * half_high) ** 2) / tf.abs(spread)
+    high = tf.sqrt((a * half_high) ** 2 + (c * half_wide) ** 2) / tf.abs(spread)
+    moved = (tf.stack([along - high, across - wide, along + high, across + wide], axis=2) + 0.5) / side
+    seen = tf.clip_by_value(moved, 0.0, 1.0)
+    there = (_areas(seen) >= LEFT * _areas(moved)) & (targets[..., 4] >= 0)
+    boxes = tf.where(there[..., None], seen, 0.0)
+    return tf.concat([boxes, tf.where(there, targets[..., 4], NOTHING)[..., None]], axis=2)

@@ -1,0 +1,87 @@
+"""Lists the pictures of folders in the layout of Pascal VOC: an XML file of boxes for each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_transfer.data.annotations import annotation_of
+from keras_transfer.data.box_files import Found, gather_boxes
+from keras_transfer.data.files import picture_paths
+from keras_transfer.data.folders import SPLIT_FOLDERS
+from keras_transfer.errors import DataError
+from keras_transfer.specs import Listener, Splits, silent
+
+BOXES, PICTURES, LISTS = "Annotations", "JPEGImages", Path("ImageSets") / "Main"
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def load(source: str, *, annotation: str = "boxes", seed: int = 0, listener: Listener = silent) -> Splits:
+    """Return the splits of a VOC folder: `Annotations/*.xml`, `JPEGImages`, and lists in `ImageSets/Main` where it has.
+
+    Lists named as a split (`train.txt`, `val.txt`, `test.txt`) divide the pictures; one that stands in none of them is
+    left out and told. Without such lists all pictures are divided by their content. Corners are taken as they are
+    written. Raises DataError for XML that cannot be read or that expands entities, for a picture without its XML, and
+    for boxes that `gather_boxes` refuses.
+    """
+    annotation_of(source, "boxes", asked=annotation)
+    root = Path(source).expanduser()
+    pictures = {Path(path).stem: path for path in picture_paths(root / PICTURES)[0]}
+    splits = _lists(root)
+    found = list(_found(root, pictures, splits))
+    unlisted = sorted(set(pictures) - set(splits)) if splits else []
+    passed = tuple(f"{stem}, which no list in {LISTS} names" for stem in unlisted)
+    return gather_boxes(source, found, passed=passed, seed=seed, listener=listener)
+
+
+def has_boxes(folder: Path) -> bool:
+    """Return whether a folder is laid out as VOC is."""
+    return (folder / PICTURES).is_dir() and (folder / BOXES).is_dir()
+
+
+def _lists(root: Path) -> dict[str, str]:
+    """The split of each picture that a list named as a split has, by its stem."""
+    found: dict[str, str] = {}
+    for file in sorted((root / LISTS).glob("*.txt")):
+        split = SPLIT_FOLDERS.get(file.stem.casefold())
+        for stem in file.read_text(encoding="utf-8").split() if split else ():
+            if found.setdefault(stem, str(split)) != split:
+                raise DataError(f"'{file}': '{stem}' also stands in the list of the {found[stem]} split. Take one out.")
+    return found
+
+
+def _found(root: Path, pictures: dict[str, str], splits: dict[str, str]) -> Iterator[Found]:
+    for stem in splits or pictures:
+        file = root / BOXES / f"{stem}.xml"
+        if not file.is_file():
+            raise DataError(f"'{stem}' has no boxes: '{file}' is missing. An empty <annotation/> says there are none.")
+        path = pictures.get(stem, str(root / PICTURES / f"{stem}.jpg"))
+        size, boxes = _read(file)
+        key = Path(path).relative_to(root).as_posix()
+        yield Found(path, key, f"'{file}'", boxes, size, splits.get(stem))
+
+
+def _read(file: Path) -> tuple[tuple[int, int] | None, list[tuple[float, float, float, float, str]]]:
+    from defusedxml import ElementTree
+    from defusedxml.common import DefusedXmlException
+
+    try:
+        root = ElementTree.parse(file).getroot()
+    except DefusedXmlException:
+        raise DataError(f"'{file}' declares entities, which can expand to fill the memory. Write it anew.") from None
+    except (ElementTree.ParseError, OSError, ValueError) as error:
+        raise DataError(f"'{file}' is not XML that can be read: {error}.") from None
+    try:
+        width, height = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
+        boxes = [_box(each) for each in root.findall("object")]
+    except (TypeError, ValueError, AttributeError):
+        raise DataError(
+            f"'{file}': every object needs a name and a bndbox with {', '.join(SIDES)}, each a number."
+        ) from None
+    return ((width, height) if width and height else None), boxes
+
+
+def _box(element: Any) -> tuple[float, float, float, float, str]:
+    x1, y1, x2, y2 = (float(element.find("bndbox").findtext(side)) for side in SIDES)
+    return x1, y1, x2, y2, element.findtext("name").strip()
