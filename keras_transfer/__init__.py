@@ -9,14 +9,31 @@ The verbs of the command line are the functions of this package; TensorFlow is i
 from __future__ import annotations
 
 import os
-from typing import Any
+import sys
+import types
+from typing import TYPE_CHECKING, Any
 
 from keras_transfer.errors import KerasTransferError
 from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Splits, Stage
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if TYPE_CHECKING:
+    from keras_transfer.workflow import advise, doctor, evaluate, export, predict, train, verify
+    from keras_transfer.workflow import report_of as report
 
-_VERBS = ("evaluate", "export", "predict", "train", "verify")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is loaded
+
+_VERBS = {
+    "advise": "advise",
+    "doctor": "doctor",
+    "evaluate": "evaluate",
+    "export": "export",
+    "predict": "predict",
+    "report": "report_of",
+    "train": "train",
+    "verify": "verify",
+}
+"""Each verb, and the function of `workflow` that it is."""
 
 __all__ = [
     "Artifact",
@@ -27,9 +44,12 @@ __all__ = [
     "Run",
     "Splits",
     "Stage",
+    "advise",
+    "doctor",
     "evaluate",
     "export",
     "predict",
+    "report",
     "train",
     "verify",
 ]
@@ -40,5 +60,20 @@ def __getattr__(name: str) -> Any:
     if name in _VERBS:
         from keras_transfer import workflow
 
-        return getattr(workflow, name)
+        return getattr(workflow, _VERBS[name])
     raise AttributeError(f"module 'keras_transfer' has no attribute {name!r}")
+
+
+class _Package(types.ModuleType):
+    """This package, whose verbs keep their names.
+
+    Python sets a subpackage as an attribute of its package when it is first imported. The folder `export` would take
+    the place of the verb `export` in the middle of a program; it is reached as `from keras_transfer.export import ...`.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _VERBS and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -36,9 +36,10 @@ def _hush_runtimes() -> None:
 
     TensorFlow, LiteRT and XNNPACK write to file descriptor 2 from C++, whatever Python's logging is told.
     """
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a pipe may know ASCII alone
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="replace")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

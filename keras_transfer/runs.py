@@ -23,42 +23,80 @@ def open_run(folder: Path | str) -> Run:
     """Return the run of `folder`; RunError where it is none, or was written by another version."""
     folder = Path(folder)
     try:
-        return Run(folder, RunRecord.model_validate_json((folder / RECORD).read_text()))
+        return Run(folder, RunRecord.model_validate_json((folder / RECORD).read_bytes()))
     except OSError:
         raise RunError(f"There is no run in '{folder}'. Train one: keras-transfer train SOURCE") from None
     except ValidationError as error:
         raise RunError(f"'{folder / RECORD}' is not a run record of this version: {error.errors()[0]['msg']}") from None
 
 
-def latest(folder: Path = DEFAULT_FOLDER) -> Run:
-    """Return the run that was finished last in `folder`."""
+def every(folder: Path = DEFAULT_FOLDER) -> tuple[Run, ...]:
+    """Return all runs in `folder` whose record can be read, finished or not, the newest first.
+
+    >>> [run.folder.name for run in every(Path("saved_models"))]  # doctest: +SKIP
+    ['pets-EfficientNetLite0', 'fashion-EfficientNetLite0']
+    """
     records = sorted(folder.glob(f"*/{RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for record in records:
-        run = open_run(record.parent)
+    return tuple(run for record in records if (run := _readable(record.parent)))
+
+
+def latest(folder: Path = DEFAULT_FOLDER) -> Run:
+    """Return the run that was finished last in `folder`; a record that cannot be read is no reason to find none."""
+    for run in every(folder):
         if run.record.finished:
             return run
     raise RunError(f"There is no finished run in '{folder}'. Train one: keras-transfer train SOURCE")
 
 
-def place_for(plan: Plan, folder: Path = DEFAULT_FOLDER, name: str | None = None) -> Path:
-    """Return the folder for a run of `plan`: the unfinished one of the same plan, else a new one.
+def name_for(plan: Plan) -> str:
+    """Return the name of a run of `plan`: what its pictures are called, and its backbone.
 
-    A name that was given is taken as it is; RunError where another plan's run is there already.
+    >>> name_for(Plan(data="tfds:cifar10:3.0.2", backbone="MobileNetV2"))
+    'cifar10-MobileNetV2'
     """
-    stem = name or f"{Path(plan.data.replace(':', '/').rstrip('/')).name}-{plan.backbone}"
+    kind, colon, rest = plan.data.partition(":")
+    named = bool(colon) and kind.isalnum()  # a source of its own, such as tfds:NAME:VERSION, and no path
+    source = Path(rest).name.partition(":")[0] if named else Path(plan.data).name
+    return f"{source or 'run'}-{plan.backbone}"
+
+
+def place_for(
+    plan: Plan, folder: Path = DEFAULT_FOLDER, name: str | None = None, *, data_digest: str | None = None
+) -> Path:
+    """Return the folder for a run of `plan`: that of the same plan, finished or not, else a new one.
+
+    A name that was given is taken as it is; RunError where another plan's run is there already. data_digest: of the
+    pictures; a finished run of the same plan is another's where it was trained on others. None: whatever they are.
+    """
+    stem = name or name_for(plan)
     number = 1
     while True:
         place = folder / (stem if number == 1 else f"{stem}-{number}")
         if not (place / PLAN).exists():
             return place
-        unfinished = not (place / RECORD).exists() or not open_run(place).record.finished
-        same = (place / PLAN).read_text(encoding="utf-8") == plans.to_toml(plan)
-        if unfinished and same:
+        same = (place / PLAN).read_text(encoding="utf-8", errors="replace") == plans.to_toml(plan)
+        run = _readable(place)
+        finished = run is not None and run.record.finished
+        elsewhere = run is not None and finished and data_digest not in (None, run.record.data_digest)
+        if same and not elsewhere:
             return place
         if name:
-            state = "another plan" if not same else "a finished run"
+            state = "a finished run of other pictures" if same else "another plan"
             raise RunError(f"'{place}' already holds {state}. Choose another name with --run, or delete it.")
         number += 1
+
+
+def finished(place: Path) -> Run | None:
+    """Return the run of `place` where it is finished; None where there is none, or it is under way."""
+    run = _readable(place)
+    return run if run and run.record.finished else None
+
+
+def _readable(place: Path) -> Run | None:
+    try:
+        return open_run(place)
+    except RunError:
+        return None
 
 
 @contextmanager
@@ -68,6 +106,11 @@ def locked(folder: Path) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"No run folder can be made at '{folder}' ({error.strerror}). Name another place with --folder."
+        ) from None
+    try:
         with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout:
@@ -80,7 +123,7 @@ def write(run: Run) -> None:
     rows = [{"stage": stage.name, **row} for stage in run.record.stages for row in stage.history]
     if rows:
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
         write_bytes(run.folder / HISTORY, text.getvalue().encode())

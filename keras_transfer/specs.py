@@ -31,6 +31,10 @@ Scaling = Literal["inside", "tf", "signed", "caffe", "torch", "lite"]
 SPLIT_NAMES = ("train", "validation", "test")
 IMAGE_INPUT = "image"
 PROBABILITIES_OUTPUT = "probabilities"
+POOL_LAYER = "pool"
+"""The layer that averages the last feature map, in networks that say something of a picture as a whole."""
+LOGITS_LAYER = "logits"
+"""The layer before the last activation."""
 
 
 class Value(BaseModel):
@@ -51,8 +55,9 @@ class Stage(Value):
     """Positions of the backbone blocks that learn; negative ones count from the end. `surgical`: the two blocks whose
     relative gradient is largest when the stage begins. The head always learns."""
     epochs: int = Field(default=10, ge=1, le=10_000)
-    learning_rate: float = Field(default=1e-3, gt=0, le=10)
-    """Peak rate of the head and of the last block."""
+    learning_rate: float | Literal["auto"] = 1e-3
+    """Peak rate of the head and of the last block, above 0 and at most 10. `auto`: the one that the loss falls fastest
+    at when the stage begins (`training.rate_finder`)."""
     block_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the rate for each block further from the head (discriminative fine-tuning, Howard & Ruder 2018)."""
     schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
@@ -77,6 +82,14 @@ class Stage(Value):
     accumulate: int = Field(default=1, ge=1, le=1024)
     """Batches whose gradients are averaged into one step."""
 
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _rate_or_auto(cls, rate: Any) -> Any:
+        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+        if rate != "auto" and not (number and 0 < rate <= 10):
+            raise ValueError(f"a learning rate is above 0 and at most 10, or 'auto'. Received: {rate!r}")
+        return rate
+
 
 class Plan(Value):
     """All that a run is made from; the same plan and machine give the same run.
@@ -97,6 +110,8 @@ class Plan(Value):
     where it is left out."""
     recipe: str = "head_then_top"
     """Name of a list of stages; not read where `stages` are given."""
+    epochs: int | None = Field(default=None, ge=1, le=10_000)
+    """Of every stage of the recipe, in place of its own; not read where `stages` are given."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""
@@ -130,6 +145,8 @@ class Output(Value):
     """Of one picture: without the batch."""
     labels: Literal["none", "axis", "values"] = "none"
     """Where class names belong: along the last axis, to the values (they are class positions), or nowhere."""
+    kind: Literal["plain", "boxes"] = "plain"
+    """`boxes`: (boxes, 4) as y1 x1 y2 x2, each 0-1 of the picture's side, which readers of boxes must be told."""
 
 
 class Contract(Value):
@@ -198,6 +215,8 @@ class StageResult(Value):
     validation_merit: float = Field(ge=0, le=1)
     """Of the task (`RunRecord.merit_name`) on the validation pictures, with the weights of the best epoch."""
     validation_loss: float
+    learning_rate: float = Field(default=0.0, ge=0)
+    """Peak rate, also where the stage left it to be found; 0 in records that do not say."""
     kept: bool
     """False: it did not beat the model before it and was rolled back."""
     reason: str
@@ -205,7 +224,8 @@ class StageResult(Value):
     frozen_digest_before: str
     frozen_digest_after: str
     history: tuple[dict[str, float], ...] = ()
-    """One row per epoch: epoch, loss, merit, validation_loss, validation_merit, seconds, learning_rate."""
+    """One row per epoch: epoch, loss, merit, validation_loss, validation_merit, seconds, learning_rate; no merit where
+    it is too dear for steps of training (`Network.training_merit`)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -239,8 +259,13 @@ class RunRecord(Value):
     seconds: float = 0.0
     """Of wall clock from pictures to trained weights, over all processes of the run: what `scratch` is given too."""
     environment: dict[str, str] = Field(default_factory=dict)
+    data_folder: str = ""
+    """Absolute folder that a relative `plan.data` was found from; it is looked for there where it is not here."""
+    settled: dict[str, Any] | None = None
+    """Fields of `Contract` that were fitted on validation when training ended: what the run answers with, and what its
+    files carry. None in records that were written before anything was."""
     test: dict[str, float] = Field(default_factory=dict)
-    """Figures on the test pictures by name, the merit first."""
+    """Figures on the test pictures by name, the merit first, with what was settled applied."""
     scratch: dict[str, float] = Field(default_factory=dict)
     finished: bool = False
 
@@ -367,6 +392,10 @@ class Network:
     """The task's loss."""
     merit: Merit
     """What a picture's answer is worth: what gates, patience and the best epoch are judged by."""
+    merit_over: Literal["batch", "split"] = "batch"
+    """What merit must see at once: any batch of pictures, or a whole split, where pictures are judged beside others."""
+    training_merit: bool = True
+    """False: merit costs too much for every step of training, and is computed on validation alone."""
 
 
 class Scored(Value):
@@ -384,6 +413,19 @@ class Scored(Value):
     def merit(self) -> float:
         """The first of the figures."""
         return float(next(iter(self.figures.values())) or 0.0)
+
+    @property
+    def merit_name(self) -> str:
+        """The name of the first of the figures."""
+        return next(iter(self.figures))
+
+    def worth(self) -> tuple[str, ...]:
+        """Sentences for a person who decides: how good it is, where it is weakest, what can be relied on."""
+        return (f"On {self.count:,} pictures it had never seen, its {self.merit_name} is {self.merit:.1%}.",)
+
+    def limits(self) -> tuple[str, ...]:
+        """Sentences for the model card: what these figures say that the model cannot do."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -427,6 +469,11 @@ class Task:
     they are, float (n,)."""
     section: str
     """Template of its part of the report, in `evaluation.templates`."""
+    show: Callable[..., Mapping[str, Any]] | None = None
+    """`show(evaluation.report.Evidence)`: what that template is given beside the evidence, pictures among it."""
+    diverge: Callable[[Answers, Answers], np.ndarray] | None = None
+    """`diverge(reference, candidate)`: how far apart the two answers to each picture are in nats, float (n,), where
+    answers are distributions."""
     settle: Callable[[Answers, Any], Settled] | None = None
     """`settle(answers, labels of validation)`: what is fitted on validation; None where nothing is."""
     apply: Callable[[Answers, Contract], Answers] | None = None
@@ -452,6 +499,9 @@ class Split:
     """A name for each picture that a person can find it by."""
     weights: np.ndarray | None = None
     """Sample weights, float32 (n,); None means 1 for each."""
+    groups: np.ndarray | None = None
+    """What belongs together, str (n,), empty where a picture stands alone: a session, a person, a thing. No group is
+    ever on both sides of a split; None where nothing is known of groups."""
 
     def __post_init__(self) -> None:
         if not len(self.labels) == len(self.keys):
@@ -459,6 +509,42 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> Split:
+        """Return the pictures at some positions, int (n,), in that order.
+
+        >>> import numpy as np
+        >>> few = Split("test", np.array(["a.png", "b.png"]), np.array([0, 1]), ("a", "b")).take(np.array([1]))
+        >>> few.keys
+        ('b',)
+
+        Of a stream, positions must rise: it is gone through once, and what is not wanted is never decoded. Raises
+        ValueError where they do not.
+        """
+        if callable(self.pictures) and (len(rows) == 0 or (rows[1:] <= rows[:-1]).any()):
+            raise ValueError(
+                f"{self.name}: positions taken of a stream must rise, and there must be one. Received: {rows}"
+            )
+        return Split(
+            name=self.name,
+            pictures=_taken(self.pictures, rows) if callable(self.pictures) else self.pictures[rows],
+            labels=self.labels[rows],
+            keys=tuple(self.keys[row] for row in rows),
+            weights=None if self.weights is None else self.weights[rows],
+            groups=None if self.groups is None else self.groups[rows],
+        )
+
+
+def _taken(stream: Callable[[], Any], rows: np.ndarray) -> Callable[[], Any]:
+    def encoded() -> Any:
+        import tensorflow as tf  # here, because values are free of it
+
+        last = int(rows[-1])
+        wanted = tf.scatter_nd([[row] for row in rows.tolist()], [True] * len(rows), [last + 1])
+        numbered = stream().take(last + 1).enumerate()
+        return numbered.filter(lambda row, each: wanted[row]).map(lambda row, each: each)
+
+    return encoded
 
 
 @dataclass(frozen=True)
@@ -478,6 +564,8 @@ class Splits:
     """Median of the pictures' shorter sides, in pixels."""
     skipped: tuple[str, ...] = ()
     """Pictures left out, each with its reason, in a person's words."""
+    given: tuple[str, ...] = ()
+    """Names of the splits that the source brought itself; the others were drawn from its training pictures."""
 
     def __getitem__(self, name: str) -> Split:
         if name not in SPLIT_NAMES:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_transfer.backbones import blocks, features, registry
-from keras_transfer.data.pipeline import read_pictures
+from keras_transfer.data.pictures import read_pictures
 from keras_transfer.training import feature_store, prefix, stage_data
+from keras_transfer.training.job import Settings
 
 COUNT, BATCH, ROUNDS = 512, 32, 3
 MAPS = (2_000, 12, 12, 80)
@@ -45,12 +46,12 @@ def pictures_per_second(model, images):
 
 def store_once(maps, batches):
     with tempfile.TemporaryDirectory() as place:
-        key = feature_store.Key("", "", "", "train", 96, "", "", 0, 0, "float16")
+        key = feature_store.Key("", "", "", "train", 96, "", "", 0, 0, "float16", "none")
         count, *shape = maps.shape
         view = feature_store.obtain(
-            Path(place), key, count=count, feature_shape=tuple(shape), compute=lambda each: each, batches=batches
+            Path(place), key, count=count, feature_shapes=[tuple(shape)], compute=lambda each: (each,), batches=batches
         )
-        for _ in stage_data.shuffled([view], BATCH, seed=0, epoch=0):
+        for _ in stage_data.shuffled([view], Settings(image_size=96, counts={}, batch_size=BATCH), epoch=0):
             pass
 
 

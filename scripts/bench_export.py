@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_transfer import runs
+from keras_transfer.evaluation import agreement
 from keras_transfer.export import exporters, manifest, parity, runtime
-from keras_transfer.specs import silent
-from keras_transfer.workflow import joints
+from keras_transfer.workflow.exporting import CALIBRATION_PICTURES
+from keras_transfer.workflow.opened import Opened, some_pictures
 
 PLAIN = {"saved_model": ("tf_saved_model", "plain_saved_model"), "onnx": ("onnx", "plain.onnx")}
 PLAIN |= {"tflite": ("litert", "plain.tflite")}
@@ -38,12 +39,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     run = runs.open_run(given.run)
-    contract = joints.contract_of(run)
-    splits, feed = joints.data_of(None, run, silent)
+    trained = Opened(run)
+    contract, splits, feed = trained.plain, trained.splits, trained.feed
     pictures = np.concatenate(
         [np.asarray(images) for images, *_ in feed("test", image_size=contract.image_size, batch_size=100)]
     )
-    calibration = joints.some_pictures(feed, "train", contract.image_size, joints.CALIBRATION_PICTURES)
+    calibration = some_pictures(feed, "train", contract.image_size, CALIBRATION_PICTURES)
     model = keras.models.load_model(run.model_path, compile=False)
     wanted = model.predict(pictures, verbose=0)
     names = given.format or [name for name in exporters.EXPORTERS if name != "tflite-int16x8"]
@@ -86,7 +87,8 @@ def opened(row, contract):
             loaded = tf.saved_model.load(str(row["path"]))
             row["ask"] = lambda images: loaded.serve(tf.constant(images)).numpy()
         else:
-            row["ask"] = runtime.load(row["path"], threads=1, contract=contract).predict
+            loaded = runtime.load(row["path"], threads=1, contract=contract)
+            row["ask"] = lambda images: loaded.predict(images)["probabilities"]
     except Exception as error:
         row["problem"] = f"not opened: {str(error)[:90]}"
 
@@ -104,7 +106,14 @@ def judge(row, wanted, pictures, splits):
     if "ask" not in row:
         return
     answers = np.concatenate([row["ask"](pictures[start : start + 50]) for start in range(0, len(pictures), 50)])
-    found = parity.compare(wanted, answers, splits.test.labels, splits.test.keys, precision="float32")
+    reference, candidate = {"probabilities": wanted}, {"probabilities": answers}
+    found = parity.compare(
+        *agreement.differ_probabilities(reference, candidate),
+        agreement.right_class(reference, splits.test.labels),
+        agreement.right_class(candidate, splits.test.labels),
+        splits.test.keys,
+        precision="float32",
+    )
     row |= {"accuracy": found.accuracy, "drop_points": found.accuracy_drop_points, "agreement": found.agreement}
     row |= {"max_difference": found.max_difference, "size_bytes": manifest.digest(row["path"])[0]}
 

@@ -166,7 +166,7 @@ def peer_ours_growth(folder, count):
 
     import keras_transfer as kt
     from keras_transfer.data import sources
-    from keras_transfer.data.pipeline import read_pictures
+    from keras_transfer.data.pictures import read_pictures
 
     splits, count = sources.load(str(folder)), int(count)
     rows = np.arange(count) % len(splits.train)

@@ -21,8 +21,9 @@ from keras_transfer.backbones import features
 from keras_transfer.backbones.blocks import cut
 from keras_transfer.backbones.registry import backbone
 from keras_transfer.export import exporters, runtime
-from keras_transfer.specs import BackboneSpec, Contract, Stage
+from keras_transfer.specs import LOGITS_LAYER, POOL_LAYER, BackboneSpec, Contract, Stage
 from keras_transfer.tasks import classification
+from keras_transfer.tasks import pooled as pooled_head
 from keras_transfer.training import freezing
 
 VERSION = 2
@@ -84,11 +85,11 @@ def lively(spec: BackboneSpec) -> keras.Model:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     pooled = np.asarray(base(images, training=False), np.float64).mean(axis=(1, 2))
-    classifier = classification.attach(base, classes=CLASSES, dropout=0.0)
+    classifier = pooled_head.attach(base, classes=CLASSES, dropout=0.0, seed=0, activation="softmax")
     kernel = rng.normal(size=(pooled.shape[1], CLASSES))
     logits = pooled @ kernel
     kernel /= logits.std(axis=0)
-    classifier.get_layer(classification.LOGITS_LAYER).set_weights([kernel, -(pooled @ kernel).mean(axis=0)])
+    classifier.get_layer(LOGITS_LAYER).set_weights([kernel, -(pooled @ kernel).mean(axis=0)])
     for layer in layers_of(classifier):
         for rate in ("rate", "drop_path_rate"):  # chance would let layers stand still for a step that ought to learn
             if hasattr(layer, rate):
@@ -140,7 +141,8 @@ def uncovered(spec: BackboneSpec, model: keras.Model) -> int:
 
 def network(spec: BackboneSpec, classifier: keras.Model):
     """The classifier with its blocks."""
-    return classification.network(classifier, cut(classifier, spec, classification.features_of(classifier)))
+    blocks = cut(classifier, spec, classifier.get_layer(POOL_LAYER).input)
+    return pooled_head.network(classifier, blocks, losses=classification.cross_entropy, merit=classification.merit)
 
 
 def undecided(spec: BackboneSpec, classifier: keras.Model, learning: int) -> list[str]:
@@ -210,7 +212,7 @@ def export_errors(
     contract = Contract(class_names=names, image_size=side(spec), backbone=spec.name)
     artifacts = exporters.export(written or classifier, folder, formats, contract)
     return {
-        name: float(np.abs(runtime.load(artifact.path).predict(images) - expected).max())
+        name: float(np.abs(runtime.load(artifact.path).predict(images)["probabilities"] - expected).max())
         for name, artifact in zip(formats, artifacts, strict=True)
     }
 

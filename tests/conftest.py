@@ -81,5 +81,4 @@ def make_network(seed=0, size=SIZE):
         x = y
         blocks.append(Block(index, tuple(layers), x))
         layers = []
-    classifier = classification.attach(keras.Model(image, x), classes=CLASSES, dropout=0.2)
-    return classification.network(classifier, tuple(blocks))
+    return classification.attach(keras.Model(image, x), tuple(blocks), classes=CLASSES, dropout=0.2)

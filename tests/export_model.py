@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_transfer.data import graph_decoding
-from keras_transfer.export import exporters
+from keras_transfer.export import exporters, runtime
 from keras_transfer.specs import Contract
 
 SIDE = 32
@@ -67,3 +67,8 @@ def exported() -> dict[str, Path]:
         model(), folder, names, CONTRACT, calibration=pictures(), decode=graph_decoding.square_rgb
     )
     return {name: artifact.path for name, artifact in zip(names, artifacts, strict=True)}
+
+
+def ask(opened: runtime.Runtime, images: np.ndarray) -> np.ndarray:
+    """The probabilities that an open file gives, float32 (n, 3)."""
+    return opened.predict(images)["probabilities"]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from keras_transfer.backbones import features
-from keras_transfer.backbones.blocks import cut
-from keras_transfer.backbones.registry import backbone
+from keras_transfer.backbones.blocks import cut, taps
+from keras_transfer.backbones.registry import backbone, rows
+from keras_transfer.errors import UsageError
 
 NAMES = ("EfficientNetLite0", "MobileNetV2")
 
@@ -85,3 +86,42 @@ def test_the_saved_features_load_without_this_package(built, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(picture), atol=1e-6)
+
+
+def test_taps_are_the_last_blocks_of_their_strides(built):
+    spec, model = built
+    found = taps(cut(model, spec), (4, 8, 16, 32), 64)
+    assert [tensor.shape[1] for tensor in found] == [16, 8, 4, 2]
+    assert found[-1] is model.output
+
+
+def test_a_stride_at_which_no_block_ends_is_one_sentence(built):
+    spec, model = built
+    with pytest.raises(UsageError, match=r"ends at stride 64: .* that is 1\. Received blocks of 32, 16, 8, 4, 2; take"):
+        taps(cut(model, spec), (8, 64), 64)
+
+
+WITHOUT = {
+    "Xception": 4,  # its first convolutions do not pad
+    "InceptionV3": 4,
+    "InceptionResNetV2": 4,
+    "VGG16": 16,  # what stands there is pooled, without weights between, into stride 32
+    "VGG19": 16,
+}
+"""Rows that have no block at one of the strides 4 to 32, and the first of those strides."""
+
+QUICK = ("MobileNet", "MobileNetV3Small", "EfficientNetLite0", "VGG16", "Xception")
+
+
+@pytest.mark.parametrize(
+    "spec", [pytest.param(row, marks=() if row.name in QUICK else pytest.mark.slow, id=row.name) for row in rows()]
+)
+def test_every_row_of_the_catalogue_has_taps_or_is_known_not_to(spec):
+    keras.backend.clear_session()
+    side = 96
+    blocks = cut(features.build(spec, image_size=side, weights="none").model, spec)
+    if spec.name in WITHOUT:
+        with pytest.raises(UsageError, match=f"No block of this backbone ends at stride {WITHOUT[spec.name]}:"):
+            taps(blocks, (4, 8, 16, 32), side)
+    else:
+        assert [tensor.shape[1] for tensor in taps(blocks, (4, 8, 16, 32), side)] == [24, 12, 6, 3]

@@ -71,7 +71,7 @@ def test_a_finished_stage_is_one_line_and_the_last_stage_tells_the_time_of_the_r
     events = [*BEGUN[:1], HEAD_DONE, Event("stage", "top: the head and blocks 3, 4 learn", done=1)]
     lines = shown([*events, epoch("top", 4, 8), step("top", 5, 0, 9)])
     assert lines[1] == ["head", "20/20", "0.400", "84.0%", "5,000", "kept"]
-    assert " ".join(lines[-1]).endswith("0:16 left")
+    assert " ".join(lines[-2]).endswith("0:16 left")
     assert shown([*events, rolled_back])[2] == ["top", "8/8", "0.400", "84.0%", "5,000", "rolled", "back"]
 
 

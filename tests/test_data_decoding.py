@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -11,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from keras_transfer.data import remote
+from keras_transfer.data import decoding, remote
 from keras_transfer.data.decoding import SCALES, square_rgb, upright_rgb
+from keras_transfer.data.graph_squaring import squared
 from keras_transfer.data.reading import from_files
-from keras_transfer.data.squaring import square, squared
+from keras_transfer.data.squaring import square
 from keras_transfer.errors import DataError
 
 
@@ -247,3 +250,32 @@ def test_a_picture_far_larger_than_needed_is_decoded_at_a_fraction():
         whole = np.asarray(photo.reduce(scale))
         size = min(whole.shape[:2])
         assert np.abs(seen(content, size) - square(whole, size, "stretch").astype(int)).mean() < 2
+
+
+READING_ONE = """
+import sys
+from keras_transfer.data.pictures import read_pictures
+print(read_pictures([sys.argv[1]], image_size=20, aspect="stretch").shape, "tensorflow" in sys.modules)
+"""
+
+
+def test_reading_one_picture_needs_no_tensorflow(tmp_path):
+    Image.fromarray(PHOTO).resize((700, 500)).save(tmp_path / "far_larger.png")
+    command = [sys.executable, "-c", READING_ONE, str(tmp_path / "far_larger.png")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert shown.stdout.strip() == "(1, 20, 20, 3) False", shown.stderr[-2000:]
+
+
+HEIC = b"\0\0\0\x18ftypheic" + bytes(40)
+
+
+def test_heic_names_the_extra_that_reads_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    decoding._open_heic.cache_clear()
+    with pytest.raises(DataError, match=r"is HEIC, which needs pillow-heif: pip install 'keras-transfer\[heic\]'"):
+        square_rgb(HEIC, 20, "stretch")
+
+
+def test_what_begins_as_no_picture_does_says_so_as_a_person_would():
+    with pytest.raises(DataError, match=r"^is not a picture that can be read \(it begins as no known kind of picture"):
+        square_rgb(b"not a picture", 20, "stretch")

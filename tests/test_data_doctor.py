@@ -178,3 +178,34 @@ def test_the_page_shows_thumbnails_and_escapes_names(folder):
     assert "data:image/png;base64," in page
     assert "&lt;b&gt;.jpg is PNG but ends in .jpg." in page
     assert "<b>.jpg" not in page
+
+
+def test_cleaned_shards_carry_the_digest_of_what_is_left(folder, tmp_path):
+    save(folder / "train/cat/a.png", 7)
+    save(folder / "train/cat/b.png", 7)
+    splits = load(str(folder))
+    clean = cleaning.cleaned(splits, examine(splits))
+    shards = load(str(cleaning.write(clean, tmp_path / "shards")))
+    manifest = load(str(cleaning.write(clean, folder / "clean.csv")))
+    assert shards.digest == manifest.digest == clean.digest != splits.digest
+
+
+def test_a_data_set_that_nothing_was_left_out_of_keeps_its_digest(folder):
+    splits = load(str(folder))
+    assert cleaning.cleaned(splits, examine(splits)).digest == splits.digest
+
+
+def test_a_probe_that_knows_nothing_doubts_no_label():
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        assert suspicious(rng.normal(0, 1, (60, 400)), np.arange(60) % 3) == []
+
+
+def test_right_labels_that_are_hard_to_tell_apart_are_not_doubted_for_certain():
+    rng = np.random.default_rng(0)
+    truth = np.arange(120) % 3
+    features = rng.normal(0, 1, (120, 400))
+    features[:, :30] += 0.5 * np.eye(3)[truth].repeat(10, axis=1)
+    told = suspicious(features, truth)
+    assert all(probability < 0.95 for _, _, probability in told)
+    assert len(told) <= 3

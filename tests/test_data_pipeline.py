@@ -12,7 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_transfer.data import pipeline
-from keras_transfer.data.pipeline import make_feed, read_pictures
+from keras_transfer.data.pictures import read_pictures
+from keras_transfer.data.pipeline import make_feed
 from keras_transfer.data.sources import load
 from keras_transfer.errors import DataError, UsageError
 from tests.test_data_sources import write_picture
@@ -240,3 +241,18 @@ def test_without_an_accelerator_the_feed_says_once_that_there_is_nothing_to_copy
     assert [event.message for event in events] == [
         "/CPU:0 is no accelerator: batches are made ahead but copied nowhere."
     ]
+
+
+@pytest.mark.parametrize("cache_bytes", [None, 0])
+def test_a_stream_is_resampled_as_its_files_are_whether_or_not_it_fits_the_memory(tmp_path, cache_bytes):
+    splits = uneven(tmp_path)
+    paths = splits.train.pictures
+    stream = dataclasses.replace(
+        splits.train, pictures=lambda: tf.data.Dataset.from_tensor_slices(paths).map(tf.io.read_file)
+    )
+    streamed = make_feed(dataclasses.replace(splits, train=stream), cache_bytes=cache_bytes, balance="resample")
+    found = all_of(streamed("train", image_size=16, batch_size=8, shuffle=True, epoch=3))[0]
+    files = all_of(make_feed(splits, balance="resample")("train", image_size=16, batch_size=8, shuffle=True, epoch=3))[
+        0
+    ]
+    assert sorted(x.tobytes() for x in found) == sorted(x.tobytes() for x in files)

@@ -1,10 +1,12 @@
 """Where pictures come from: what each source gives, and what it says to a person when it cannot."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_transfer.data.sources import load
+from keras_transfer.data.sources import load, located
 from keras_transfer.data.splitting import split_by_content
 from keras_transfer.errors import DataError, UsageError
 
@@ -225,3 +227,117 @@ def test_a_damaged_memory_of_files_is_read_over(pets, tmp_path):
     for index in tmp_path.rglob("files/*.json"):
         index.write_text('{"version": 1, "files": ')
     assert load(str(pets)).digest == expected
+
+
+def test_a_relative_source_is_found_from_another_folder_beside_its_run(pets, tmp_path, monkeypatch):
+    run, elsewhere = tmp_path / "saved_models" / "run", tmp_path / "elsewhere"
+    run.mkdir(parents=True)
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert located("pets", beside=run) == "pets"
+    monkeypatch.chdir(elsewhere)
+    assert located("pets", beside=run) == str(pets)
+    assert located("pets", beside=elsewhere / "gone", recorded=tmp_path) == str(pets)
+    assert located("nowhere", beside=run) == "nowhere"
+    assert located("sample:fashion", beside=run) == "sample:fashion"
+
+
+def sides(splits):
+    """Which splits each group stands in."""
+    return {
+        group: {name for name in splits.counts if group in set(splits[name].groups)}
+        for name in splits.counts
+        for group in splits[name].groups
+    }
+
+
+def test_folders_below_the_classes_are_sessions_that_no_split_parts(tmp_path):
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(60):
+            write_picture(tmp_path / name / f"session{number % 6}" / f"{number}.png", 1000 * label + number)
+    splits = load(str(tmp_path))
+    found = sides(splits)
+    assert len(found) == 12
+    assert all(len(names) == 1 for names in found.values())
+    assert all(splits.counts.values())
+
+
+def test_a_stray_folder_below_a_class_is_no_session(pets):
+    expected = load(str(pets))
+    (pets / "cat" / "more").mkdir()
+    (pets / "cat" / "0.png").rename(pets / "cat" / "more" / "0.png")
+    moved = load(str(pets))
+    assert moved.train.groups is None
+    assert (moved.counts, moved.digest) == (expected.counts, expected.digest)
+
+
+def test_near_copies_never_stand_on_both_sides_of_our_own_split(tmp_path):
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(20):
+            coarse = np.random.default_rng(100 * label + number).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+            scene = Image.fromarray(coarse).resize((64, 48), Image.Resampling.BICUBIC)
+            for copy, quality in enumerate((95, 80, 60)):
+                path = tmp_path / name / f"{number}-{copy}.jpg"
+                path.parent.mkdir(exist_ok=True)
+                scene.save(path, quality=quality)
+    splits = load(str(tmp_path))
+    where = {}
+    for split in splits.counts:
+        for key in splits[split].keys:
+            where.setdefault(key.rpartition("-")[0], set()).add(split)
+    assert all(len(names) == 1 for names in where.values())
+    assert sum(splits.counts.values()) == 120
+
+
+def test_a_class_that_looks_nearly_the_same_throughout_is_split_all_the_same_and_told(pets):
+    for number in range(10):
+        path = pets / "wall" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((32, 32, 3), 90, np.uint8) + np.uint8(number // 4)).resize((32 + number, 32)).save(path)
+    events = []
+    splits = load(str(pets), listener=events.append)
+    assert all("wall/" in " ".join(splits[name].keys) for name in splits.counts)
+    assert [event.message for event in events if event.kind == "warning"] == [
+        "Near copies may stand on both sides of a split: all of 'wall' looks nearly the same."
+    ]
+
+
+@pytest.mark.parametrize("source", ["/etc/passwd", "notes.txt"])
+def test_a_file_that_is_no_table_is_no_source(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("not a table")
+    with pytest.raises(UsageError, match=rf"'{source}' is a file, not a folder or a table of pictures. A source is"):
+        load(source)
+
+
+def test_a_source_with_a_nul_character_is_refused():
+    with pytest.raises(UsageError, match=r"A source must not hold a NUL character. Received: 'a\\x00b'"):
+        load("a\0b")
+
+
+def test_what_is_not_named_as_a_picture_is_told(pets):
+    for name in ("IMG_1", "notes.txt", "holiday.jpg.bak"):
+        (pets / "cat" / name).write_bytes(b"?")
+    events = []
+    splits = load(str(pets), listener=events.append)
+    assert splits.skipped == tuple(
+        f"cat/{name} is not named as a picture is" for name in ("IMG_1", "holiday.jpg.bak", "notes.txt")
+    )
+    assert events[-1].message.startswith("Left out 3 of 83 pictures: cat/IMG_1 is not named as a picture is; ")
+
+
+def test_a_picture_under_two_labels_is_told(pets):
+    (pets / "dog" / "same.png").write_bytes((pets / "cat" / "0.png").read_bytes())
+    events = []
+    load(str(pets), listener=events.append)
+    told = [event.message for event in events if event.kind == "warning"]
+    assert len(told) == 1
+    assert told[0].startswith("Pictures under two labels: 1. The first, cat/0.png is 'cat' in ")
+
+
+def test_heic_files_are_told_where_nothing_can_read_them(pets, monkeypatch):
+    (pets / "cat" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert load(str(pets)).skipped == (
+        "cat/phone.HEIC is HEIC, which needs pillow-heif: pip install 'keras-transfer[heic]'",
+    )

@@ -69,7 +69,7 @@ def test_labels_that_look_like_numbers_stay_names(folder):
         ("path,label", "cat/1.png,", r"row 41: a path and a label are needed. Received: 'cat/1.png', ''"),
         ("path,label", "cat/1.png,Cat", r"Classes 'Cat' and 'cat' differ in case or blanks only"),
         ("file,label", "cat/1.png,cat", r"has no column 'path'. It has: file, label."),
-        ("path,labels", "cat/1.png,cat", r"has no column 'label'. .* Did you mean 'labels'\?"),
+        ("path,lable", "cat/1.png,cat", r"has no column 'label'. .* Did you mean 'lable'\?"),
     ],
 )
 def test_what_is_wrong_with_a_manifest_is_one_sentence(folder, header, row, sentence):
@@ -164,3 +164,79 @@ def test_an_index_that_is_none_says_so(tmp_path, content):
     (tmp_path / records.INDEX).write_text(content)
     with pytest.raises(DataError, match="is not an index of shards"):
         load(str(tmp_path))
+
+
+def test_weights_are_part_of_the_digest_and_weights_of_one_change_nothing(folder):
+    def digest(weight):
+        rows = rows_of(folder, lambda name, number: f",{weight if number == 3 else 1}")
+        return load(write_manifest(folder, rows, "path,label,weight")).digest
+
+    assert digest(1) == load(write_manifest(folder, rows_of(folder))).digest
+    assert len({digest(1), digest(2), digest(0.1)}) == 3
+
+
+def test_a_group_of_a_manifest_is_never_parted(folder):
+    rows = rows_of(folder, lambda name, number: f",{name}-{number % 5}")
+    splits = load(write_manifest(folder, rows, "path,label,group"))
+    parted = [set(splits[a].groups) & set(splits[b].groups) for a, b in (("train", "test"), ("train", "validation"))]
+    assert parted == [set(), set()]
+    assert all(splits.counts.values())
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_table_with_another_delimiter_says_the_same(folder, delimiter):
+    expected = load(write_manifest(folder, rows_of(folder))).digest
+    rows = [row.replace(",", delimiter) for row in rows_of(folder)]
+    assert load(write_manifest(folder, rows, f"path{delimiter}label")).digest == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (
+            "https://example.org/1.png,cat",
+            r"row 41: pictures must be files beside the manifest, not addresses. Received",
+        ),
+        (
+            "cat/1\0.png,cat",
+            r"pictures.csv', line 42: a NUL byte, which text never holds. Save the table anew, as UTF-8",
+        ),
+    ],
+)
+def test_a_row_that_can_be_no_file_is_said_as_a_person_would(folder, row, sentence):
+    with pytest.raises(DataError, match=sentence):
+        load(write_manifest(folder, [*rows_of(folder), row]))
+
+
+@pytest.mark.parametrize(("name", "content"), [("t.csv", b""), ("t.parquet", b"not parquet"), ("t.csv", b"a,b\n1\n")])
+def test_no_object_of_python_stands_in_a_message(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as told:
+        load(str(tmp_path / name))
+    assert "object at" not in str(told.value)
+
+
+def told(source):
+    events = []
+    load(source, listener=events.append)
+    return [event.message for event in events if event.kind == "warning"]
+
+
+def test_a_doubled_row_is_told(folder):
+    assert told(write_manifest(folder, [*rows_of(folder), "cat/1.png,cat"])) == [
+        "Pictures that are listed more than once: 1, the first cat/1.png."
+    ]
+
+
+def test_a_picture_listed_in_two_splits_is_told(folder):
+    split = lambda name, number: "train" if number < 12 else "val" if number < 16 else "test"  # noqa: E731
+    rows = rows_of(folder, lambda name, number: f",{split(name, number)}")
+    assert told(write_manifest(folder, [*rows, "cat/13.png,cat,test"], "path,label,split")) == [
+        "Pictures that are listed more than once: 1, the first cat/13.png.",
+        "Pictures in two splits: 1. The first, cat/13.png in validation, cat/13.png in test. "
+        "Their score is learned by heart.",
+    ]
+    assert told(write_manifest(folder, [*rows, "cat/13.png,dog,test"], "path,label,split"))[-1] == (
+        "Pictures under two labels: 1. The first, cat/13.png is 'cat' in validation and cat/13.png is 'dog' in test. "
+        "One of the labels is wrong."
+    )

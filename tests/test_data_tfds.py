@@ -108,6 +108,31 @@ def test_a_name_that_tfds_does_not_have_is_one_sentence():
         load("tfds:fashon_mnist")
 
 
+def unlabelled(images, labels, every):
+    """Forget each so manieth label: -1, as data sets of TensorFlow Datasets write it."""
+    return images, np.where(np.arange(len(labels)) % every == 0, -1, labels)
+
+
+def test_pictures_without_a_label_are_left_out_and_told(tmp_path):
+    fashion = load_sample("sample:fashion")
+    train, test = sample(fashion, "train", 2), sample(fashion, "test", 10)
+    events = []
+    splits = load(f"tfds:{prepared(tmp_path, {'train': unlabelled(*train, 5), 'test': test})}", listener=events.append)
+    assert splits.counts["train"] + splits.counts["validation"] == 400
+    assert all(splits[name].labels.min() >= 0 for name in splits.counts)
+    assert len(splits.skipped) == 100
+    assert splits.skipped[0].endswith("has no label")
+    assert any("Left out 100 of 600 pictures" in event.message for event in events)
+
+
+def test_a_split_without_any_label_is_taken_out_of_training_instead(tmp_path):
+    fashion = load_sample("sample:fashion")
+    train, test = sample(fashion, "train", 2), sample(fashion, "test", 10)
+    splits = load(f"tfds:{prepared(tmp_path, {'train': train, 'test': unlabelled(*test, 1)})}")
+    assert splits.counts["test"] > 0
+    assert sum(splits.counts.values()) == 500
+
+
 @pytest.fixture(scope="module")
 def debian_fashion(tmp_path_factory):
     """The whole of Fashion-MNIST, from Debian's package."""

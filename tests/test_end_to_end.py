@@ -143,7 +143,7 @@ def test_a_file_out_of_tolerance_fails_the_command_and_names_the_pictures(export
     (run / "exports" / "manifest.json").unlink()
     code, _, stderr = command("verify", run, "--file", path)
     assert code == 1
-    assert "pictures get another class" in stderr
+    assert "pictures get another answer" in stderr
     assert "Differ most: test/" in stderr
 
 

@@ -80,9 +80,8 @@ def test_an_overlay_leaves_cold_places_as_they_are():
 def test_every_family_of_the_catalogue_can_be_explained(family):
     spec = next(row for row in registry.rows() if row.family == family)
     side = max(96, spec.min_size)
-    model = classification.attach(
-        features.build(spec, image_size=side, weights="none").model, classes=3, dropout=0.2, seed=0
-    )
+    built = features.build(spec, image_size=side, weights="none").model
+    model = classification.attach(built, (), classes=3).model
     images = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
     # Random weights may leave a class without anything that speaks for it: of three, one has something.
     heat = np.stack([gradcam(model, images, np.full(2, each)) for each in range(3)])

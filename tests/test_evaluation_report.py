@@ -7,11 +7,14 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from keras_transfer.errors import DataError
-from keras_transfer.evaluation import metrics, model_card, report
-from keras_transfer.evaluation.verdict import labels_saved, margin, verdict
-from keras_transfer.specs import Plan, RunRecord, StageResult
+from keras_transfer.evaluation import classification, classification_page, model_card, report
+from keras_transfer.evaluation.intervals import margin
+from keras_transfer.evaluation.shipping import judged
+from keras_transfer.evaluation.verdict import labels_saved, verdict
+from keras_transfer.specs import Contract, Output, Plan, RunRecord, Scored, StageResult
 
 CLASSES = (
     "T-shirt/top",
@@ -20,11 +23,21 @@ CLASSES = (
     "<b>Coat & Co</b>",
     "Bag",
 )
+SECTION = "sections/classification.html.j2"
 EXPORTS = (
-    {"name": "model.tflite", "size_bytes": 13_500_000, "accuracy": 0.79, "agreement": 1.0, "latency_ms": 0.79},
-    {"name": "model-int8.tflite", "size_bytes": 4_000_000, "accuracy": 0.785, "agreement": 0.98, "latency_ms": 0.28},
-    {"name": "model.onnx", "size_bytes": 13_400_000, "accuracy": 0.3, "latency_ms": None, "accepted": False},
+    {
+        "name": "model.tflite",
+        "size_bytes": 13_500_000,
+        "merit": 0.79,
+        "lost_points": 0.0,
+        "agreement": 1.0,
+        "latency_ms": 0.79,
+    },
+    {"name": "model-int8.tflite", "size_bytes": 4_000_000, "merit": 0.785, "lost_points": 0.5, "latency_ms": 0.28},
+    {"name": "model.onnx", "size_bytes": 13_400_000, "merit": 0.3, "lost_points": 49.0, "accepted": False},
+    {"name": "saved_model", "size_bytes": 14_000_000},
 )
+OUTPUTS = (Output(name="probabilities", shape=(5,), labels="axis"),)
 TRANSFER = tuple(
     {"method": method, "per_class": size, "accuracy": accuracy + seed / 100, "cpu_seconds": seconds}
     for method, curve, seconds in (("transfer", (0.6, 0.7, 0.8), 20), ("scratch", (0.3, 0.4, 0.62), 400))
@@ -75,12 +88,12 @@ def evidence(name="fashion", *, count=100, explain=True, **changes):
     return report.Evidence(
         name=name,
         record=record,
-        metrics=metrics.score(probabilities, labels, CLASSES),
-        probabilities=probabilities,
+        scored=scored(probabilities, labels, CLASSES),
+        answers={"probabilities": probabilities},
         labels=labels,
         keys=[f"test/{i}.png" for i in range(count)],
-        picture=lambda i: np.full((40, 60, 3), (i * 7) % 255, np.uint8),
-        explain=(lambda positions: np.tile(np.linspace(0, 1, 96, dtype=np.float32), (len(positions), 96, 1)))
+        pictures=lambda rows: {i: np.full((40, 60, 3), (i * 7) % 255, np.uint8) for i in rows},
+        explain=(lambda images: np.tile(np.linspace(0, 1, 96, dtype=np.float32), (len(images), 96, 1)))
         if explain
         else None,
         exports=EXPORTS,
@@ -96,9 +109,34 @@ def evidence(name="fashion", *, count=100, explain=True, **changes):
     )
 
 
+def scored(probabilities, labels, names, **contract):
+    given = Contract(class_names=tuple(names), image_size=96, **contract)
+    return classification.score({"probabilities": probabilities}, labels, given)
+
+
+def many(classes, count, name="many"):
+    """Evidence of a run with many classes and few pictures of each."""
+    rng = np.random.default_rng(0)
+    names, labels = tuple(f"class-{i}" for i in range(classes)), np.arange(count) % classes
+    probabilities = 0.9 * rng.dirichlet(np.full(classes, 0.2), count) + 0.1 * np.eye(classes)[labels]
+    given = evidence(name, count=5)
+    changes = {
+        "record": given.record.model_copy(update={"class_names": names}),
+        "answers": {"probabilities": probabilities},
+        "labels": labels,
+        "keys": [str(i) for i in range(count)],
+        "scored": scored(probabilities, labels, names),
+    }
+    return report.Evidence(**{**vars(given), **changes})
+
+
+def page_of(given):
+    return report.render(given, SECTION, classification_page.show)
+
+
 @pytest.fixture(scope="module")
 def html():
-    return report.render(evidence())
+    return page_of(evidence())
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +171,9 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     few = evidence("a-run-with-a-long-name-" * 4, count=5, explain=False)
     written = {
-        "report": report.render(evidence()),
-        "few pictures": report.render(few),
+        "report": page_of(evidence()),
+        "few pictures": page_of(few),
+        "many classes": page_of(many(81, 600)),
         "comparison": report.render_comparison([evidence("first"), evidence("second"), few]),
     }
     for name, text in written.items():
@@ -196,45 +235,100 @@ def test_a_rolled_back_stage_and_its_reason_are_told(html):
 def test_a_frozen_tensor_that_moved_is_shown_as_moved():
     moved = evidence().record.model_copy(update={"stages": (stage("head", 0, after="ef" * 32),), "best_stage": ""})
     changed = report.Evidence(**{**vars(evidence()), "record": moved})
-    assert ">moved<" in report.render(changed)
-    assert ">moved<" not in report.render(evidence())
+    assert ">moved<" in page_of(changed)
+    assert "Tensors moved that had to stay frozen, in stage head" in page_of(changed)
+    assert ">moved<" not in page_of(evidence())
 
 
 def test_a_perfect_model_has_no_mistakes_to_show():
     given = evidence()
     sure = np.eye(len(CLASSES))[given.labels]
-    perfect = {"probabilities": sure, "metrics": metrics.score(sure, given.labels, CLASSES)}
-    assert "Worst mistakes" not in report.render(report.Evidence(**{**vars(given), **perfect}))
+    perfect = {"answers": {"probabilities": sure}, "scored": scored(sure, given.labels, CLASSES)}
+    assert "Worst mistakes" not in page_of(report.Evidence(**{**vars(given), **perfect}))
 
 
 def test_a_run_with_nothing_but_predictions_still_has_a_report():
     given = evidence()
     bare = {"exports": (), "advice": None, "transfer": (), "commands": (), "explain": None}
     record = given.record.model_copy(update={"stages": (), "best_stage": "", "scratch": {}})
-    html = report.render(report.Evidence(**{**vars(given), **bare, "record": record}))
-    assert "Confusion matrix" in html
+    html = page_of(report.Evidence(**{**vars(given), **bare, "record": record}))
+    assert 'aria-label="Confusion"' in html
     assert "Freeze audit" not in html
 
 
 def test_three_hundred_classes_stay_a_page():
-    rng = np.random.default_rng(0)
-    names = tuple(f"class-{i}" for i in range(300))
-    labels = np.arange(600) % 300
-    probabilities = rng.dirichlet(np.ones(300), 600)
-    given = evidence(count=5)
-    many = {
-        "record": given.record.model_copy(update={"class_names": names}),
-        "probabilities": probabilities,
-        "labels": labels,
-        "keys": [str(i) for i in range(600)],
-        "metrics": metrics.score(probabilities, labels, names),
-    }
-    assert len(report.render(report.Evidence(**{**vars(given), **many}))) < 3_000_000
+    assert len(page_of(many(300, 600))) < 3_000_000
+
+
+def test_with_many_classes_the_weakest_stand_open_and_the_others_are_folded():
+    shown = classification_page.show(many(81, 600))
+    rows = [*shown["in_sight"], *shown["folded"]]
+    assert (len(shown["in_sight"]), len(shown["folded"])) == (20, 61)
+    assert [row.metrics.recall for row in rows] == sorted(row.metrics.recall for row in rows)
+    assert "<summary>The other 61 classes</summary>" in page_of(many(81, 600))
+
+
+def test_a_confusion_picture_of_many_classes_names_those_it_shows():
+    given = many(81, 600)
+    shown = classification_page.confused_classes(given.scored)
+    drawn = classification_page.confusion(given.scored, shown)
+    assert len(shown) == 16
+    assert 'aria-label="Confusion of 16 of 81 classes"' in drawn
+    assert all(f">class-{i}</text>" in drawn for i in shown)
+    assert "The 16 classes that are confused most, of 81." in page_of(given)
+
+
+def test_the_most_confused_classes_are_those_with_the_most_mistakes_either_way():
+    wrong = scored(np.eye(4)[[0, 0, 0, 3, 1, 2]], np.array([0, 1, 1, 1, 2, 2]), "abcd")
+    assert classification_page.confused_classes(wrong, most=2) == [0, 1]
+
+
+def test_no_picture_is_among_the_worst_and_the_most_uncertain():
+    shown = classification_page.show(many(81, 600))
+    worst, uncertain = ({each.key for each in shown[name]} for name in ("worst", "uncertain"))
+    assert len(worst) == len(uncertain) == 12
+    assert not worst & uncertain
+
+
+def test_a_caption_reads_as_a_sentence(html):
+    assert re.search(r"says <b>[^<]+</b> \(\d+%\), is \S+", html)
+
+
+def test_figures_of_few_pictures_are_grey_and_carry_their_interval():
+    given = many(81, 600)
+    row = classification_page.class_rows(given.scored)[0]
+    assert row.rough
+    assert row.interval[0] <= row.metrics.recall <= row.interval[1]
+    assert "Grey: fewer than 20 pictures" in page_of(given)
+    assert "Grey: fewer" not in page_of(evidence(count=200))
+
+
+def test_digests_stand_folded_at_the_end_for_engineers(html):
+    folded = html[html.index("<h2>For engineers</h2>") :]
+    digests = ("cd" * 8, "ab" * 6)
+    assert all(digest in folded and digest not in html[: -len(folded)] for digest in digests)
+    assert folded.count("<details>") == 2
+
+
+def test_a_task_without_drawings_of_its_own_has_a_page_of_its_figures():
+    class Ranked(Scored):
+        ranking: float
+
+        @property
+        def figures(self):
+            return {"label ranking": self.ranking}
+
+    record = evidence().record.model_copy(update={"merit_name": "label ranking"})
+    given = report.Evidence(**{**vars(evidence()), "scored": Ranked(count=100, ranking=0.75), "record": record})
+    html = report.render(given, "sections/pieces.html.j2")
+    assert "On 100 pictures it had never seen, its label ranking is 75.0%." in html
+    assert "What it gets right and wrong" not in html
+    assert ">accuracy<" not in html
 
 
 def test_predictions_of_other_classes_are_refused():
     with pytest.raises(DataError, match=r"Received: shape \(100, 4\) for 100 pictures and 5 classes"):
-        report.render(report.Evidence(**{**vars(evidence()), "probabilities": np.ones((100, 4))}))
+        page_of(report.Evidence(**{**vars(evidence()), "answers": {"probabilities": np.ones((100, 4))}}))
 
 
 def test_one_run_is_not_a_comparison():
@@ -251,18 +345,51 @@ def test_runs_on_different_pictures_are_said_not_to_compare():
 
 def test_the_verdict_names_the_gain_the_weakest_class_and_the_file_to_ship():
     given = evidence()
-    said = verdict(given.metrics, given.record, given.exports)
+    said = verdict(given.scored, given.record, judged(given.exports))
     assert "transfer brought" in said
-    assert "model-int8.tflite with 4.0 MB" in said
+    assert "The file to ship is model-int8.tflite with 4.0 MB, 0.5 points below the model." in said
     assert "Not to be shipped, for it differs too much from the model: model.onnx." in said
     assert "Rolled back, because it was no better than what stood before: all." in said
 
 
-def test_the_margin_is_wilsons_interval():
-    # 50 of 100: Wilson's 95 % interval is 0.4038-0.5962
-    labels = np.zeros(100, int)
-    half = metrics.score(np.eye(2)[np.arange(100) % 2], labels, ("a", "b"))
-    assert margin(half) == pytest.approx((0.5962 - 0.4038) / 2, abs=1e-4)
+@pytest.mark.parametrize(("right", "count"), [(50, 100), (0, 4), (9, 9), (840, 1000)])
+def test_the_margin_is_wilsons_interval(right, count):
+    interval = binomtest(right, count).proportion_ci(method="wilson")
+    assert margin(right / count, count) == pytest.approx((interval.high - interval.low) / 2)
+
+
+def test_one_file_is_recommended_and_the_others_hold_differ_or_were_never_run():
+    assert [row["advice"] for row in judged(EXPORTS)] == ["holds", "ship", "differs too much", "not verified"]
+
+
+def test_where_all_files_lose_much_the_one_that_loses_least_is_recommended():
+    rows = [{"name": "a", "size_bytes": 1, "lost_points": 0.9}, {"name": "b", "size_bytes": 2, "lost_points": 0.7}]
+    assert [row["advice"] for row in judged(rows)] == ["holds", "ship"]
+
+
+def test_nothing_is_recommended_where_every_file_differs_too_much():
+    assert judged([{"name": "a", "size_bytes": 1, "lost_points": 9.0, "accepted": False}])[0]["advice"] == (
+        "differs too much"
+    )
+
+
+def test_files_that_are_calibrated_are_not_said_to_want_it():
+    probabilities, labels = np.tile([0.95, 0.05], (100, 1)), np.arange(100) % 2
+    assert "calibrate it before relying on a threshold" in scored(probabilities, labels, "ab").worth()[-1]
+    assert scored(probabilities, labels, "ab", temperature=1.5).worth()[-1] == (
+        "The confidence it claims is off by 45.0 points on average, although it was calibrated: choose a threshold on "
+        "pictures of your own."
+    )
+
+
+def test_the_weakest_class_is_one_that_is_known_to_be_weak():
+    # b: none of 1; c: 40 of 100. One miss of one picture says less than sixty of a hundred.
+    labels = np.array([0] * 100 + [1] + [2] * 100)
+    predicted = np.array([0] * 100 + [0] + [2] * 40 + [0] * 60)
+    assert (
+        "It is weakest on c, where it finds 40% of 100, mostly taken for a."
+        in scored(np.eye(3)[predicted], labels, "abc").worth()
+    )
 
 
 def test_labels_saved_is_one_sentence_a_manager_can_read():
@@ -310,7 +437,7 @@ def test_labels_saved_is_silent_where_nothing_was_measured():
 
 def test_a_model_card_survives_json_and_names_what_the_model_cannot():
     given = evidence()
-    card = model_card.card("fashion", given.record, given.metrics, EXPORTS)
+    card = model_card.card("fashion", given.record, given.scored, EXPORTS)
     assert model_card.ModelCard.model_validate(json.loads(card.model_dump_json())) == card
     assert card.limits[0] == "It knows 5 classes and calls every picture one of them, whatever it shows."
     assert any("measured on 100 pictures only" in limit for limit in card.limits)
@@ -319,9 +446,10 @@ def test_a_model_card_survives_json_and_names_what_the_model_cannot():
 
 def test_a_model_card_in_markdown_has_its_tables_whole():
     given = evidence(weights_license="Apache-2.0", weights_source="package x")
-    text = model_card.markdown(model_card.card("fashion", given.record, given.metrics, EXPORTS))
+    text = model_card.markdown(model_card.card("fashion", given.record, given.scored, EXPORTS, OUTPUTS))
     assert text.startswith("# fashion\n")
-    assert "| model-int8.tflite | 4.00 | 78.5% | 0.28 |" in text
+    assert "| model-int8.tflite | 4.00 | 78.5% | 0.28 | ship |" in text
+    assert "gives `probabilities`." in text
     assert "Licence of those weights: Apache-2.0" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1

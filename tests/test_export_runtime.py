@@ -1,11 +1,13 @@
 """What opens, and what a person is told about a file that does not."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import onnx
 import pytest
-from export_model import CONTRACT, SIDE, exported, model, pictures, reference
+from export_model import CONTRACT, SIDE, ask, exported, model, pictures, reference
 
 from keras_transfer.errors import ArtifactError, DataError
 from keras_transfer.export import exporters, runtime
@@ -17,7 +19,7 @@ def test_a_keras_file_opens_with_a_contract_given(tmp_path):
     path = tmp_path / "model.keras"
     model().save(path)
     opened = runtime.load(path, contract=CONTRACT)
-    assert np.allclose(opened.predict(pictures()), reference(), atol=1e-5)
+    assert np.allclose(ask(opened, pictures()), reference(), atol=1e-5)
     assert opened.artifact.contract == CONTRACT
 
 
@@ -81,7 +83,7 @@ def test_a_model_made_elsewhere_opens_with_labels(tmp_path):
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(ArtifactError, match="--labels"):
         runtime.load(tmp_path / "foreign.onnx")
-    assert runtime.load(tmp_path / "foreign.onnx", contract=CONTRACT).predict(pictures()).shape == reference().shape
+    assert ask(runtime.load(tmp_path / "foreign.onnx", contract=CONTRACT), pictures()).shape == reference().shape
 
 
 def test_labels_are_enough_to_open_a_model_made_elsewhere(tmp_path):
@@ -122,3 +124,16 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 def test_pictures_that_break_the_contract_are_refused(wrong):
     with pytest.raises(DataError, match=rf"takes uint8 pictures of shape \(n, {SIDE}, {SIDE}, 3\)"):
         runtime.load(exported()["tflite"]).predict(wrong)
+
+
+@pytest.mark.parametrize("name", ["tflite", "onnx"])
+def test_a_file_answers_without_tensorflow(name):
+    code = f"""
+import pathlib, sys
+import numpy as np
+from keras_transfer.export import runtime
+runtime.load(pathlib.Path({str(exported()[name])!r})).predict(np.zeros((1, {SIDE}, {SIDE}, 3), np.uint8))
+print(sorted({{"tensorflow", "keras", "sklearn", "scipy"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -4,43 +4,25 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+from colours import trained
 from export_model import CONTRACT, exported
-from PIL import Image
+from filelock import FileLock
 
 from keras_transfer import cli, runs, workflow
-from keras_transfer.errors import ArtifactError, UsageError
+from keras_transfer.errors import ArtifactError, RunError, UsageError
 from keras_transfer.export import precisions
-from keras_transfer.specs import Event, Plan, Stage
+from keras_transfer.specs import Event
 
 
 def command(*arguments) -> None:
     cli.app([str(each) for each in arguments], standalone_mode=False)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of one epoch on pictures of three colours."""
-    folder = tmp_path_factory.mktemp("verbs")
-    random = np.random.default_rng(0)
-    for channel, name in enumerate(("red", "green", "blue")):
-        (folder / "pictures" / name).mkdir(parents=True)
-        for number in range(20):
-            pixels = random.integers(0, 90, (40, 40, 3)).astype(np.uint8)
-            pixels[..., channel] += 150
-            Image.fromarray(pixels).save(folder / "pictures" / name / f"{number}.png")
-    stage = Stage(name="head", epochs=1, learning_rate=0.01)
-    plan = Plan(data=str(folder / "pictures"), backbone="MobileNetV2", weights="none", stages=(stage,), image_size=64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KERAS_TRANSFER_CACHE", str(folder / "cache"))
-        return workflow.train(plan, folder=folder, name="colours")
-
-
 @pytest.fixture
-def run(trained, tmp_path):
+def run(tmp_path):
     """The run for one test alone."""
-    return runs.open_run(Path(shutil.copytree(trained.folder, tmp_path / "run")))
+    return runs.open_run(Path(shutil.copytree(trained().folder, tmp_path / "run")))
 
 
 def test_export_proves_what_it_writes_and_verify_proves_it_again(run, capsys):
@@ -85,6 +67,65 @@ def test_a_file_of_another_model_is_not_compared_with_this_one(run):
 def test_verify_without_exports_says_what_to_run(run):
     with pytest.raises(ArtifactError, match=r"Nothing has been exported to .* Run: keras-transfer export"):
         command("verify", run.folder)
+
+
+def test_a_run_whose_every_export_was_rejected_is_told_of_by_verify_and_report(run):
+    (row,) = workflow.export(run, ["tflite-dynamic"], max_drop=-200)
+    assert row.artifact.path.name == "model-dynamic.tflite.rejected"
+    with pytest.raises(
+        ArtifactError, match=r"was set aside \(model-dynamic\.tflite\.rejected: accuracy drops by .*larger"
+    ):
+        workflow.verify(run)
+    page = workflow.report_of([run]).read_text()
+    assert "model-dynamic.tflite.rejected" in page
+    assert "differs too much" in page
+
+
+def test_a_partly_rejected_export_is_told_of_and_its_report_renames_nothing(run):
+    workflow.export(run, ["tflite", "tflite-dynamic"], max_drop=-200)
+    notes: list[Event] = []
+    (kept,) = workflow.verify(run, listener=notes.append)
+    assert kept.artifact.path.name == "model.tflite"
+    assert any("model-dynamic.tflite.rejected: accuracy drops" in note.message for note in notes)
+    before = sorted(path.name for path in run.exports.iterdir())
+    assert "model-dynamic.tflite.rejected" in workflow.report_of([run]).read_text()
+    assert sorted(path.name for path in run.exports.iterdir()) == before
+
+
+def test_files_that_another_process_writes_are_not_renamed_under_it(run):
+    workflow.export(run, ["tflite"], check=False)
+    with FileLock(run.folder / ".lock"), pytest.raises(RunError, match="is being written by another process"):
+        workflow.verify(run)
+
+
+def test_the_card_beside_the_files_lists_every_format_and_the_figures_of_what_they_answer(run):
+    workflow.export(run, ["tflite"])
+    workflow.export(run, ["onnx"])
+    card = json.loads((run.exports / "model_card.json").read_text())
+    assert [row["name"] for row in card["exports"]] == ["model.onnx", "model.tflite"]
+    shipped = workflow.evaluate(run.exports / "model.onnx")
+    assert shipped.temperature != 1
+    assert card["metrics"]["calibration error"] == pytest.approx(shipped.expected_calibration_error, abs=1e-3)
+
+
+def test_a_report_after_an_export_predicts_nothing_and_reads_only_what_it_shows(run, monkeypatch):
+    workflow.export(run, ["tflite"])
+
+    def refused(*arguments, **options):
+        raise AssertionError("nothing is predicted, and no split is gone through")
+
+    for place in ("opened.predicted", "opened.feed_of", "proving.runtime.load"):
+        monkeypatch.setattr(f"keras_transfer.workflow.{place}", refused)
+    page = workflow.report_of([run]).read_text()
+    assert "model.tflite" in page
+    assert ">ship<" in page
+
+
+def test_files_that_were_never_proven_are_said_to_be_so(run):
+    workflow.export(run, ["tflite"], check=False)
+    notes: list[Event] = []
+    assert "not verified" in workflow.report_of([run], listener=notes.append).read_text()
+    assert any(f"Run: keras-transfer verify {run.folder}" in note.message for note in notes)
 
 
 def test_a_precision_other_than_auto_is_a_format(run):

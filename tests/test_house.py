@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, and what stays light."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,22 @@ def test_public_names_are_exactly_those_of_all():
     assert sorted(keras_transfer.__all__) == keras_transfer.__all__
     for name in keras_transfer.__all__:
         assert getattr(keras_transfer, name) is not None
+
+
+def test_a_verb_keeps_its_name_when_the_folder_of_that_name_is_imported():
+    code = "import keras_transfer.export, keras_transfer as kt, sys; sys.exit(not callable(kt.export))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_verbs_are_imported_when_they_are_asked_for():
+    code = "import keras_transfer.workflow as w, sys; w.listed; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_name_of_workflow_is_where_its_table_says():
+    from keras_transfer import workflow
+
+    assert sorted(workflow._MODULE_OF) == workflow.__all__
+    for name, module in workflow._MODULE_OF.items():
+        if importlib.util.find_spec(module):
+            assert getattr(workflow, name) is not None

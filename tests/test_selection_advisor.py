@@ -9,7 +9,7 @@ import pytest
 from keras_transfer.errors import UsageError, WeightsError
 from keras_transfer.selection import measuring
 from keras_transfer.selection.advisor import advise
-from keras_transfer.selection.findings import BlockFeatures, Limits, Measurement, Task
+from keras_transfer.selection.findings import BlockFeatures, Limits, Measurement, Question
 from keras_transfer.selection.pictures import InputShift, input_shift
 from keras_transfer.specs import BackboneSpec, Block, Plan, Stage
 
@@ -51,7 +51,15 @@ def spec(name="Small", *, traits=(), min_size=32):
 def task(per_class=100, classes=4, *, looked_at=50, shift=PHOTOGRAPHS, counts=None):
     counts = np.full(classes, per_class) if counts is None else np.asarray(counts)
     labels = np.concatenate([np.full(min(looked_at, count), i) for i, count in enumerate(counts)])
-    return Task("pictures", labels, class_counts=counts, image_size=96, typical_size=32, shift=shift)
+    return Question(
+        "pictures",
+        labels,
+        class_counts=counts,
+        pictures=int(counts.sum()),
+        image_size=96,
+        typical_size=32,
+        shift=shift,
+    )
 
 
 def separation(strength, labels, *, distance=0.05, size_bytes=13_000_000, ms=1.0, spread=1.0, source=None):
@@ -63,7 +71,7 @@ def separation(strength, labels, *, distance=0.05, size_bytes=13_000_000, ms=1.0
         (each + share * strength * np.eye(width)[labels]).astype(np.float32)
         for each, share in zip(noise, (0.3, 0.6, 1.0), strict=True)
     ]
-    blocks = [BlockFeatures(each, distance, mirrored=each[: len(labels) // 2]) for each in features]
+    blocks = [BlockFeatures(each, distance, mirrored=each[: len(labels) // 2], work=1 / 3) for each in features]
     return Measurement(96, tuple(blocks), size_bytes, ms, source)
 
 
@@ -409,3 +417,64 @@ def test_measuring_gives_every_block_pooled_and_its_distance_from_the_source():
     assert measured.blocks[1].distance is None
     norm.moving_mean.assign_add(np.sqrt(taken.var(axis=(0, 1, 2))))
     assert measuring.measure(model, blocks, images, engine).blocks[0].distance == pytest.approx(1, abs=1e-3)
+
+
+def test_advice_says_what_its_probes_were_judged_on():
+    given = task()
+    alike = advised(given).ranking[0].judged_on
+    assert alike == "with near copies left out together (200 pictures, 152 of them different)"
+    wide = BlockFeatures(np.random.default_rng(0).normal(size=(200, 60)))
+    alone = advise(given, [spec()], lambda row, side: Measurement(96, (wide,), 1, 1.0), RECIPES)
+    assert alone.ranking[0].judged_on == "with each picture left out in turn"
+    grouped = replace(given, groups=np.arange(len(given.labels)) % 20)
+    assert advised(grouped).ranking[0].judged_on == "with each of 20 groups left out as a whole"
+    given = replace(given, validation_labels=np.arange(40) % 4)
+    whole = separation(2, given.labels)
+    elsewhere = [replace(block, validation=np.zeros((40, block.features.shape[1]))) for block in whole.blocks]
+    advice = advise(given, [spec()], lambda row, side: replace(whole, blocks=tuple(elsewhere)), RECIPES)
+    assert advice.ranking[0].probe_accuracy == 0.25
+    assert "judged on 40 validation pictures of the source's own" in reason(advice, "how probes are judged").sentence
+
+
+def test_advice_ends_with_what_training_takes_and_what_cheaper_recipes_give():
+    advice = advised(task(per_class=1000), strength=1, ms=2.0)
+    assert [each.recipe for each in advice.alternatives] == ["full", "head_then_top", "head"]
+    assert advice.alternatives[0].seconds == advice.training_seconds
+    assert sorted((each.seconds for each in advice.alternatives), reverse=True) == [
+        each.seconds for each in advice.alternatives
+    ]
+    assert advice.cost.startswith("full takes about 8 min; head_then_top about ")
+    assert advice.cost.endswith(f"at about what the probe says: {advice.ranking[0].probe_accuracy:.1%}")
+
+
+def test_a_step_of_training_is_timed_where_training_is_long():
+    given = task(per_class=1000)
+
+    def expected(ms):
+        measured = replace(separation(1, given.labels, ms=ms), learning_ms=lambda: 100.0)
+        return advise(given, [spec()], lambda row, side: measured, RECIPES).ranking[0].learning_ms
+
+    assert expected(ms=2.0) == 100.0
+    assert expected(ms=0.01) is None
+
+
+def test_validation_passes_are_part_of_what_training_takes():
+    given = task(per_class=1000)
+    longer = replace(given, validation_pictures=4000)
+    assert advised(longer, strength=1).training_seconds > 1.2 * advised(given, strength=1).training_seconds
+
+
+def test_pictures_with_several_labels_are_advised_on_and_what_is_not_measured_is_said():
+    rng = np.random.default_rng(0)
+    labels = rng.random((200, 4)) < 0.4
+    given = replace(task(), labels=labels, class_counts=labels.sum(axis=0), pictures=200, task="multilabel")
+    blocks = tuple(BlockFeatures(labels + rng.normal(0, each, labels.shape), 0.05) for each in (3.0, 1.0))
+    measured = Measurement(96, blocks, 13_000_000, 1.0)
+    advice = advise(given, [spec()], lambda row, side: measured, RECIPES)
+    ranked = advice.ranking[0]
+    assert advice.plan.task == "multilabel"
+    assert ranked.probe_accuracy > 0.6
+    assert ranked.tells
+    assert (ranked.h_score, ranked.leep, advice.label_noise) == (None, None, None)
+    assert "H-score and LEEP of Small: they take one class per picture." in advice.unknown
+    assert "Label noise: it is told from pictures with one class each." in advice.unknown

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
+from sklearn.metrics import label_ranking_average_precision_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer.errors import DataError
 from keras_transfer.selection import scores
+from keras_transfer.selection.near import near_copies
 
 IRIS, WINE, DIGITS = load_iris(), load_wine(), load_digits()
 NEED_FEATURES_THAT_VARY = (scores.logme, scores.h_score, scores.regularized_h_score, scores.linear_probe)
@@ -205,3 +207,70 @@ def test_features_that_turn_into_those_of_another_class_lose_a_probe():
         scores.lost_by(features[:5], features, labels)
     with pytest.raises(DataError, match="must be finite"):
         scores.lost_by(np.full((20, 4), np.nan), features, labels)
+
+
+def sessions(seed=0):
+    """Pictures of which ten at a time are near copies, and others of the same classes taken elsewhere."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(40) % 4, 10)
+    places = rng.normal(size=(40, 60)) + 0.3 * np.eye(60)[np.arange(40) % 4]
+    features = np.repeat(places, 10, axis=0) + rng.normal(0, 0.05, (400, 60))
+    elsewhere = rng.normal(size=(200, 60)) + 0.3 * np.eye(60)[np.arange(200) % 4]
+    return features, labels, np.repeat(np.arange(40), 10), (elsewhere, np.arange(200) % 4)
+
+
+def test_a_probe_is_not_fooled_by_pictures_of_one_session():
+    features, labels, groups, elsewhere = sessions()
+    one_out = scores.linear_probe(features, labels)
+    judged = scores.linear_probe(features, labels, validation=elsewhere)
+    group_out = scores.linear_probe(features, labels, groups=groups)
+    assert one_out.accuracy > 0.95
+    assert max(judged.accuracy, group_out.accuracy) < 0.5
+    assert len(judged.right) == 200
+    assert judged.probabilities.shape == group_out.probabilities.shape == (400, 4)
+
+
+def test_leaving_groups_out_in_closed_form_is_leaving_groups_out():
+    labels, groups = IRIS.target, np.arange(150) % 7
+    rows, targets = StandardScaler().fit_transform(IRIS.data), np.eye(3)[IRIS.target]
+    fits = []
+    for penalty in 150 * scores.PROBE_PENALTIES:
+        out = np.zeros_like(targets)
+        for each in range(7):
+            kept = groups != each
+            out[~kept] = Ridge(penalty).fit(rows[kept], targets[kept]).predict(rows[~kept])
+        fits.append((((out - targets) ** 2).mean(), (out.argmax(axis=1) == labels).mean()))
+    assert scores.linear_probe(IRIS.data, labels, groups=groups).accuracy == pytest.approx(min(fits)[1])
+
+
+def test_pictures_of_a_group_count_as_one_in_the_standard_error():
+    features, labels, groups, _ = sessions()
+    probe = scores.linear_probe(features, labels, groups=groups)
+    assert probe.standard_error > 2 * np.sqrt(probe.accuracy * (1 - probe.accuracy) / 400)
+
+
+def test_a_probe_needs_two_groups():
+    with pytest.raises(DataError, match="All pictures belong to one"):
+        scores.linear_probe(IRIS.data, IRIS.target, groups=np.zeros(150))
+
+
+def test_several_labels_are_judged_by_their_ranking():
+    rng = np.random.default_rng(0)
+    labels = rng.random((300, 6)) < 0.3
+    answers = rng.normal(size=(300, 6))
+    ranking = label_ranking_average_precision_score(labels, answers)
+    assert scores._right(answers, labels, np.arange(2)).mean() == pytest.approx(ranking)
+    known = scores.linear_probe(labels + rng.normal(0, 0.3, (300, 6)), labels)
+    noise = scores.linear_probe(rng.normal(size=(300, 6)), labels)
+    assert known.tells
+    assert min(known.accuracy, known.balanced_accuracy) > 0.9
+    assert not noise.tells
+    assert scores.logme(labels + rng.normal(0, 0.3, (300, 6)), labels) > scores.logme(rng.normal(size=(300, 6)), labels)
+
+
+def test_near_copies_stand_together_unless_they_are_all_there_is_of_a_class():
+    features, labels, groups, _ = sessions()
+    found = near_copies(features, labels)
+    assert len(np.unique(found)) == 40
+    assert all(len(np.unique(found[groups == each])) == 1 for each in range(40))
+    assert len(np.unique(near_copies(np.ones((20, 3)), np.repeat([0, 1], 10)))) == 20

@@ -2,11 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from keras_transfer import cli, workflow
+from keras_transfer.data import sources
 from keras_transfer.errors import KerasTransferError, RunError, UsageError
 from keras_transfer.plan import read
 from keras_transfer.specs import Plan, Run, Stage
@@ -53,8 +55,6 @@ def test_advice_on_real_pictures_is_a_plan_file_that_can_be_read(colours, tmp_pa
 def shoes(tmp_path_factory):
     """Shoes that point to the left, as all of the sample do, and shoes mirrored so that they point to the right."""
     from PIL import Image
-
-    from keras_transfer.data import sources
 
     folder, sample = tmp_path_factory.mktemp("shoes"), sources.load("sample:fashion")
     wanted = [sample.class_names.index(name) for name in ("sneaker", "ankle-boot")]
@@ -118,7 +118,9 @@ def test_labels_are_worth_what_was_measured(tmp_path):
 
 
 def transfer_rows():
-    worth = {"accuracy": 0.5, "seconds": 1.0, "cpu_seconds": 2.0}
+    digest = sources.load("sample:fashion").digest
+    of = {"data_digest": digest, "backbone": BACKBONE, "recipe": "head_then_top"}
+    worth = {"accuracy": 0.5, "seconds": 1.0, "cpu_seconds": 2.0, **of}
     return [{"method": each, "per_class": 5, "seed": 0, **worth} for each in ("transfer", "scratch", "linear probe")]
 
 
@@ -134,13 +136,33 @@ def test_what_a_transfer_curve_measured_before_is_not_measured_again(tmp_path, m
 @pytest.mark.parametrize("text", ["no json", "[1]", '[{"method": "transfer"}]'])
 def test_a_file_that_holds_no_transfer_curve_is_one_sentence(text, tmp_path):
     (tmp_path / "rows.json").write_text(text)
-    with pytest.raises(UsageError, match=r"holds no rows of a transfer curve\. Name another file, or delete it\."):
+    with pytest.raises(UsageError, match=r"holds no rows of a transfer curve that say what they were"):
         workflow.bench_transfer("sample:fashion", resume=tmp_path / "rows.json")
 
 
-def test_a_part_of_the_pictures_has_as_many_of_each_class_and_all_the_test():
-    from keras_transfer.data import sources
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("data_digest", "f" * 64, "rows of another data set (ffffffffffff…)"),
+        ("backbone", "MobileNetV2", "rows of another backbone (MobileNetV2)"),
+        ("recipe", "full", "rows of another recipe (full)"),
+    ],
+)
+def test_rows_of_anything_else_are_no_part_of_a_transfer_curve(name, value, said, tmp_path):
+    kept = tmp_path / "rows.json"
+    kept.write_text(json.dumps([{**row, name: value} for row in transfer_rows()]))
+    with pytest.raises(UsageError) as error:
+        workflow.bench_transfer("sample:fashion", per_class=[5], seeds=[0], resume=kept)
+    assert said in str(error.value)
 
+
+def test_advice_of_labels_that_it_cannot_measure_is_one_sentence():
+    boxes = replace(sources.load("sample:fashion"), annotation="boxes")
+    with pytest.raises(UsageError, match=r"which is labelled with boxes\. Train by a recipe instead"):
+        workflow.advise("boxes", splits=boxes)
+
+
+def test_a_part_of_the_pictures_has_as_many_of_each_class_and_all_the_test():
     whole = sources.load("sample:fashion")
     part, again, other = (advising.fewer(whole, 7, seed) for seed in (0, 0, 1))
     assert np.bincount(part.train.labels).tolist() == [7] * 10

@@ -55,7 +55,7 @@ def test_features_go_to_the_folder_that_was_named(pictures, tmp_path, monkeypatc
     monkeypatch.setenv("KERAS_TRANSFER_CACHE", str(tmp_path / "elsewhere"))
     run = train(pictures, tmp_path / "runs", "--cache-folder", tmp_path / "here")
     assert run.record.stages[0].engine != "none"
-    assert len(list((tmp_path / "here" / "features").glob("*/features.npy"))) == 2
+    assert len(list((tmp_path / "here" / "features").glob("*/features-0.npy"))) == 2
     assert not (tmp_path / "elsewhere" / "features").exists()
 
 

@@ -7,7 +7,7 @@ from conftest import SIZE
 from keras_transfer.errors import TrainingError
 from keras_transfer.specs import Stage
 from keras_transfer.training import trainer
-from keras_transfer.training.stage_data import Settings
+from keras_transfer.training.job import Job, Settings
 
 SETTINGS = Settings(image_size=SIZE, counts={"train": 96, "validation": 48, "test": 48}, batch_size=16)
 TOP = Stage(name="top", blocks=(-2, -1), epochs=3, learning_rate=0.01, augment="light")
@@ -40,7 +40,7 @@ def assert_equal(before, after):
 def test_a_stage_that_diverges_in_its_first_epoch_leaves_what_it_began_with(network, feed, tmp_path, stage, ema):
     before, broken, stage = values(network), broken_from(feed, 0), stage.model_copy(update={"ema": ema})
     with pytest.raises(TrainingError, match=r"diverged in epoch 1: .* The last good weights are kept"):
-        trainer.train(network, [stage], broken, SETTINGS, folder=tmp_path)
+        trainer.train(Job(network, broken, SETTINGS, tmp_path), [stage])
     assert_equal(before, values(network))
 
 
@@ -52,7 +52,7 @@ def test_a_stage_that_diverges_later_leaves_its_best_epoch(network, feed, tmp_pa
             seen[event.done] = values(network)
 
     with pytest.raises(TrainingError, match="diverged in epoch 2"):
-        trainer.train(network, [EVERYTHING], broken_from(feed, 1), SETTINGS, folder=tmp_path, listener=listener)
+        trainer.train(Job(network, broken_from(feed, 1), SETTINGS, tmp_path, listener), [EVERYTHING])
     assert list(seen) == [1]
     assert_equal(seen[1], values(network))
     assert not np.array_equal(before[0], values(network)[0])
@@ -69,5 +69,5 @@ def test_a_validation_loss_that_is_no_number_is_a_divergence_too(network, feed, 
 
     before = values(network)
     with pytest.raises(TrainingError, match="Stage 'everything' diverged in epoch 1"):
-        trainer.train(network, [EVERYTHING], broken, SETTINGS, folder=tmp_path)
+        trainer.train(Job(network, broken, SETTINGS, tmp_path), [EVERYTHING])
     assert_equal(before, values(network))

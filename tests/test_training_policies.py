@@ -10,7 +10,7 @@ from PIL import Image
 from keras_transfer import workflow
 from keras_transfer.specs import Plan, Stage
 from keras_transfer.training import checkpoints, trainer
-from keras_transfer.training.stage_data import Settings
+from keras_transfer.training.job import Job, Settings
 
 COUNTS = {"train": 96, "validation": 48, "test": 48}
 HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
@@ -39,7 +39,7 @@ class Steps(keras.callbacks.Callback):
 def test_the_average_is_the_one_computed_by_hand_and_what_a_stage_keeps(network, feed, tmp_path):
     steps = Steps(network)
     stage = HEAD.model_copy(update={"ema": 0.8, "epochs": 1})
-    trainer.train(network, [stage], feed, settings(callbacks=(steps,)), folder=tmp_path)
+    trainer.train(Job(network, feed, settings(callbacks=(steps,)), tmp_path), [stage])
     average = steps.kernels[0]
     for after in steps.kernels[1:]:
         average = 0.8 * average + 0.2 * after
@@ -57,11 +57,11 @@ def test_the_average_and_the_best_weights_survive_a_resume(feed, tmp_path):
             raise KeyboardInterrupt
 
     whole, resumed = make_network(), make_network()
-    trainer.train(whole, [stage], feed, settings(), folder=tmp_path / "whole")
+    trainer.train(Job(whole, feed, settings(), tmp_path / "whole"), [stage])
     steps = Steps(resumed)
     chosen = settings(callbacks=(steps,))
     with pytest.raises(KeyboardInterrupt):
-        trainer.train(resumed, [stage], feed, chosen, folder=tmp_path / "resumed", listener=stop)
+        trainer.train(Job(resumed, feed, chosen, tmp_path / "resumed", stop), [stage])
     arrays, state = checkpoints.load(tmp_path / "resumed" / "checkpoint.npz")
     average = steps.kernels[0]
     for number, after in enumerate(steps.kernels[1:], start=1):
@@ -73,7 +73,7 @@ def test_the_average_and_the_best_weights_survive_a_resume(feed, tmp_path):
     again = make_network(seed=5)
     for ours, theirs in zip(again.model.weights, make_network().model.weights, strict=True):
         ours.assign(theirs)
-    trainer.train(again, [stage], feed, settings(), folder=tmp_path / "resumed")
+    trainer.train(Job(again, feed, settings(), tmp_path / "resumed"), [stage])
     np.testing.assert_array_equal(kernel(whole), kernel(again))
 
 
@@ -91,7 +91,7 @@ def test_a_stage_ends_when_its_patience_is_used_up_and_keeps_its_best_epoch(netw
             shift.assign(1)
 
     stages = [EVERYTHING.model_copy(update={"patience": 2})]
-    (result,) = trainer.train(network, stages, worse, settings(), folder=tmp_path, listener=listener)
+    (result,) = trainer.train(Job(network, worse, settings(), tmp_path, listener), stages)
     accuracies = [row["validation_merit"] for row in result.history]
     assert max(accuracies[1:]) < accuracies[0]
     assert result.epochs == 3
@@ -119,7 +119,7 @@ def test_the_last_epoch_is_kept_unless_it_is_worse_beyond_chance(network, feed, 
 
     seen = []
     stages = [EVERYTHING.model_copy(update={"epochs": 3})]
-    (result,) = trainer.train(network, stages, worse, settings(), folder=tmp_path, listener=listener)
+    (result,) = trainer.train(Job(network, worse, settings(), tmp_path, listener), stages)
     accuracies = [row["validation_merit"] for row in result.history]
     assert max(accuracies[1:]) < accuracies[0]
     assert (result.best_epoch, result.validation_merit) == (kept, accuracies[kept - 1])
@@ -132,7 +132,7 @@ def test_the_patience_of_one_stage_is_not_that_of_the_next(network, feed, tmp_pa
         EVERYTHING.model_copy(update={**still, "name": "short", "patience": 1, "optimizer": "sgd"}),
         EVERYTHING.model_copy(update={**still, "name": "long", "patience": None, "optimizer": "sgd"}),
     ]
-    short, long = trainer.train(network, stages, feed, settings(), folder=tmp_path)
+    short, long = trainer.train(Job(network, feed, settings(), tmp_path), stages)
     assert short.epochs == 2
     assert long.epochs == 4
 
@@ -150,7 +150,7 @@ def test_gradients_of_two_batches_make_the_step_of_one_that_is_twice_as_large(fe
         steps = Steps(network)
         chosen = settings(batch_size=batch_size, store_dtype="float32", engine="keras", callbacks=(steps,))
         stages = [stage.model_copy(update={"accumulate": accumulate})]
-        trainer.train(network, stages, feed, chosen, folder=tmp_path / str(accumulate))
+        trainer.train(Job(network, feed, chosen, tmp_path / str(accumulate)), stages)
         found[accumulate] = steps.kernels
     moved = [not np.array_equal(a, b) for a, b in zip(found[2], found[2][1:], strict=False)]
     assert moved == [False, True] * 3
@@ -162,14 +162,14 @@ def test_gradients_of_two_batches_make_the_step_of_one_that_is_twice_as_large(fe
 def test_a_stage_in_mixed_precision_has_the_losses_of_whole_floats_and_weights_that_are(feed, tmp_path, policy, blocks):
     """Five percent: bfloat16 rounds each value by up to 0.4 %, and an epoch of steps adds such errors up."""
     stage = Stage(name="any", blocks=blocks, epochs=1, learning_rate=0.01)
-    (expected,) = trainer.train(make_network(), [stage], feed, settings(), folder=tmp_path / "whole")
+    (expected,) = trainer.train(Job(make_network(), feed, settings(), tmp_path / "whole"), [stage])
     keras.config.set_dtype_policy(policy)
     try:
         network = make_network()
     finally:
         keras.config.set_dtype_policy("float32")
     before = kernel(network)
-    (result,) = trainer.train(network, [stage], feed, settings(), folder=tmp_path / "mixed")
+    (result,) = trainer.train(Job(network, feed, settings(), tmp_path / "mixed"), [stage])
     assert network.blocks[0].layers[0].compute_dtype == policy.removeprefix("mixed_")
     assert result.history[0]["loss"] == pytest.approx(expected.history[0]["loss"], rel=0.05)
     assert np.isfinite(result.history[0]["validation_loss"])
@@ -194,7 +194,7 @@ def test_losses_of_half_floats_are_scaled_and_a_step_that_overflows_is_left_out(
             network = make_network()
         finally:
             keras.config.set_dtype_policy("float32")
-        trainer.train(network, [stage], feed, settings(), folder=tmp_path / policy)
+        trainer.train(Job(network, feed, settings(), tmp_path / policy), [stage])
     (method,) = made  # bfloat16 has the range of whole floats
     assert float(method.dynamic_scale) < 2.0**24
     assert int(method.iterations) < settings().counts["train"] // settings().batch_size + 1

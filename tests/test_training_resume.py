@@ -10,7 +10,7 @@ from PIL import Image
 from keras_transfer import workflow
 from keras_transfer.specs import Plan, Stage
 from keras_transfer.training import checkpoints, trainer
-from keras_transfer.training.stage_data import Settings
+from keras_transfer.training.job import Job, Settings
 
 SETTINGS = Settings(image_size=SIZE, counts={"train": 96, "validation": 48, "test": 48}, batch_size=16)
 HEAD = Stage(name="head", epochs=2, learning_rate=0.01)
@@ -41,9 +41,9 @@ def had_taken(folder, *, stage=0.0, checkpoint=0.0):
 
 def test_a_stage_that_went_on_counts_the_seconds_of_the_process_that_was_stopped(feed, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        trainer.train(make_network(), [HEAD, TOP], feed, SETTINGS, folder=tmp_path, listener=stop_after("top", 2))
+        trainer.train(Job(make_network(), feed, SETTINGS, tmp_path, stop_after("top", 2)), [HEAD, TOP])
     had_taken(tmp_path, stage=500, checkpoint=1000)
-    results = trainer.train(make_network(), [HEAD, TOP], feed, SETTINGS, folder=tmp_path)
+    results = trainer.train(Job(make_network(), feed, SETTINGS, tmp_path), [HEAD, TOP])
     assert [len(result.history) for result in results] == [2, 3]
     assert 500 < results[0].seconds < 1000 < results[1].seconds < 1500
 
@@ -51,9 +51,9 @@ def test_a_stage_that_went_on_counts_the_seconds_of_the_process_that_was_stopped
 def test_a_stage_that_is_stopped_twice_counts_each_process_once(feed, tmp_path):
     for epoch in (1, 2):
         with pytest.raises(KeyboardInterrupt):
-            trainer.train(make_network(), [TOP], feed, SETTINGS, folder=tmp_path, listener=stop_after("top", epoch))
+            trainer.train(Job(make_network(), feed, SETTINGS, tmp_path, stop_after("top", epoch)), [TOP])
         had_taken(tmp_path, checkpoint=1000)
-    (result,) = trainer.train(make_network(), [TOP], feed, SETTINGS, folder=tmp_path)
+    (result,) = trainer.train(Job(make_network(), feed, SETTINGS, tmp_path), [TOP])
     assert 2000 < result.seconds < 3000
 
 
@@ -72,11 +72,11 @@ def test_scratch_is_given_the_seconds_of_the_whole_run(tmp_path, monkeypatch):
     had_taken(tmp_path / "stopped", stage=500, checkpoint=1000)
     budgets, real = [], trainer.train
 
-    def train(network, stages, *arguments, seconds=None, **options):
+    def train(job, stages, *, seconds=None):
         if seconds:
             budgets.append(seconds)
             seconds = 0.01
-        return real(network, stages, *arguments, seconds=seconds, **options)
+        return real(job, stages, seconds=seconds)
 
     monkeypatch.setattr(trainer, "train", train)
     record = workflow.train(plan, **asked).record

@@ -14,7 +14,7 @@ from conftest import SIZE, make_network
 from keras_transfer.errors import RunError, TrainingError, UsageError
 from keras_transfer.specs import Stage
 from keras_transfer.training import costs, freezing, learning_rates, prefix, rate_finder, recipes, surgery, trainer
-from keras_transfer.training.stage_data import Settings
+from keras_transfer.training.job import Job, Settings
 
 HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
 TOP = Stage(name="top", blocks=(-2, -1), epochs=3, learning_rate=0.01)
@@ -41,7 +41,7 @@ def test_exactly_the_named_blocks_and_the_head_move(network, feed, tmp_path, blo
     stage = Stage(name="any", blocks=blocks, epochs=1, learning_rate=0.05, augment="light")
     before = {block.index: [w.numpy() for layer in block.layers for w in layer.weights] for block in network.blocks}
     head = network.model.get_layer("logits").kernel.numpy()
-    trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+    trainer.train(Job(network, feed, settings(), tmp_path), [stage])
     for block in network.blocks:
         after = [weight.numpy() for layer in block.layers for weight in layer.weights]
         moved = [not np.array_equal(a, b) for a, b in zip(before[block.index], after, strict=True)]
@@ -53,12 +53,12 @@ def test_batch_norms_of_learning_blocks_can_be_frozen(network, feed, tmp_path):
     stage = TOP.model_copy(update={"batch_norm": "frozen"})
     norms = [layer for layer in network.model.layers if "batch_norm" in layer.name]
     before = [weight.numpy() for layer in norms for weight in layer.weights]
-    trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+    trainer.train(Job(network, feed, settings(), tmp_path), [stage])
     assert equal(before, [weight.numpy() for layer in norms for weight in layer.weights])
 
 
 def test_frozen_digests_are_in_the_result_and_equal(network, feed, tmp_path):
-    results = trainer.train(network, [HEAD, TOP], feed, settings(), folder=tmp_path)
+    results = trainer.train(Job(network, feed, settings(), tmp_path), [HEAD, TOP])
     for result in results:
         assert result.frozen_digest_before == result.frozen_digest_after
         assert result.frozen_tensors > 0
@@ -67,9 +67,9 @@ def test_frozen_digests_are_in_the_result_and_equal(network, feed, tmp_path):
 def test_a_stage_that_does_not_beat_the_one_before_is_rolled_back(network, feed, tmp_path):
     harmful = Stage(name="harmful", blocks="all", epochs=1, learning_rate=1, optimizer="sgd", batch_norm="frozen")
     heard = []
-    results = trainer.train(network, [HEAD], feed, settings(), folder=tmp_path)
+    results = trainer.train(Job(network, feed, settings(), tmp_path), [HEAD])
     reached = values(network)
-    results = trainer.train(network, [HEAD, harmful], feed, settings(), folder=tmp_path, listener=heard.append)
+    results = trainer.train(Job(network, feed, settings(), tmp_path, heard.append), [HEAD, harmful])
     assert [result.kept for result in results] == [True, False]
     assert "rolled back" in results[1].reason
     assert any(event.kind == "warning" and "rolled back" in event.message for event in heard)
@@ -80,7 +80,7 @@ def test_a_loss_that_is_no_number_stops_the_stage_and_names_it(network, feed, tm
     wild = Stage(name="wild", blocks="all", epochs=2, learning_rate=10, optimizer="sgd", schedule="constant")
     network.model.get_layer("logits").kernel.assign(np.full((24, 3), np.nan))
     with pytest.raises(TrainingError, match=r"Stage 'wild' diverged in epoch 1: .* try a learning rate below 10\."):
-        trainer.train(network, [wild], feed, settings(), folder=tmp_path)
+        trainer.train(Job(network, feed, settings(), tmp_path), [wild])
 
 
 @pytest.mark.parametrize("engine", ["litert", "onnxruntime", "keras"])
@@ -92,7 +92,8 @@ def test_every_engine_agrees_with_keras(network, stripes, engine):
     built = prefix.build(model, check=pictures, engine=engine)
     assert built.engine == engine
     expected = model(pictures, training=False).numpy()
-    assert np.abs(built.compute(pictures) - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
+    (features,) = built.compute(pictures)
+    assert np.abs(features - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
 
 
 def test_equal_graphs_and_weights_have_equal_prefix_digests_and_others_do_not(stripes):
@@ -114,7 +115,7 @@ def test_stored_features_give_the_losses_of_streaming(feed, tmp_path):
     for name, engine in (("store", "keras"), ("stream", "stream")):
         network = make_network()
         chosen = settings(engine=engine, store_dtype="float32", cache_folder=tmp_path / "features")
-        result = trainer.train(network, [stage], feed, chosen, folder=tmp_path / name)[0]
+        result = trainer.train(Job(network, feed, chosen, tmp_path / name), [stage])[0]
         histories.append((result.history[0]["loss"], result.engine))
     (stored, engine), (streamed, none) = histories
     assert (engine, none) == ("keras", "none")
@@ -123,21 +124,21 @@ def test_stored_features_give_the_losses_of_streaming(feed, tmp_path):
 
 def test_features_are_computed_once_and_shared_between_runs(feed, tmp_path, monkeypatch):
     chosen = settings(cache_folder=tmp_path / "features")
-    trainer.train(make_network(), [HEAD], feed, chosen, folder=tmp_path / "first")
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("features.npy")}
-    trainer.train(make_network(), [HEAD], feed, chosen, folder=tmp_path / "second")
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("features.npy")} == files
+    trainer.train(Job(make_network(), feed, chosen, tmp_path / "first"), [HEAD])
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("features-0.npy")}
+    trainer.train(Job(make_network(), feed, chosen, tmp_path / "second"), [HEAD])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("features-0.npy")} == files
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(network, feed, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(TrainingError, match=r"The feature cache .* cannot take .* KERAS_TRANSFER_CACHE"):
-        trainer.train(network, [HEAD], feed, settings(cache_folder=tmp_path / "file"), folder=tmp_path / "run")
+        trainer.train(Job(network, feed, settings(cache_folder=tmp_path / "file"), tmp_path / "run"), [HEAD])
 
 
 def test_a_block_that_is_not_there_is_refused_before_anything_is_trained(network, feed, tmp_path):
     with pytest.raises(UsageError, match=r"Stage 'top' names block 9, but this backbone has 4 blocks"):
-        trainer.train(network, [HEAD, TOP.model_copy(update={"blocks": (9,)})], feed, settings(), folder=tmp_path)
+        trainer.train(Job(network, feed, settings(), tmp_path), [HEAD, TOP.model_copy(update={"blocks": (9,)})])
     assert not (tmp_path / "stages").exists()
 
 
@@ -145,7 +146,7 @@ def test_unknown_recipes_and_optimizers_suggest_the_nearest(network, feed, tmp_p
     with pytest.raises(UsageError, match="Did you mean 'head_then_top'"):
         recipes.stages("head_and_top", 5)
     with pytest.raises(UsageError, match=r"Unknown optimizer 'adamwe'\. Did you mean 'adamw'"):
-        trainer.train(network, [HEAD.model_copy(update={"optimizer": "adamwe"})], feed, settings(), folder=tmp_path)
+        trainer.train(Job(network, feed, settings(), tmp_path), [HEAD.model_copy(update={"optimizer": "adamwe"})])
 
 
 @pytest.mark.parametrize("name", sorted(recipes.RECIPES))
@@ -162,7 +163,7 @@ def test_blocks_further_from_the_head_learn_slower(network, feed, tmp_path, opti
     """At a decay of almost nothing, the first block all but stands still and the last one moves."""
     stage = Stage(name="all", blocks="all", epochs=1, learning_rate=0.01, block_decay=1e-6, optimizer=optimizer)
     before = [block.layers[0].kernel.numpy() for block in network.blocks]
-    trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+    trainer.train(Job(network, feed, settings(), tmp_path), [stage])
     moved = [
         np.abs(block.layers[0].kernel - kernel).max() for block, kernel in zip(network.blocks, before, strict=True)
     ]
@@ -184,7 +185,7 @@ def test_a_stage_on_smaller_pictures_trains_the_same_weights(feed, tmp_path):
     before = values(network)
     small = Stage(name="small", blocks="all", epochs=1, learning_rate=0.01, image_size=32)
     stored = Stage(name="stored", blocks=(-1,), epochs=1, learning_rate=0.01, image_size=32)
-    results = trainer.train(network, [small, stored], enlarged, settings(image_size=64), folder=tmp_path)
+    results = trainer.train(Job(network, enlarged, settings(image_size=64), tmp_path), [small, stored])
     assert [result.engine == "none" for result in results] == [True, False]
     assert network.model.input.shape[1] == 64
     assert not equal(before, values(network))
@@ -193,7 +194,7 @@ def test_a_stage_on_smaller_pictures_trains_the_same_weights(feed, tmp_path):
 def test_sizes_that_would_shift_the_grid_are_refused(network, feed, tmp_path):
     stage = HEAD.model_copy(update={"image_size": 24})
     with pytest.raises(UsageError, match="Stage 'head' asks for pictures of 24 pixels; for a model of 32"):
-        trainer.train(network, [stage], feed, settings(), folder=tmp_path)
+        trainer.train(Job(network, feed, settings(), tmp_path), [stage])
 
 
 def test_surgery_picks_the_blocks_that_the_task_pulls_at_most(network, feed, tmp_path):
@@ -202,17 +203,17 @@ def test_surgery_picks_the_blocks_that_the_task_pulls_at_most(network, feed, tmp
         if hasattr(layer, "kernel"):
             layer.kernel.assign(layer.kernel * 0.01)
     before = values(network)
-    norms = surgery.relative_gradient_norms(network, feed, settings())
+    norms = surgery.relative_gradient_norms(Job(network, feed, settings(), tmp_path))
     assert equal(before, values(network))
     assert int(np.argmax(norms)) == 1
     stage = Stage(name="surgical", blocks="surgical", epochs=1)
-    assert 1 in trainer.train(network, [stage], feed, settings(), folder=tmp_path)[0].learned_blocks
+    assert 1 in trainer.train(Job(network, feed, settings(), tmp_path), [stage])[0].learned_blocks
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_trains_what_it_says(network, feed, tmp_path, name):
     stages = [stage.model_copy(update={"epochs": 1}) for stage in recipes.stages(name, 4)]
-    results = trainer.train(network, stages, feed, settings(), folder=tmp_path)
+    results = trainer.train(Job(network, feed, settings(), tmp_path), stages)
     assert [result.name for result in results] == [stage.name for stage in stages]
     kept = [result for result in results if result.kept]
     best = max(kept, key=lambda result: (result.validation_merit, -result.validation_loss))
@@ -242,9 +243,9 @@ def test_every_weight_is_decided_once(network):
 
 
 def test_a_list_of_stages_that_was_changed_is_not_resumed(network, feed, tmp_path):
-    trainer.train(network, [HEAD], feed, settings(), folder=tmp_path)
+    trainer.train(Job(network, feed, settings(), tmp_path), [HEAD])
     with pytest.raises(RunError, match="trained with other settings"):
-        trainer.train(network, [HEAD.model_copy(update={"epochs": 9})], feed, settings(), folder=tmp_path)
+        trainer.train(Job(network, feed, settings(), tmp_path), [HEAD.model_copy(update={"epochs": 9})])
 
 
 KILLED = """
@@ -266,7 +267,7 @@ def listener(event):
     if heard == {events}:
         os.kill(os.getpid(), signal.SIGKILL)
 chosen = here.settings(cache_folder=Path({cache!r}))
-here.trainer.train(network, stages, feed, chosen, folder=Path({folder!r}), listener=listener)
+here.trainer.train(here.Job(network, feed, chosen, Path({folder!r}), listener), stages)
 print(json.dumps([here.freezing.digest(network.model.layers), heard]))
 """
 
@@ -301,19 +302,21 @@ def test_twenty_killed_runs_end_bit_identical_after_they_are_resumed(tmp_path):
 
 def test_looking_for_a_learning_rate_leaves_no_trace(network, feed, tmp_path):
     before, learned = values(network), [layer.trainable for layer in network.model.layers]
-    curve = rate_finder.find(network, TOP, feed, settings(cache_folder=tmp_path), tries=40)
+    curve = rate_finder.find(
+        Job(network, feed, settings(cache_folder=tmp_path), tmp_path), TOP, rate_finder.Range(tries=40)
+    )
     assert equal(before, values(network))
     assert learned == [layer.trainable for layer in network.model.layers]
     assert 1e-6 < curve.suggestion < 1
-    first = trainer.train(network, [TOP], feed, settings(cache_folder=tmp_path), folder=tmp_path / "first")
-    untouched = trainer.train(make_network(), [TOP], feed, settings(cache_folder=tmp_path), folder=tmp_path / "second")
+    first = trainer.train(Job(network, feed, settings(cache_folder=tmp_path), tmp_path / "first"), [TOP])
+    untouched = trainer.train(Job(make_network(), feed, settings(cache_folder=tmp_path), tmp_path / "second"), [TOP])
     assert first[0].history[-1]["loss"] == untouched[0].history[-1]["loss"]
 
 
 def test_no_learning_rate_helps_a_network_of_no_numbers(network, feed, tmp_path):
     network.model.get_layer("logits").kernel.assign(np.full((24, 3), np.nan))
     with pytest.raises(TrainingError, match="gives stage 'top' a loss that is a number"):
-        rate_finder.find(network, TOP, feed, settings(cache_folder=tmp_path))
+        rate_finder.find(Job(network, feed, settings(cache_folder=tmp_path), tmp_path), TOP)
 
 
 def test_the_store_is_chosen_where_it_is_cheaper():
@@ -325,7 +328,7 @@ def test_the_store_is_chosen_where_it_is_cheaper():
 
 def test_a_stage_streams_what_would_cost_more_to_store_and_says_so(feed, tmp_path):
     stage = Stage(name="once", blocks=(-3, -2, -1), epochs=1, learning_rate=0.01)
-    (result,) = trainer.train(make_network(), [stage], feed, settings(), folder=tmp_path)
+    (result,) = trainer.train(Job(make_network(), feed, settings(), tmp_path), [stage])
     assert result.engine == "none"
     assert "times as much as computing them anew" in result.engine_reason
 
@@ -333,5 +336,5 @@ def test_a_stage_streams_what_would_cost_more_to_store_and_says_so(feed, tmp_pat
 def test_no_more_views_are_computed_than_there_are_epochs(feed, tmp_path):
     stage = HEAD.model_copy(update={"epochs": 2, "augment": "light", "views": 5})
     given = settings(cache_folder=tmp_path / "cache")
-    trainer.train(make_network(), [stage], feed, given, folder=tmp_path)
+    trainer.train(Job(make_network(), feed, given, tmp_path), [stage])
     assert len(list((tmp_path / "cache" / "features").glob("*/key.json"))) == 3  # two of training, one of validation

@@ -9,7 +9,7 @@ from conftest import SIZE, make_network
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import Event, Stage, silent
 from keras_transfer.training import trainer, watchers
-from keras_transfer.training.stage_data import Settings
+from keras_transfer.training.job import Job, Settings
 
 SETTINGS = Settings(image_size=SIZE, counts={"train": 96, "validation": 48, "test": 48}, batch_size=16)
 STAGES = [Stage(name="head", epochs=2, learning_rate=0.01), Stage(name="top", blocks=(-1,), epochs=2)]
@@ -36,11 +36,9 @@ def test_tensorboard_reads_back_what_the_history_holds(feed, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), watchers.watching(["tensorboard"], tmp_path, FACTS, silent) as listener:
-        trainer.train(
-            make_network(), STAGES, feed, SETTINGS, folder=tmp_path, listener=lambda each: (listener(each), stop(each))
-        )
+        trainer.train(Job(make_network(), feed, SETTINGS, tmp_path, lambda each: (listener(each), stop(each))), STAGES)
     with watchers.watching(["tensorboard"], tmp_path, FACTS, silent) as listener:
-        results = trainer.train(make_network(), STAGES, feed, SETTINGS, folder=tmp_path, listener=listener)
+        results = trainer.train(Job(make_network(), feed, SETTINGS, tmp_path, listener), STAGES)
     for result in results:
         read = EventAccumulator(str(tmp_path / "tensorboard" / result.name)).Reload()
         names = {*result.history[0], "pictures_per_second"} - {"epoch"}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_transfer.errors import UsageError
 from keras_transfer.specs import BackboneSpec, Block
 
 EXPANSION = 2.5
@@ -47,6 +48,26 @@ def cut(model: Any, spec: BackboneSpec, output: Any = None) -> tuple[Block, ...]
             before = blocks.pop()
             blocks.append(replace(before, layers=before.layers + layers, output=end.output))
     return tuple(blocks)
+
+
+def taps(blocks: Sequence[Block], strides: Sequence[int], side: int) -> tuple[Any, ...]:
+    """Return for each stride the output of the last block whose features are that much smaller than the picture.
+
+    >>> [tensor.shape[1] for tensor in taps(blocks, (4, 8, 16, 32), 224)]  # doctest: +SKIP
+    [56, 28, 14, 7]
+
+    side: of the picture, in pixels; a side that is no multiple of the stride is rounded up, as padding does. Raises
+    UsageError for a stride at which no block ends.
+    """
+    last = {block.resolution: block.output for block in blocks}
+    for stride in strides:
+        if -(-side // stride) not in last:
+            found = ", ".join(str(resolution) for resolution in last)
+            raise UsageError(
+                f"No block of this backbone ends at stride {stride}: of a picture of {side} pixels that is "
+                f"{-(-side // stride)}. Received blocks of {found}; take another backbone, or another image size."
+            )
+    return tuple(last[-(-side // stride)] for stride in strides)
 
 
 def _tensors(nested: Any) -> list[Any]:

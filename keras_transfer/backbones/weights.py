@@ -125,6 +125,8 @@ def _from_weights_file(spec: BackboneSpec, pixels: Any, file: Path) -> Any:
 def _from_model(spec: BackboneSpec, pixels: Any, file: Path) -> Any:
     """The graph of a saved classifier up to its last feature map: scaling and all, as it was trained."""
     saved = keras.models.load_model(file, compile=False)
+    if isinstance(saved, keras.Sequential):
+        raise ValueError("it is a Sequential model; build it as a functional one and save it again.")
     (image,) = saved.inputs
     maps = [operation.output for operation in saved.operations if len(operation.output.shape) == 4]
     network = keras.Model(image, maps[-1])

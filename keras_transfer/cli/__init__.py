@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from keras_transfer.cli import advising, catalogue, exporting, pictures, reporting, training, using
+from keras_transfer import __version__
+from keras_transfer.cli import advising, catalogue, exporting, listing, pictures, rates, reporting, training, using
 from keras_transfer.cli.showing import fail
 
 __all__ = ["app", "fail"]
@@ -20,6 +22,8 @@ VERBS: tuple[Callable[..., None], ...] = (
     using.predict,
     exporting.export,
     exporting.verify,
+    rates.lr_find,
+    listing.runs,
     catalogue.backbones,
 )
 """In the order of `--help`: the name of a function is the name of its verb."""
@@ -43,5 +47,22 @@ bench = typer.Typer(help="Measure on this machine, each figure beside a named pe
 app.add_typer(bench, name="bench")
 for _verb in VERBS:
     app.command()(_verb)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A few hundred pictures in, proven SavedModel, TFLite and ONNX files out."""
+
+
 for _name, _measure in BENCHES.items():
     bench.command(_name)(_measure)

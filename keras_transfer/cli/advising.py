@@ -47,8 +47,9 @@ def advise(
     for sentence in advice.unknown:
         reasons.add_row("unknown", plain(sentence))
     out.print(reasons)
-    training = "" if advice.training_seconds is None else f"; training takes about {advice.training_seconds:.0f} s"
-    out.print(f"measured in {advice.seconds:.0f} s{training}")
+    out.print(f"measured in {advice.seconds:.0f} s")
+    if advice.alternatives:
+        out.print(plain(advice.cost), soft_wrap=True, highlight=False)
     suggest(f"keras-transfer train --plan {write}" if write else f"keras-transfer train {source} --auto")
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from keras_transfer.cli.options import Json
-from keras_transfer.cli.showing import out, print_json, suggest
+from keras_transfer.cli.showing import out, print_json, show, suggest
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import BackboneSpec
 
@@ -59,7 +59,7 @@ def _show_blocks(name: str, image_size: int | None, as_json: bool) -> None:
         bar = f"{shape.share:5.1%} " + "█" * round(20 * shape.share)
         parameters, work = f"{shape.parameters / 1e6:.2f} M", f"{shape.multiply_adds / 1e6:.0f} M"
         table.add_row(str(shape.index), output, parameters, work, bar, "yes" if shape.storable else "no")
-    out.print(table)
+    show(table)
     suggest(f"keras-transfer train FOLDER --backbone {name}")
 
 
@@ -70,14 +70,14 @@ def _show_backbones(having: Sequence[str], lacking: Sequence[str], sort: str | N
     if as_json:
         print_json([_backbone_row(row) for row in rows])
         return
-    table = Table("name", "family", "input", "parameters", "ImageNet top-1", "traits", "weights")
+    table = Table("name", "input", "parameters", "ImageNet top-1", "traits", "weights")
     for row in rows:
         shown = _backbone_row(row)
         top1 = f"{row.top1:.1%}" if row.top1 else "-"
         millions = f"{row.parameters / 1e6:.1f} M"
         traits, weights = ", ".join(shown["traits"]), ", ".join(shown["weights"])
-        table.add_row(row.name, row.family, str(row.input_size), millions, top1, traits, weights)
-    out.print(table)
+        table.add_row(row.name, str(row.input_size), millions, top1, traits, weights)
+    show(table)
     suggest("keras-transfer train FOLDER --backbone NAME")
 
 

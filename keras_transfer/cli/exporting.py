@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
-from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, labels_of, run_of
+from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, check_paths, labels_of, run_of
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import err, out, print_json, suggest
+from keras_transfer.cli.showing import err, out, print_json, show, suggest
 from keras_transfer.cli.training import show_worth
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import Run
@@ -77,7 +77,7 @@ def verify(
 
 
 def bench_latency(
-    files: Annotated[list[Path], typer.Argument(help="Exported files of any format.")],
+    files: Annotated[list[Path], typer.Argument(help="A run, or exported files of any format.")],
     batch: Annotated[list[int] | None, typer.Option(help="Pictures a call; repeat for several.")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Repeat for several.")] = None,
     repeats: Annotated[int, typer.Option(help="Calls that count.", min=1)] = 100,
@@ -88,8 +88,10 @@ def bench_latency(
     as_json: Json = False,
 ) -> None:
     """Time exported files on this host: median, tails, pictures a second, load time, peak memory."""
+    check_paths(*files)
     from keras_transfer import workflow
 
+    files = [each for file in files for each in _files_of(file)]
     if adb:
         for file in files:
             print(workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats))
@@ -111,7 +113,16 @@ def bench_latency(
         rest = (f"{timed.pictures_per_second:.0f}", f"{timed.load_ms:.0f}", f"{result.peak_memory_bytes / 1e6:.0f}")
         name, counts = result.artifact.path.name, (str(timed.batch_size), str(timed.threads))
         table.add_row(name, *counts, *(f"{value:.2f}" for value in times), *rest)
-    out.print(table)
+    show(table)
+
+
+def _files_of(path: Path) -> Sequence[Path]:
+    """The exported files of a run folder; any other path as it is."""
+    if not (path / runs.RECORD).exists():
+        return [path]
+    from keras_transfer import workflow
+
+    return workflow.exported_files(runs.open_run(path))
 
 
 def _export_model(
@@ -164,7 +175,7 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
             f"{parity.max_difference:.1e}",
             f"{result.latency.median_ms:.2f}",
         )
-    out.print(table)
+    show(table)
     show_worth(run)
 
 
@@ -182,7 +193,7 @@ def _show_profiles(profiles: Mapping[Path, Sequence[Operator]], as_json: bool) -
         for name, same in sorted(kinds.items(), key=lambda item: -sum(each.share for each in item[1])):
             spent, share = sum(each.mean_us for each in same), sum(each.share for each in same)
             table.add_row(name, str(len(same)), f"{spent:.0f}", f"{share:.1%}")
-        out.print(table)
+        show(table)
 
 
 def _show_precisions(measured: Sequence[Candidate]) -> None:
@@ -193,4 +204,4 @@ def _show_precisions(measured: Sequence[Candidate]) -> None:
         size, accuracy = f"{each.size_bytes / 1e6:.1f} MB", f"{each.accuracy:.1%}"
         marks = ("yes" if each.pareto else "-", "chosen" if each.chosen else "")
         table.add_row(each.name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
-    out.print(table)
+    show(table)

@@ -122,7 +122,7 @@ def table(seen: Seen, now: float) -> RenderableType:
         shown.add_row(name, of, *_figures(best), "" if left is None else _clock(left), style="bold")
         for row in stage.rows[-RECENT:]:
             shown.add_row("", f"{row['epoch']:.0f}", *_figures(row), "", style="dim")
-    return Group(shown, _doing(seen, now))
+    return Group(shown, _doing(seen, now), Text("waiting: share of the time spent waiting for pictures", "dim"))
 
 
 def _figures(row: Mapping[str, float]) -> tuple[str, str, str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keras_transfer import runs
-from keras_transfer.errors import UsageError
+from keras_transfer.errors import DataError, RunError, UsageError
 from keras_transfer.specs import Run
 
 Source = Annotated[str, typer.Argument(help="A folder of class folders, a table, 'sample:fashion', or another source.")]
@@ -30,8 +31,38 @@ RunArgument = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run
 
 
 def run_of(run: Path | None, folder: Path) -> Run:
-    """Return the run that was named, else the newest of `folder`."""
-    return runs.open_run(run) if run else runs.latest(folder)
+    """Return the run that was named, else the newest of `folder`; UsageError where runs of several sources are there.
+
+    What the newest is then depends on what was trained between two commands, and nobody should export the wrong one.
+    """
+    if run:
+        return runs.open_run(run)
+    finished = []
+    for record in folder.glob(f"*/{runs.RECORD}"):
+        with suppress(RunError):
+            finished.append(runs.open_run(record.parent))
+    finished = [each for each in finished if each.record.finished]
+    if len({each.record.plan.data for each in finished}) > 1:
+        names = ", ".join(sorted(str(each.folder) for each in finished)[:6])
+        raise UsageError(
+            f"'{folder}' holds runs of several sources. Which? Name one: {names}. See: keras-transfer runs"
+        )
+    return runs.latest(folder)
+
+
+def check_source(source: str) -> str:
+    """Return `source` where pictures can be there; refuse a typo of a path before anything heavy is imported."""
+    from keras_transfer import workflow
+
+    workflow.recognised(source)
+    return source
+
+
+def check_paths(*paths: Path) -> None:
+    """Refuse paths that lead nowhere before anything heavy is imported."""
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"There is no file or folder at '{path}'.")
 
 
 def labels_of(path: Path | None) -> tuple[str, ...] | None:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from keras_transfer.cli.options import Backbone, ImageSize, Json, Source
+from keras_transfer.cli.options import Backbone, ImageSize, Json, Source, check_source
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import out, plain, print_json, suggest
+from keras_transfer.cli.showing import out, plain, print_json, show, suggest
 
 
 def doctor(
@@ -26,6 +26,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Look at every picture once: what is broken, doubled, leaked, odd or mislabelled."""
+    check_source(source)
     from keras_transfer import workflow
 
     with progress() as listener:
@@ -40,7 +41,7 @@ def doctor(
     for kind in kinds:
         findings = found.of(kind)
         table.add_row(kind, str(len(findings)), plain(findings[0].message))
-    out.print(table if kinds else "Nothing is wrong.")
+    show(table) if kinds else out.print("Nothing is wrong.")
     suggest(f"keras-transfer train {write or source}")
 
 
@@ -53,6 +54,7 @@ def bench_input(
     as_json: Json = False,
 ) -> None:
     """Pictures per second, the share of a training step spent waiting for them, and what limits it."""
+    check_source(source)
     from keras_transfer import workflow
 
     with progress() as listener:
@@ -75,6 +77,6 @@ def bench_input(
         ("from memory as they are", found.unaugmented),
     ):
         table.add_row(name, "-" if rate is None else f"{rate:,.0f}")
-    out.print(table)
+    show(table)
     waiting = "" if found.waiting_share is None else f"; a training step waits {found.waiting_share:.0%} of its time"
     out.print(f"First batch after {found.first_batch_ms:,.0f} ms{waiting}. Limited by {found.limited_by}.")

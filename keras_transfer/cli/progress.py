@@ -18,6 +18,9 @@ from keras_transfer.specs import Event, Listener
 STYLES = {"stage": "bold", "note": "dim", "warning": "yellow"}
 """The events that are a line of text, whatever else is on the screen."""
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a verb at its next event: Ctrl-C, `kill`, a terminal that is closed."""
+
 
 @contextmanager
 def progress() -> Iterator[Listener]:
@@ -41,7 +44,7 @@ def progress() -> Iterator[Listener]:
             bars.console.print(
                 f"  {event.message} {event.done}{of}: loss {values['loss']:.3f}, validation "
                 f"{values['validation_merit']:.1%}, {values['pictures_per_second']:.0f} pictures/s, "
-                f"waiting {values['waiting_share']:.0%}",
+                f"{values['waiting_share']:.0%} of the time waiting for pictures",
                 highlight=False,
             )
 
@@ -69,7 +72,9 @@ def _unsaid(event: Event) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], None]]:
-    """Turn Ctrl-C into the sentence that says that nothing is lost; give what is to be called at every event.
+    """Turn Ctrl-C, `kill` and a closed terminal into the sentence that says that nothing is lost.
+
+    Gives what is to be called at every event. A signal that the caller has set to be ignored (`nohup`) stays ignored.
 
     Python drops an exception that a signal raises while an object is being deleted, and every epoch deletes its data
     set. So the signal is remembered, and the call raises again what was dropped.
@@ -85,11 +90,14 @@ def stoppable() -> Iterator[Callable[[], None]]:
             raise KeyboardInterrupt
 
     in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, remember) if in_main else None
+    before = {each: signal.getsignal(each) for each in STOPS} if in_main else {}
+    heeded = {each: handler for each, handler in before.items() if handler is not signal.SIG_IGN}
+    for each in heeded:
+        signal.signal(each, remember)
     try:
         yield heed
     except KeyboardInterrupt:
         raise StoppedError("Stopped. What was finished is saved; the same command goes on from there.") from None
     finally:
-        if in_main:
-            signal.signal(signal.SIGINT, before)
+        for each, handler in heeded.items():
+            signal.signal(each, handler)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_transfer import runs
-from keras_transfer.cli.options import Folder, Json
+from keras_transfer.cli.options import Folder, Json, run_of
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, print_json
 
@@ -19,7 +19,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one HTML file that tells a person what a run is worth, with its model card."""
-    opened = [runs.open_run(each) for each in run] if run else [runs.latest(folder)]
+    opened = [runs.open_run(each) for each in run] if run else [run_of(None, folder)]
     from keras_transfer import workflow
 
     with progress() as listener:

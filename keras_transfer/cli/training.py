@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -12,11 +12,11 @@ from rich.table import Table
 from keras_transfer import plan as plans
 from keras_transfer import runs
 from keras_transfer.cli.live import live
-from keras_transfer.cli.options import BackboneOfPlan, Folder, Json
+from keras_transfer.cli.options import BackboneOfPlan, Folder, ImageSize, Json, check_source
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import out, print_json, suggest
+from keras_transfer.cli.showing import err, out, plain, print_json, show, suggest
 from keras_transfer.errors import UsageError
-from keras_transfer.specs import Run
+from keras_transfer.specs import Plan, Run
 
 if TYPE_CHECKING:
     from keras_transfer.workflow import Advice
@@ -31,9 +31,17 @@ def train(
     backbone: BackboneOfPlan = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, a weights file, or none.")] = None,
     recipe: Annotated[str | None, typer.Option(help="A named list of stages: head, head_then_top, …")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of every stage, in place of the recipe's.")] = None,
+    image_size: ImageSize = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures per step.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything that is drawn by chance.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification: one label a picture; multilabel: any number.")
+    ] = None,
     compare: Annotated[str | None, typer.Option(help="scratch: also train from random weights, as long.")] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Measure first and train what is advised.")] = False,
     run: Annotated[str | None, typer.Option("--run", help="Name of the run folder.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The run folder itself, in place of --folder and --run.")] = None,
     engine: Annotated[
         str, typer.Option(help="Who computes frozen parts: auto, litert, onnxruntime, keras, stream.")
     ] = "auto",
@@ -56,19 +64,29 @@ def train(
     """Train on a folder of class folders (or another SOURCE), stage by stage; goes on where a run was stopped."""
     source, overrides = _told_apart(arguments or ())
     if source is None and plan_file is None:
-        raise UsageError("Which pictures? Name a folder, 'sample:fashion', or a plan with --plan.")
+        raise UsageError(
+            "Which pictures? Name a folder, or a plan with --plan. To try it: keras-transfer train sample:fashion"
+        )
     if auto and plan_file:
         raise UsageError("--auto makes the plan itself: leave --plan out, or leave --auto out.")
-    named = {"data": source, "backbone": backbone, "weights": weights, "recipe": recipe}
+    if output and (run or folder != runs.DEFAULT_FOLDER):
+        raise UsageError("--output is the run folder itself: leave --run and --folder out, or leave --output out.")
+    if output:
+        folder, run = output.parent, output.name
+    named = {
+        "data": source,
+        "backbone": backbone,
+        "weights": weights,
+        "recipe": recipe,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "seed": seed,
+        "task": task,
+    }
     given = {key: value for key, value in named.items() if value is not None}
-    advice = _advice(given) if auto else None
-    if advice:
-        advised = advice.plan.model_dump() | ({"stages": ()} if recipe else {})
-        plan = plans.make(plans.override({**advised, **given}, overrides))
-    elif plan_file is None:
-        plan = plans.make(plans.override(given, overrides))
-    else:
-        plan = plans.make({**plans.read(plan_file, overrides).model_dump(), **given})
+    if source is not None:
+        check_source(source)
+    plan, advice = _plan(given, overrides, epochs, plan_file, auto)
     from keras_transfer import workflow
 
     with live() as listener:
@@ -101,12 +119,33 @@ def _told_apart(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     return (sources[0] if sources else None), [each for each in arguments if each not in sources]
 
 
-def _advice(given: Mapping[str, str]) -> Advice:
+def _plan(
+    given: Mapping[str, Any], overrides: Sequence[str], epochs: int | None, plan_file: Path | None, auto: bool
+) -> tuple[Plan, Advice | None]:
+    """Return the plan that options, keys and a file make together, and the advice where it came from that."""
+    if plan_file:
+        read = plans.read(plan_file, overrides).model_dump()
+        return plans.make(plans.with_epochs({**read, **given}, epochs)), None
+    early = plans.make(plans.with_epochs(plans.override(given, overrides), epochs))  # is refused before it is advised
+    if not auto:
+        return early, None
+    advice = _advice(given)
+    advised = advice.plan.model_dump() | ({"stages": ()} if "recipe" in given else {})
+    values = plans.override({**advised, **given}, overrides)
+    return plans.make(plans.with_epochs(values, epochs)), advice
+
+
+def _advice(given: Mapping[str, Any]) -> Advice:
     from keras_transfer import workflow
 
     names = [given["backbone"]] if "backbone" in given else []
     with progress() as listener:
-        return workflow.advise(given["data"], names=names, listener=listener)
+        advice = workflow.advise(given["data"], names=names, listener=listener)
+    # Before training begins, and not on standard output, which may be JSON.
+    err.print(f"advised: {plain(advice.plan.recipe)} on {plain(advice.plan.backbone)}", highlight=False)
+    for each in advice.alternatives:
+        err.print(f"  {plain(each.sentence)}", soft_wrap=True, highlight=False)
+    return advice
 
 
 def _show_run(run: Run) -> None:
@@ -116,7 +155,7 @@ def _show_run(run: Run) -> None:
         kept = "yes" if stage.kept else "rolled back"
         seconds, accuracy = f"{stage.seconds:.1f}", f"{stage.validation_merit:.1%}"
         table.add_row(stage.name, learned, str(stage.epochs), seconds, accuracy, kept)
-    out.print(table)
+    show(table)
     show_worth(run)
 
 

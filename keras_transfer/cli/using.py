@@ -9,9 +9,9 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
-from keras_transfer.cli.options import Folder, Json, Labels, labels_of
+from keras_transfer.cli.options import Folder, Json, Labels, check_paths, check_source, labels_of, run_of
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import out, print_json, score, suggest
+from keras_transfer.cli.showing import out, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
 
 
@@ -25,7 +25,10 @@ def evaluate(
     """Say what a model is worth on a split: accuracy, calibration, the classes it confuses."""
     if split not in ("train", "validation", "test"):
         raise UsageError(f"--split takes train, validation or test. Received: '{split}'")
-    model = model or runs.latest(folder).folder
+    model = model or run_of(None, folder).folder
+    check_paths(model)
+    if source is not None:
+        check_source(source)
     from keras_transfer import workflow
 
     with progress() as listener:
@@ -33,11 +36,16 @@ def evaluate(
     if as_json:
         print_json(metrics.model_dump(mode="json"))
         return
-    table = Table("class", "pictures", "precision", "recall", "F1", title=f"{model} on the {split} split")
-    for row in metrics.per_class:
-        table.add_row(row.name, str(row.count), *(score(value) for value in (row.precision, row.recall, row.f1)))
-    out.print(table)
-    out.print(f"accuracy {metrics.accuracy:.1%}, log loss {metrics.log_loss:.3f}")
+    rows = [row for row in getattr(metrics, "per_class", ()) if hasattr(row, "recall")]
+    if rows:
+        table = Table("class", "pictures", "precision", "recall", "F1", title=f"{model} on the {split} split")
+        for row in rows:
+            table.add_row(row.name, str(row.count), *(score(value) for value in (row.precision, row.recall, row.f1)))
+        show(table)
+    figures = {name: value for name, value in metrics.figures.items() if value is not None}
+    out.print(
+        ", ".join(f"{name} {value:.3f}" if "loss" in name else f"{name} {value:.1%}" for name, value in figures.items())
+    )
     suggest(f"keras-transfer predict {model} PICTURE.jpg")
 
 
@@ -48,13 +56,15 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Say what a model sees in picture files."""
+    check_paths(model, *pictures)
     from keras_transfer import workflow
 
     predictions = workflow.predict(model, pictures, labels=labels_of(labels))
     if as_json:
-        print_json([prediction.model_dump(mode="json") for prediction in predictions])
+        print_json([prediction.flat for prediction in predictions])
         return
-    table = Table("picture", "class", "probability")
-    for prediction in predictions:
-        table.add_row(prediction.picture, prediction.class_name, f"{prediction.probability:.1%}")
-    out.print(table)
+    shown = [{name: each for name, each in said.flat.items() if not isinstance(each, dict)} for said in predictions]
+    table = Table(*(name.removesuffix("_name").replace("_", " ") for name in shown[0]))
+    for row in shown:
+        table.add_row(*(f"{each:.1%}" if isinstance(each, float) else str(each) for each in row.values()))
+    show(table)

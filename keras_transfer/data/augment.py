@@ -8,13 +8,14 @@ layers of keras-cv and Keras are given the transformations made from it instead 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.errors import UsageError, unknown
 
 NOISE = 32
@@ -29,23 +30,31 @@ Draw = Callable[[float, float], Any]
 Step = Callable[[Any, Any, Draw], tuple[Any, Any]]
 """`step(images, targets, draw) -> images, targets`: images are float32 (batch, size, size, 3) in 0-255."""
 
+MakeStep = Callable[[Annotation], Step]
+"""`make(annotation)`: the step for pictures so labelled; what moves pictures moves their targets, too."""
+
 Policy = Callable[[Any, Any, Any], tuple[Any, Any]]
-"""`policy(images, targets, noise) -> images, targets`: uint8 (batch, size, size, 3), float32 (batch, classes), and
+"""`policy(images, targets, noise) -> images, targets`: uint8 (batch, size, size, 3), float32 (batch, …), and
 float32 (batch, NOISE) in [0, 1)."""
 
 
-def policy(name: str) -> Policy:
-    """Return the batch function of a named policy.
+def policy(name: str, annotation: Annotation = ANNOTATIONS["class"]) -> Policy:
+    """Return the batch function of a named policy, for pictures labelled as the annotation says.
 
     >>> images, targets = np.zeros((2, 8, 8, 3), np.uint8), np.eye(2, dtype=np.float32)
     >>> policy("none")(images, targets, None)[0] is images
     True
 
-    Raises UsageError for a name that `POLICIES` does not have.
+    Raises UsageError for a name that `POLICIES` does not have, or one that mixes what cannot be mixed.
     """
     if name not in POLICIES:
         raise UsageError(unknown("augmentation", name, POLICIES))
-    return _traced(name) if POLICIES[name] else _unchanged
+    if MIXING in POLICIES[name] and not annotation.mixes:
+        others = ", ".join(each for each, steps in POLICIES.items() if MIXING not in steps)
+        raise UsageError(
+            f"Augmentation '{name}' mixes pictures, which those with {annotation.meaning} cannot be. Use: {others}."
+        )
+    return _traced(name, annotation) if POLICIES[name] else _unchanged
 
 
 def _unchanged(images: Any, targets: Any, noise: Any) -> tuple[Any, Any]:
@@ -53,8 +62,8 @@ def _unchanged(images: Any, targets: Any, noise: Any) -> tuple[Any, Any]:
 
 
 @cache
-def _traced(name: str) -> Policy:
-    steps = [make_step() for make_step in POLICIES[name]]
+def _traced(name: str, annotation: Annotation) -> Policy:
+    steps = [make_step(annotation) for make_step in POLICIES[name]]
 
     def augmented(images: Any, targets: Any, noise: Any) -> tuple[Any, Any]:
         columns = iter(tf.unstack(noise, num=NOISE, axis=1))
@@ -78,14 +87,14 @@ def noise(seed: int, epoch: int, pictures: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch, NOISE)).random((pictures, NOISE), np.float32)
 
 
-def geometry(*, shift: float, zoom: float, turn: float = 0.0, flip: float = 0.5) -> Callable[[], Step]:
+def geometry(*, shift: float, zoom: float, turn: float = 0.0, flip: float = 0.5) -> MakeStep:
     """Return the step that mirrors pictures left to right and moves all a little, in one interpolation.
 
     shift: fraction of the side; zoom: fraction of the size; turn: radians; each is drawn from its negative to itself.
     flip: share of the pictures that are mirrored, 0-1.
     """
 
-    def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
+    def step(images: Any, targets: Any, draw: Draw, *, move: Any) -> tuple[Any, Any]:
         size = tf.cast(tf.shape(images)[1], tf.float32)
         mirror = tf.where(draw(0, 1) < flip, -1.0, 1.0)
         scale, angle = 1 + draw(-zoom, zoom), draw(-turn, turn)
@@ -102,15 +111,16 @@ def geometry(*, shift: float, zoom: float, turn: float = 0.0, flip: float = 0.5)
             ],
             axis=1,
         )
-        return keras.ops.image.affine_transform(images, matrices, fill_mode="reflect"), targets
+        moved = targets if move is None else move(targets, matrices, size)
+        return keras.ops.image.affine_transform(images, matrices, fill_mode="reflect"), moved
 
-    return lambda: step
+    return lambda annotation: partial(step, move=annotation.move)
 
 
-def light_and_colour(*, brightness: float, contrast: float, paleness: float) -> Callable[[], Step]:
+def light_and_colour(*, brightness: float, contrast: float, paleness: float) -> MakeStep:
     """Return the step that changes brightness (fraction of 255), contrast (fraction) and how pale colours are."""
 
-    def make() -> Step:
+    def make(annotation: Annotation) -> Step:
         import keras_cv
 
         brighten = keras_cv.layers.RandomBrightness(brightness)
@@ -127,13 +137,13 @@ def light_and_colour(*, brightness: float, contrast: float, paleness: float) -> 
     return cache(make)
 
 
-def erasing(*, least: float, most: float) -> Callable[[], Step]:
+def erasing(*, least: float, most: float) -> MakeStep:
     """Return the step that puts a grey rectangle into each picture (Zhong et al. 2017, arXiv:1708.04896).
 
     least, most: of its sides, as fractions of the picture's.
     """
 
-    def make() -> Step:
+    def make(annotation: Annotation) -> Step:
         import keras_cv
 
         cut = keras_cv.layers.RandomCutout((least, most), (least, most), fill_value=GREY)
@@ -156,7 +166,7 @@ def erasing(*, least: float, most: float) -> Callable[[], Step]:
     return cache(make)
 
 
-def grid(*, least: float, most: float, gap: float) -> Callable[[], Step]:
+def grid(*, least: float, most: float, gap: float) -> MakeStep:
     """Return the step that lays a grid of grey squares over half of the pictures (GridMask, Chen 2020).
 
     least, most: distance of the squares, as a fraction of the picture's side; gap: their side, as a fraction of that.
@@ -173,20 +183,21 @@ def grid(*, least: float, most: float, gap: float) -> Callable[[], Step]:
         covered = down[:, :, None] & across[:, None, :] & (draw(0, 1) < 0.5)[:, None, None]
         return tf.where(covered[..., None], GREY, images), targets
 
-    return lambda: step
+    return lambda annotation: step
 
 
-def mixing() -> Callable[[], Step]:
+def mixing() -> MakeStep:
     """Return the step that mixes pictures and their targets with the one before in the batch.
 
     That is the one before in the epoch's order, which the seed and the epoch decide, except for the first picture of a
     batch: its partner is the batch's last, so it alone depends on the batch size (in no batch of another size would
     its true neighbour be at hand).
     A quarter of the pictures is blended (MixUp, Zhang et al. 2018, arXiv:1710.09412), a quarter gets a patch
-    (CutMix, Yun et al. 2019, arXiv:1905.04899), each with alpha = 1.
+    (CutMix, Yun et al. 2019, arXiv:1905.04899), each with alpha = 1. Targets are mixed in the same shares: a picture
+    with several labels keeps each by the share of it that still shows.
     """
 
-    def make() -> Step:
+    def make(annotation: Annotation) -> Step:
         blend, patch = keras.layers.MixUp(), keras.layers.CutMix()
 
         def step(images: Any, targets: Any, draw: Draw) -> tuple[Any, Any]:
@@ -216,7 +227,9 @@ def _per_picture(numbers: Any) -> Any:
     return numbers[:, None, None, None]
 
 
-POLICIES: dict[str, tuple[Callable[[], Step], ...]] = {
+MIXING = mixing()
+
+POLICIES: dict[str, tuple[MakeStep, ...]] = {
     "none": (),
     "light": (geometry(shift=0.05, zoom=0.05),),
     "light_no_flip": (geometry(shift=0.05, zoom=0.05, flip=0.0),),
@@ -230,7 +243,7 @@ POLICIES: dict[str, tuple[Callable[[], Step], ...]] = {
         light_and_colour(brightness=0.2, contrast=0.4, paleness=0.6),
         grid(least=0.2, most=0.5, gap=0.4),
         erasing(least=0.1, most=0.4),
-        mixing(),
+        MIXING,
     ),
 }
 """Name of a policy: makers of its steps, in order. What needs keras-cv imports it when it is first asked for."""

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.data import records
+from keras_transfer.data.annotations import ANNOTATIONS, BAR
 from keras_transfer.data.doctor import Examination, Look, near_pairs
+from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Listener, Split, Splits, silent
 
@@ -25,8 +27,23 @@ def cleaned(splits: Splits, examination: Examination) -> Splits:
     gone = {name: set[int]() for name in SPLIT_NAMES}
     for look in _to_leave_out(examination.looks):
         gone[look.split].add(look.position)
+    if not any(gone.values()):
+        return splits
     parts = {name: _without(splits[name], gone[name]) for name in SPLIT_NAMES}
-    return replace(splits, train=parts["train"], validation=parts["validation"], test=parts["test"])
+    kept = (look for look in examination.looks if look.position not in gone[look.split])
+    return replace(
+        splits,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        digest=digest_of(_row(splits, look) for look in kept),
+    )
+
+
+def _row(splits: Splits, look: Look) -> tuple[str, str, str, float]:
+    weights = splits[look.split].weights
+    weight = 1.0 if weights is None else float(weights[look.position])
+    return look.split, ANNOTATIONS[splits.annotation].text(look.label), look.content, weight
 
 
 def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
@@ -38,16 +55,22 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         return records.write(splits, path, listener=listener)
     import pyarrow
 
-    columns: dict[str, list[Any]] = {"path": [], "label": [], "split": [], "weight": []}
+    kind = ANNOTATIONS[splits.annotation]
+    path_column, label_column = kind.columns
+    columns: dict[str, list[Any]] = {path_column: [], label_column: [], "split": [], "weight": [], "group": []}
+    barred = [name for name in splits.class_names if BAR in name]
+    if barred and splits.annotation == "classes":
+        raise DataError(f"Label '{barred[0]}' has a '{BAR}' in it, which parts labels in a table. Rename it.")
     for name in SPLIT_NAMES:
         part = splits[name]
         if not isinstance(part.pictures, np.ndarray) or part.pictures.dtype.kind != "U":
             raise DataError(f"'{splits.source}' has no picture files to list. Name a folder, and shards are written.")
         weights = np.ones(len(part)) if part.weights is None else part.weights
-        columns["path"] += [_relative(Path(each), path) for each in part.pictures]
-        columns["label"] += [splits.class_names[label] for label in part.labels]
+        columns[path_column] += [_relative(Path(each), path) for each in part.pictures]
+        columns[label_column] += [kind.text(kind.listed(label, splits.class_names)) for label in part.labels]
         columns["split"] += [name] * len(part)
         columns["weight"] += [float(weight) for weight in weights]
+        columns["group"] += [""] * len(part) if part.groups is None else part.groups.tolist()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +102,7 @@ def _to_leave_out(looks: Sequence[Look]) -> list[Look]:
     leave = [look for look in looks if look.problem]
     readable = [look for look in looks if not look.problem]
     held_out = {look.content for look in readable if look.split != "train"}
-    labels: dict[str, set[int]] = {}
+    labels: dict[str, set[Any]] = {}
     for look in readable:
         labels.setdefault(look.content, set()).add(look.label)
     seen: set[str] = set()
@@ -97,8 +120,6 @@ def _to_leave_out(looks: Sequence[Look]) -> list[Look]:
 
 
 def _without(part: Split, gone: set[int]) -> Split:
-    if not gone:
-        return part
     mask = np.ones(len(part), bool)
     mask[list(gone)] = False
     keep = np.flatnonzero(mask)
@@ -109,6 +130,7 @@ def _without(part: Split, gone: set[int]) -> Split:
         labels=part.labels[keep],
         keys=tuple(part.keys[each] for each in keep),
         weights=None if part.weights is None else part.weights[keep],
+        groups=None if part.groups is None else part.groups[keep],
     )
 
 

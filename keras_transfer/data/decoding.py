@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_transfer.data.squaring import square
 from keras_transfer.errors import DataError
@@ -23,6 +24,11 @@ MAX_PIXELS = 178_956_970
 JPEG_START = b"\xff\xd8\xff"
 EXIF_WITHIN_BYTES = 4096
 """Where the Exif block of a JPEG file begins, if there is one: before anything else of size."""
+
+HEIC_STARTS = frozenset(b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"))
+"""Bytes 4 to 12 of a file that telephones write (ISO/IEC 23008-12, 10.2.2)."""
+
+NEEDS_HEIC = "is HEIC, which needs pillow-heif: pip install 'keras-transfer[heic]'"
 
 COMMON_COLOURS = ("YCbCr", "Gray", "RGB")
 """Of a JPEG file. Four components are CMYK, which is told apart from its inverse by marks that only Pillow reads."""
@@ -38,6 +44,8 @@ def upright_rgb(encoded: bytes, *, size: int | None = None, aspect: str = "stret
     size, aspect: the square that it is meant for; it may come smaller than it is but not below that. None: in full.
     Raises DataError, in a person's words, where it cannot be read.
     """
+    if encoded[4:12] in HEIC_STARTS:
+        _open_heic()
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -52,8 +60,20 @@ def upright_rgb(encoded: bytes, *, size: int | None = None, aspect: str = "stret
         raise
     except Image.DecompressionBombError:
         raise DataError("declares more pixels than any photograph") from None
+    except UnidentifiedImageError:
+        raise DataError("is not a picture that can be read (it begins as no known kind of picture does)") from None
     except Exception as error:  # Pillow's decoders raise nearly every type on a broken file
         raise DataError(f"is not a picture that can be read ({error})") from None
+
+
+@cache
+def _open_heic() -> None:
+    """Teach Pillow to read HEIC, for the rest of the process."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise DataError(NEEDS_HEIC) from None
+    pillow_heif.register_heif_opener()
 
 
 def _plain(picture: Image.Image) -> Image.Image:

@@ -9,26 +9,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data import near
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import upright_rgb
+from keras_transfer.data.near import Glance, glance_at
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.data.records import encoded_pictures
 from keras_transfer.data.suspicion import suspicious
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Splits, Value, silent
-
-THUMBNAIL = 32
-"""Side in pixels of what pictures are compared by."""
-
-NEAR_BITS = 6
-"""Bits of 64 in which the perceptual hashes of near duplicates may differ, before their pixels are compared."""
-
-NEAR_PIXELS = 6.0
-"""Mean difference of two thumbnails, of 255, below which a person takes them for the same picture."""
 
 FEWEST = 20
 """Training pictures below which a class is called tiny."""
@@ -51,6 +46,9 @@ Kind = Literal[
     "duplicate across labels",
     "near duplicate",
     "near duplicate across splits",
+    "near duplicate across labels",
+    "constant label",
+    "inseparable labels",
     "tiny class",
     "imbalance",
     "odd size",
@@ -92,15 +90,15 @@ class Look:
     split: str
     position: int
     key: str
-    label: int
+    label: Any
+    """What it is labelled with, as the annotation lists it: a class name, or a tuple of them."""
     content: str
     problem: str = ""
     width: int = 0
     height: int = 0
     format: str = ""
-    phash: int = 0
-    thumbnail: np.ndarray | None = None
-    """uint8 (THUMBNAIL, THUMBNAIL, 3)."""
+    glance: Glance | None = None
+    """What it is compared by; None where it cannot be read."""
 
     @property
     def name(self) -> str:
@@ -127,9 +125,8 @@ def examine(
 
     features: for each split float (n, channels), what a network that knows pictures makes of it, in the split's order;
     by them a linear probe finds labels suspicious. Without them labels are not judged.
-    Needs imagehash (`pip install 'keras-transfer[doctor]'`).
     """
-    looks = tuple(_looks(splits, listener))
+    looks, kind = tuple(_looks(splits, listener)), ANNOTATIONS[splits.annotation]
     readable = [look for look in looks if not look.problem]
     findings = [
         *(Finding(kind="left out", message=f"Left out while loading: {each}.") for each in splits.skipped),
@@ -139,12 +136,15 @@ def examine(
             if look.problem
         ),
         *_wrong_extensions(readable),
-        *_duplicates(readable, splits.class_names),
-        *_near_duplicates(readable),
+        *_duplicates(readable, kind),
+        *_near_duplicates(readable, kind),
         *_class_sizes(splits),
+        *(_label_patterns(splits) if splits.annotation == "classes" else ()),
         *_odd_sizes(readable),
     ]
-    if features is not None:
+    if features is not None and splits.annotation != "class":
+        listener(Event("note", f"Labels are not judged by a probe: this is {kind.meaning}."))
+    elif features is not None:
         findings += _suspicious_labels(readable, splits.class_names, features)
     sides = [min(look.width, look.height) for look in readable] or [0]
     diagnosis = Diagnosis(
@@ -159,12 +159,7 @@ def examine(
 
 
 def _looks(splits: Splits, listener: Listener) -> Iterator[Look]:
-    try:
-        import imagehash
-    except ImportError:
-        raise DataError("The doctor needs imagehash: pip install 'keras-transfer[doctor]'") from None
-
-    def look(job: tuple[str, int, str, int, bytes]) -> Look:
+    def look(job: tuple[str, int, str, Any, bytes]) -> Look:
         split, position, key, label, encoded = job
         content = hashlib.sha256(encoded).hexdigest()
         try:
@@ -173,11 +168,7 @@ def _looks(splits: Splits, listener: Listener) -> Iterator[Look]:
                 (width, height), kind = opened.size, str(opened.format)
         except DataError as error:
             return Look(split, position, key, label, content, problem=str(error))
-        picture = Image.fromarray(pixels)
-        bits = imagehash.phash(picture).hash.flatten()
-        small = np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
-        phash = int(np.packbits(bits).view(">u8")[0])
-        return Look(split, position, key, label, content, "", width, height, kind, phash, small)
+        return Look(split, position, key, label, content, "", width, height, kind, glance_at(pixels))
 
     total, done = sum(splits.counts.values()), 0
     with ThreadPoolExecutor(PARALLEL) as lookers:
@@ -188,11 +179,12 @@ def _looks(splits: Splits, listener: Listener) -> Iterator[Look]:
             listener(Event("progress", "Looking at pictures", done=done, total=total))
 
 
-def _jobs(splits: Splits) -> Iterator[tuple[str, int, str, int, bytes]]:
+def _jobs(splits: Splits) -> Iterator[tuple[str, int, str, Any, bytes]]:
+    listed = ANNOTATIONS[splits.annotation].listed
     for name in SPLIT_NAMES:
         part = splits[name]
         for position, encoded in enumerate(encoded_pictures(part)):
-            yield name, position, part.keys[position], int(part.labels[position]), encoded
+            yield name, position, part.keys[position], listed(part.labels[position], splits.class_names), encoded
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -215,7 +207,7 @@ def _wrong_extensions(looks: Sequence[Look]) -> Iterator[Finding]:
             yield Finding(kind="wrong extension", message=message, pictures=(look.name,))
 
 
-def _duplicates(looks: Sequence[Look], class_names: Sequence[str]) -> Iterator[Finding]:
+def _duplicates(looks: Sequence[Look], kind: Annotation) -> Iterator[Finding]:
     copies: dict[str, list[Look]] = defaultdict(list)
     for look in looks:
         copies[look.content].append(look)
@@ -225,8 +217,8 @@ def _duplicates(looks: Sequence[Look], class_names: Sequence[str]) -> Iterator[F
         names = tuple(look.name for look in group)
         labels, splits = {look.label for look in group}, {look.split for look in group}
         if len(labels) > 1:
-            called = " and ".join(class_names[label] for label in sorted(labels))
-            yield Finding(kind="duplicate across labels", message=f"One picture is called {called}.", pictures=names)
+            message = f"One picture is called {_called(kind, labels)}."
+            yield Finding(kind="duplicate across labels", message=message, pictures=names)
         if len(splits) > 1:
             message = f"The same picture stands in {' and '.join(sorted(splits))}: its score is learned by heart."
             yield Finding(kind="duplicate across splits", message=message, pictures=names)
@@ -235,39 +227,34 @@ def _duplicates(looks: Sequence[Look], class_names: Sequence[str]) -> Iterator[F
             yield Finding(kind="duplicate", message=message, pictures=names)
 
 
-def _near_duplicates(looks: Sequence[Look]) -> Iterator[Finding]:
+def _called(kind: Annotation, labels: Iterable[Any]) -> str:
+    return " and ".join(kind.text(label) or "nothing" for label in sorted(labels))
+
+
+def _near_duplicates(looks: Sequence[Look], kind: Annotation) -> Iterator[Finding]:
     for first, second in near_pairs(looks):
-        across = first.split != second.split
+        across, labels = first.split != second.split, {first.label, second.label}
         message = f"{first.name} and {second.name} look the same" + (
             ", and one of them is to judge." if across else "."
         )
-        kind: Kind = "near duplicate across splits" if across else "near duplicate"
-        yield Finding(kind=kind, message=message, pictures=(first.name, second.name))
+        found: Kind = "near duplicate across splits" if across else "near duplicate"
+        if len(labels) > 1:
+            message += f" They are called {_called(kind, labels)}."
+            found = found if across else "near duplicate across labels"
+        yield Finding(kind=found, message=message, pictures=(first.name, second.name))
 
 
 def near_pairs(looks: Sequence[Look]) -> Iterator[tuple[Look, Look]]:
-    """Yield the pairs of different files that a person would take for the same picture.
-
-    Candidates differ in at most NEAR_BITS bits of their perceptual hash (DCT of the grey picture, 64 bits); their
-    thumbnails then decide, because hashes of plain pictures are alike by chance.
-    """
-    hashes = np.array([look.phash for look in looks], np.uint64)
-    for position, look in enumerate(looks[:-1]):
-        distance = np.bitwise_count(hashes[position + 1 :] ^ hashes[position])
-        for other in (np.flatnonzero(distance <= NEAR_BITS) + position + 1).tolist():
-            second = looks[other]
-            if second.content != look.content and _pixel_difference(look, second) < NEAR_PIXELS:
-                yield look, second
-
-
-def _pixel_difference(first: Look, second: Look) -> float:
-    if first.thumbnail is None or second.thumbnail is None:
-        return np.inf
-    return float(np.abs(first.thumbnail.astype(np.int16) - second.thumbnail.astype(np.int16)).mean())
+    """Yield the pairs of different files that a person would take for the same picture."""
+    seen = [look for look in looks if look.glance]
+    for first, second in near.pairs_of([look.glance for look in seen if look.glance]):
+        if seen[first].content != seen[second].content:
+            yield seen[first], seen[second]
 
 
 def _class_counts(splits: Splits) -> dict[str, dict[str, int]]:
-    counted = {name: np.bincount(splits[name].labels, minlength=len(splits.class_names)) for name in SPLIT_NAMES}
+    counts = ANNOTATIONS[splits.annotation].counts
+    counted = {name: counts(splits[name].labels, len(splits.class_names)) for name in SPLIT_NAMES}
     return {
         class_name: {name: int(counted[name][label]) for name in SPLIT_NAMES}
         for label, class_name in enumerate(splits.class_names)
@@ -289,6 +276,19 @@ def _class_sizes(splits: Splits) -> Iterator[Finding]:
         yield Finding(kind="imbalance", message=message)
 
 
+def _label_patterns(splits: Splits) -> Iterator[Finding]:
+    """Yield the labels of which training pictures teach nothing: all or none have them, or all that have another."""
+    names, there = splits.class_names, splits.train.labels
+    for name, count in zip(names, there.sum(0).tolist(), strict=True):
+        if count in (0, len(there)):
+            message = f"Label '{name}' is on {'every' if count else 'no'} training picture: nothing is learned of it."
+            yield Finding(kind="constant label", message=message)
+    for first, second in combinations(range(len(names)), 2):
+        if there[:, first].any() and (there[:, first] == there[:, second]).all():
+            message = f"Labels '{names[first]}' and '{names[second]}' always occur together: nothing tells them apart."
+            yield Finding(kind="inseparable labels", message=message)
+
+
 def _odd_sizes(looks: Sequence[Look]) -> Iterator[Finding]:
     median = np.median([min(look.width, look.height) for look in looks]) if looks else 0
     for look in looks:
@@ -307,10 +307,11 @@ def _suspicious_labels(
     looks: Sequence[Look], class_names: Sequence[str], features: Mapping[str, np.ndarray]
 ) -> Iterator[Finding]:
     rows = np.stack([features[look.split][look.position] for look in looks])
-    for position, label, probability in suspicious(rows, np.array([look.label for look in looks])):
+    given = np.array([class_names.index(look.label) for look in looks])
+    for position, label, probability in suspicious(rows, given):
         look = looks[position]
         message = (
-            f"{look.name} is called {class_names[look.label]}; a linear probe of the others says "
+            f"{look.name} is called {look.label}; a linear probe of the others says "
             f"{class_names[label]} ({probability:.0%})."
         )
         yield Finding(kind="suspicious label", message=message, pictures=(look.name,))

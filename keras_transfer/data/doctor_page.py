@@ -39,7 +39,7 @@ $findings
 def write(examination: Examination, path: Path) -> Path:
     """Write the page, which needs no other file, and return its path."""
     diagnosis = examination.diagnosis
-    thumbnails = {look.name: look.thumbnail for look in examination.looks if look.thumbnail is not None}
+    thumbnails = {look.name: look.glance.thumbnail for look in examination.looks if look.glance}
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in diagnosis.findings:
         by_kind[finding.kind].append(finding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +13,25 @@ from typing import NamedTuple
 
 from keras_transfer.specs import Event, Listener, silent
 
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".ppm"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".ppm",
+        ".heic",
+        ".heif",
+    }
 )
 """Names that are taken for pictures; what a file really is, its first bytes say."""
 
@@ -42,20 +59,20 @@ ENDINGS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND"))
 """First bytes of a format, and bytes that a complete file must hold somewhere after them."""
 
 
-def picture_paths(folder: Path) -> list[str]:
-    """Return the picture files below a folder, sorted; hidden ones and other kinds are left out.
+def picture_paths(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the files below a folder that are named as pictures, and the others, both sorted; hidden ones are neither.
 
     Folders that are symbolic links are not entered, so a loop of links cannot hold the walk.
     """
-    return sorted(_walk(folder))  # as text: sorting 100,000 Path objects takes seconds
-
-
-def _walk(folder: Path) -> Iterator[str]:
+    pictures: list[str] = []
+    others: list[str] = []
     for where, folders, names in os.walk(str(folder), followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield os.path.join(where, name)
+            if not name.startswith("."):
+                taken = pictures if os.path.splitext(name)[1].lower() in SUFFIXES else others
+                taken.append(os.path.join(where, name))
+    return sorted(pictures), sorted(others)  # as text: sorting 100,000 Path objects takes seconds
 
 
 def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileFacts]:
@@ -83,11 +100,15 @@ def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileF
     return [facts[path] for path in paths]
 
 
-def _index_file(paths: Sequence[str]) -> Path:
+def cache_folder() -> Path:
+    """Return where what was seen of files is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder."""
     base = os.environ.get("KERAS_TRANSFER_CACHE")
-    folder = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
+
+
+def _index_file(paths: Sequence[str]) -> Path:
     common = os.path.commonpath([os.path.abspath(path) for path in (*paths[:1], *paths[-1:])]) if paths else ""
-    return folder / "files" / (hashlib.sha256(common.encode()).hexdigest()[:24] + ".json")
+    return cache_folder() / "files" / (hashlib.sha256(common.encode()).hexdigest()[:24] + ".json")
 
 
 def _stamp(path: str) -> Stamp | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from keras_transfer.data.files import picture_paths
@@ -21,30 +21,42 @@ SPLIT_FOLDERS = {
 }
 """Folder names, in any case, that are splits and not classes."""
 
+FEWEST_SESSIONS = 3
+"""Folders below a class that can be divided into training, validation and test."""
 
-def load_class_folders(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+
+def load_class_folders(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of a folder that holds a folder of pictures for each class.
 
-    The folders' names, sorted, are the class names. Raises DataError for a class without pictures.
+    The folders' names, sorted, are the class names. Asked for several labels a picture, one that stands in several
+    folders has all of theirs. Where every picture lies in a folder below its class, and every class has at least three
+    such folders, these are groups (sessions) that no split parts. Raises DataError for a class without pictures.
     """
     root = Path(source).expanduser()
-    return gather(source, list(_listed(root, root, None)), seed=seed, listener=listener)
+    return _gathered(source, root, [(root, None)], annotation, seed, listener)
 
 
-def load_split_folders(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load_split_folders(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of a folder with `train`, and perhaps `validation` and `test`, in it; each holds class folders.
 
     A split that has no folder is taken out of the training pictures. A class that validation or test lacks shifts
     no label: the class order is that of the training folder.
     """
     root = Path(source).expanduser()
-    listings = [
-        each
-        for folder in _folders(root)
-        if folder.name.casefold() in SPLIT_FOLDERS
-        for each in _listed(root, folder, SPLIT_FOLDERS[folder.name.casefold()])
-    ]
-    return gather(source, listings, seed=seed, listener=listener)
+    parts = [(each, SPLIT_FOLDERS.get(each.name.casefold())) for each in _folders(root)]
+    return _gathered(source, root, [part for part in parts if part[1]], annotation, seed, listener)
+
+
+def _gathered(
+    source: str, root: Path, parts: Sequence[tuple[Path, str | None]], annotation: str, seed: int, listener: Listener
+) -> Splits:
+    listings: list[Listing] = []
+    passed: list[str] = []
+    for folder, split in parts:
+        listings += _listed(root, folder, split, annotation, passed)
+    start = len(os.path.join(root, ""))
+    named = tuple(f"{path[start:].replace(os.sep, '/')} is not named as a picture is" for path in passed)
+    return gather(source, listings, annotation=annotation, seed=seed, listener=listener, passed=named)
 
 
 def has_split_folders(root: Path) -> bool:
@@ -55,19 +67,40 @@ def has_split_folders(root: Path) -> bool:
         return False
 
 
-def _listed(root: Path, folder: Path, split: str | None) -> Iterator[Listing]:
+def _listed(root: Path, folder: Path, split: str | None, annotation: str, passed: list[str]) -> Iterator[Listing]:
     classes, start = _folders(folder), len(os.path.join(root, ""))
     if not classes:
         raise DataError(
             f"'{folder}' holds no class folders. Make one folder per class and put its pictures in: "
             f"{folder.name}/cat/1.jpg, {folder.name}/dog/2.jpg."
         )
+    listed: dict[Path, list[str]] = {}
     for each in classes:
-        paths = picture_paths(each)
+        listed[each], others = picture_paths(each)
+        passed += others
+    sessions = _hold_sessions(listed)
+    for each, paths in listed.items():
         if not paths and split in (None, "train"):
             raise DataError(f"Class folder '{each}' holds no pictures. Put some in or remove the folder.")
+        label = each.name if annotation == "class" else (each.name,)
         for path in paths:
-            yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=each.name, split=split)
+            group = f"{each.name}/{_below(each, path)[0]}" if sessions else ""
+            yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=label, split=split, group=group)
+
+
+def _hold_sessions(listed: Mapping[Path, Sequence[str]]) -> bool:
+    """Return whether the folders below the classes are sessions: every picture lies in one, and every class has enough
+    of them to be divided. A folder or two, or a few stray ones, are somebody's way to keep order."""
+    below = {each: [_below(each, path) for path in paths] for each, paths in listed.items()}
+    return all(
+        all(len(parts) > 1 for parts in rows) and len({parts[0] for parts in rows}) >= FEWEST_SESSIONS
+        for rows in below.values()
+        if rows
+    )
+
+
+def _below(folder: Path, path: str) -> list[str]:
+    return path[len(os.path.join(folder, "")) :].split(os.sep)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from keras_transfer.data.files import facts_of
-from keras_transfer.data.splitting import digest_of, split_by_content
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation
+from keras_transfer.data.decoding import NEEDS_HEIC
+from keras_transfer.data.files import HEIC_SUFFIXES, facts_of
+from keras_transfer.data.near_files import near_copies
+from keras_transfer.data.splitting import digest_of, split_by_content, units_of
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
@@ -27,34 +32,58 @@ class Listing(NamedTuple):
     path: str
     key: str
     """How a person finds it: the path as the source writes it."""
-    label: str
+    label: Any
+    """As the annotation lists it: a class name, or a tuple of them."""
     split: str | None = None
     """None: decided by the picture's content."""
     weight: float = 1.0
+    group: str = ""
+    """What it belongs to, such as a session: never on both sides of a split."""
 
 
-def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener: Listener = silent) -> Splits:
+def gather(
+    source: str,
+    listings: Sequence[Listing],
+    *,
+    annotation: str = "class",
+    declared: Collection[str] = (),
+    passed: tuple[str, ...] = (),
+    seed: int = 0,
+    listener: Listener = silent,
+) -> Splits:
     """Return the splits of the pictures a source lists.
 
     Each file is read once. Broken ones are left out and named in `skipped`. Where the source gives only some
     splits, the others are taken out of its training pictures. A training picture whose copy stands in validation or
-    test is left out of training.
+    test is left out of training. Copies that may have several labels become one picture with all of them.
+
+    declared: class names that the source lists; those that no picture shows are left out and told. passed: what the
+    source holds beside the listings, told with what is left out.
 
     Raises DataError for what no training could use: one class only, a class without pictures, names of classes that
     differ in case or blanks only, mostly unreadable files.
     """
-    check_class_names({each.label for each in listings})
+    kind = ANNOTATIONS[annotation]
+    listed = {name for each in listings for name in kind.names(each.label)}
+    check_class_names(listed)
     facts = facts_of([each.path for each in listings], listener=listener)
+    if importlib.util.find_spec("pillow_heif") is None:  # not remembered with the files: it may be there tomorrow
+        facts = [
+            fact._replace(problem=NEEDS_HEIC) if Path(row.path).suffix.lower() in HEIC_SUFFIXES else fact
+            for row, fact in zip(listings, facts, strict=True)
+        ]
     skipped = [f"{row.key} {fact.problem}" for row, fact in zip(listings, facts, strict=True) if fact.problem]
     if len(skipped) > MOST_UNREADABLE * len(listings):
         raise DataError(
             f"{len(skipped)} of {len(listings)} files in '{source}' are not readable pictures, the first: {skipped[0]}."
         )
     rows = [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem]
-    gone = {each.label for each in listings} - {row.label for row, _ in rows}
+    gone = listed - {name for row, _ in rows for name in kind.names(row.label)}
     if gone:
         raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
-    names = _split_names(rows, seed=seed)
+    skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
+    rows = _united(rows, kind, skipped)
+    names = _split_names(rows, kind, seed, listener)
     held_out = {content for (_, content), name in zip(rows, names, strict=True) if name != "train"}
     kept = []
     for (row, content), name in zip(rows, names, strict=True):
@@ -62,10 +91,33 @@ def gather(source: str, listings: Sequence[Listing], *, seed: int = 0, listener:
             skipped.append(f"{row.key} is also a validation or test picture, so it is not trained on")
         else:
             kept.append((row, content, name))
+    skipped += passed
     if skipped:
         first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
-        listener(Event("warning", f"Left out {len(skipped)} of {len(listings)} pictures: {first}"))
-    return _made(source, kept, tuple(skipped))
+        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
+    for sentence in _contradictions(kept):
+        listener(Event("warning", sentence))
+    return _made(source, kept, tuple(skipped), kind)
+
+
+def _contradictions(rows: Sequence[tuple[Listing, str, str]]) -> Iterator[str]:
+    """Yield a sentence for each kind of thing that one picture is told twice, and cannot be both."""
+    listed = Counter(row.path for row, _, _ in rows)
+    doubled = [row.key for row, _, _ in rows if listed[row.path] > 1]
+    if doubled:
+        yield f"Pictures that are listed more than once: {len(set(doubled))}, the first {doubled[0]}."
+    first: dict[str, tuple[Listing, str]] = {}
+    labels, splits = [], []
+    for row, content, name in rows:
+        before, split = first.setdefault(content, (row, name))
+        if before.label != row.label:
+            labels.append(f"{before.key} is '{before.label}' in {split} and {row.key} is '{row.label}' in {name}")
+        elif split != name:
+            splits.append(f"{before.key} in {split}, {row.key} in {name}")
+    if labels:
+        yield f"Pictures under two labels: {len(labels)}. The first, {labels[0]}. One of the labels is wrong."
+    if splits:
+        yield f"Pictures in two splits: {len(splits)}. The first, {splits[0]}. Their score is learned by heart."
 
 
 def check_class_names(names: set[str]) -> None:
@@ -80,47 +132,90 @@ def check_class_names(names: set[str]) -> None:
             raise DataError(f"Classes '{alike}' and '{name}' differ in case or blanks only. Make them one, or rename.")
 
 
-def _split_names(rows: Sequence[tuple[Listing, str]], *, seed: int) -> np.ndarray:
+def _united(rows: list[tuple[Listing, str]], kind: Annotation, skipped: list[str]) -> list[tuple[Listing, str]]:
+    """Return the rows with copies inside a split made one, where the annotation can unite their labels."""
+    if kind.unite is None:
+        return rows
+    copies: dict[tuple[str, str | None], list[Listing]] = {}
+    for row, content in rows:
+        copies.setdefault((content, row.split), []).append(row)
+    for first, *others in copies.values():
+        skipped += [f"{each.key} is the same picture as {first.key}, which has the labels of both" for each in others]
+    return [
+        (group[0]._replace(label=kind.unite([row.label for row in group])), content)
+        for (content, _), group in copies.items()
+    ]
+
+
+def _split_names(rows: Sequence[tuple[Listing, str]], kind: Annotation, seed: int, listener: Listener) -> np.ndarray:
     given = np.array([row.split or "" for row, _ in rows], dtype=object)
     free = np.isin(given, ("", "train"))
     present = Counter(given[~free])
     shares = (0.0 if present["test"] else 0.15, 0.0 if present["validation"] else 0.15)
     if any(shares):
         chosen = [rows[position] for position in np.flatnonzero(free).tolist()]
-        contents, labels = [content for _, content in chosen], [row.label for row, _ in chosen]
-        given[free] = split_by_content(contents, labels, seed=seed, shares=shares)
+        units = _units(chosen, kind, 1 + sum(share > 0 for share in shares), listener)
+        strata = kind.strata([content for _, content in chosen], [row.label for row, _ in chosen])
+        given[free] = split_by_content(units, strata, seed=seed, shares=shares)
     else:
         given[given == ""] = "train"
     return given
 
 
-def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...]) -> Splits:
-    class_names = tuple(sorted({row.label for row, _, name in rows if name == "train"}))
+def _units(rows: Sequence[tuple[Listing, str]], kind: Annotation, least: int, listener: Listener) -> list[str]:
+    """Return what must not be parted, by name: groups, copies and, where enough is left to divide, near copies."""
+    contents, groups = [content for _, content in rows], [row.group for row, _ in rows]
+    alone = units_of(contents, groups)
+    near = near_copies([row.path for row, _ in rows], contents, listener)
+    if near is None:
+        return alone
+    together = units_of(contents, groups, near)
+    left: dict[str, set[str]] = {}
+    seen: set[str] = set()
+    strata = kind.strata(contents, [row.label for row, _ in rows])
+    for stratum, unit in zip(strata, together, strict=True):
+        members = left.setdefault(stratum, set())
+        if unit not in seen:
+            members.add(unit)
+        seen.add(unit)
+    few = sorted(stratum for stratum, members in left.items() if len(members) < least)
+    if few:
+        told = f"Near copies may stand on both sides of a split: all of '{few[0]}' looks nearly the same."
+        listener(Event("warning", told))
+        return alone
+    return together
+
+
+def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...], kind: Annotation) -> Splits:
+    class_names = tuple(sorted({each for row, _, name in rows if name == "train" for each in kind.names(row.label)}))
     position = {name: index for index, name in enumerate(class_names)}
     for row, _, name in rows:
-        if row.label not in position:
-            raise DataError(
-                f"Class '{row.label}' has {name} pictures but no training picture. Add some or remove the class."
-            )
-    splits = {}
+        for each in kind.names(row.label):
+            if each not in position:
+                raise DataError(
+                    f"Class '{each}' has {name} pictures but no training picture. Add some or remove the class."
+                )
+    splits, grouped = {}, any(row.group for row, _, _ in rows)
     for name in SPLIT_NAMES:
         members = [row for row, _, split in rows if split == name]
         weights = np.array([row.weight for row in members], np.float32)
         splits[name] = Split(
             name=name,
             pictures=np.array([row.path for row in members], dtype=str),
-            labels=np.array([position[row.label] for row in members], np.int64),
+            labels=kind.stored([row.label for row in members], position),
             keys=tuple(row.key for row in members),
             weights=None if (weights == 1).all() else weights,
+            groups=np.array([row.group for row in members], dtype=str) if grouped else None,
         )
     return Splits(
         source=source,
         **splits,
         class_names=class_names,
-        annotation="class",
-        digest=digest_of((name, row.label, content) for row, content, name in rows),
+        annotation=kind.name,
+        digest=digest_of((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
         skipped=skipped,
+        given=tuple(name for name in SPLIT_NAMES if any(row.split == name for row, _, _ in rows)),
     )
 
 

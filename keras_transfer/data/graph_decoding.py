@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_transfer.data.decoding import JPEG_START, SCALES
-from keras_transfer.data.squaring import squared
+from keras_transfer.data.graph_squaring import squared
 
 NOTED = (
     r"(?s)\C*?Exif\x00\x00(?:II\*\x00\C*?\x12\x01\x03\x00\x01\x00\x00\x00"

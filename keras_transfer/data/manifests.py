@@ -1,28 +1,41 @@
-"""Lists the pictures of a manifest: a CSV or Parquet table of paths and labels, perhaps splits and weights."""
+"""Lists the pictures of a manifest: a CSV or Parquet table of paths and labels, perhaps splits, weights and groups."""
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_transfer.data import tags
+from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError, unknown
 from keras_transfer.specs import Listener, Splits, silent
 
-COLUMNS = ("path", "label", "split", "weight")
-NEEDED = ("path", "label")
+COLUMNS = ("path", "label", "split", "weight", "group")
+
+
+DELIMITERS = (",", ";", "\t")
+"""What may stand between the columns of a CSV table: spreadsheets of half of Europe write semicolons."""
 
 
 def _read_csv(path: Path) -> Any:
     from pyarrow import csv, string
 
-    columns = {name: string() for name in COLUMNS}
+    with open(path, "rb") as file:
+        content = file.read()
+    if b"\0" in content:
+        line = 1 + content[: content.index(b"\0")].count(b"\n")
+        raise DataError(f"'{path}', line {line}: a NUL byte, which text never holds. Save the table anew, as UTF-8.")
+    header = content.partition(b"\n")[0].decode("utf-8", "replace")
+    columns = {name: string() for name in (*COLUMNS, "labels")}
     as_text = csv.ConvertOptions(column_types=columns, strings_can_be_null=True, null_values=[""])
-    return csv.read_csv(path, convert_options=as_text)
+    parsing = csv.ParseOptions(delimiter=max(DELIMITERS, key=header.count))
+    return csv.read_csv(io.BytesIO(content), convert_options=as_text, parse_options=parsing)
 
 
 def _read_parquet(path: Path) -> Any:
@@ -35,11 +48,14 @@ READERS: dict[str, Callable[[Path], Any]] = {".csv": _read_csv, ".parquet": _rea
 """How a manifest is read, by its suffix."""
 
 
-def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
-    """Return the splits of a manifest with the columns path, label and, where it has them, split and weight.
+def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
+    """Return the splits of a manifest with the columns path, label and, where it has them, split, weight and group.
 
-    Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by content.
-    Raises DataError for a missing column, an empty table, a path that leads elsewhere, a weight that is no weight.
+    For several labels a picture it has `labels` (`cat|dog`; an empty cell is a picture without one) in place of
+    `label`; or neither, and then every other column is a label and holds 0 or 1.
+    Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
+    they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
+    a weight that is no weight.
     """
     path = Path(source).expanduser()
     import pyarrow
@@ -47,34 +63,44 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     try:
         table = READERS[path.suffix.lower()](path)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' is not a table that can be read: {str(error).splitlines()[0]}") from None
-    for name in NEEDED:
+        said = str(error).splitlines()[0]
+        reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
+        raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
+    kind = annotation_of(source, tags.held(table, annotation), asked=annotation)
+    for name in kind.columns if annotation == "class" else ("path",):
         if name not in table.column_names:
             meant = unknown("column", name, table.column_names)
             raise DataError(f"'{path}' has no column '{name}'. It has: {', '.join(table.column_names)}. {meant}")
     if not table.num_rows:
-        raise DataError(f"'{path}' lists no pictures. Write a row for each: path,label")
+        raise DataError(f"'{path}' lists no pictures. Write a row for each: {','.join(kind.columns)}")
     columns = {name: table[name].to_pylist() for name in COLUMNS if name in table.column_names}
-    return gather(source, list(_listed(path, columns)), seed=seed, listener=listener)
+    declared = () if annotation == "class" else tags.columns_of(table)
+    if annotation != "class":
+        columns["label"] = tags.read(path, table)
+    listings = list(_listed(path, columns))
+    return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
 
 def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listing]:
     folder = manifest.parent
     empty = [None] * len(columns["path"])
     rows = zip(*(columns.get(name, empty) for name in COLUMNS), strict=True)
-    for number, (path, label, split, weight) in enumerate(rows, start=1):
+    for number, (path, label, split, weight, group) in enumerate(rows, start=1):
         where = f"'{manifest}', row {number}"
         if not path or label is None or not str(label).strip():
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
+        if "://" in path:
+            raise DataError(f"{where}: pictures must be files beside the manifest, not addresses. Received: '{path}'")
         inside = os.path.normpath(path)
         if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
             raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")
         yield Listing(
             path=os.path.join(folder, inside),
             key=Path(inside).as_posix(),
-            label=str(label),
+            label=label if isinstance(label, tuple) else str(label),
             split=_split(where, split),
             weight=_weight(where, weight),
+            group="" if group is None else str(group).strip(),
         )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ import tensorflow as tf
 from keras_transfer import devices
 from keras_transfer.data import augment as augmentation
 from keras_transfer.data import reading, remote
-from keras_transfer.data.balancing import ORDERS, balancing_weights
+from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.errors import DataError, UsageError, unknown
+from keras_transfer.order import BALANCES, of_epoch
 from keras_transfer.specs import Event, Listener, Split, Splits, silent
 
 CACHED_SHARE = 0.5
@@ -69,9 +69,13 @@ def make_feed(
     service: address of a tf.data service (`grpc://host:port`) that decodes what is shuffled. It reads JPEG alone, by
     the same paths as here; other pictures are then decoded here.
     """
-    for kind, received, known in (("aspect", aspect, ASPECTS), ("balance", balance, ORDERS)):
+    for kind, received, known in (("aspect", aspect, ASPECTS), ("balance", balance, BALANCES)):
         if received not in known:
             raise UsageError(unknown(kind, received, known))
+    annotation = ANNOTATIONS[splits.annotation]
+    if (balance == "resample" and not annotation.resamples) or (balance == "weights" and annotation.weights is None):
+        instead = "balance=weights" if annotation.weights else "balance=none"
+        raise UsageError(f"balance={balance} is not possible with {annotation.meaning}. Use {instead}.")
     if cache_bytes is None:
         cache_bytes = int(CACHED_SHARE * psutil.virtual_memory().available)
     device = device or devices.best_device()
@@ -79,22 +83,6 @@ def make_feed(
         _TOLD.add(device)
         listener(Event("note", f"{device} is no accelerator: batches are made ahead but copied nowhere."))
     return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
-
-
-def read_pictures(paths: Sequence[Path | str], *, image_size: int, aspect: str) -> np.ndarray:
-    """Return picture files as a model takes them: uint8 (n, image_size, image_size, 3).
-
-    Raises DataError that names the first file which cannot be read.
-    """
-    names = np.array([str(path) for path in paths], dtype=str)
-    pictures = np.empty((len(names), image_size, image_size, 3), np.uint8)
-    batches = reading.from_files(names, np.arange(len(names)), image_size, aspect, 32)
-    for rows, images, problems in devices.without_autotune(batches).as_numpy_iterator():
-        for row, problem in zip(rows, problems, strict=True):
-            if problem:
-                raise DataError(f"'{names[row]}' {problem.decode()}.")
-        pictures[rows] = images
-    return pictures
 
 
 @dataclass(eq=False)
@@ -129,7 +117,8 @@ class PictureFeed:
         self._listener = listener
         self._caches: dict[tuple[str, int], Cache] = {}
         self._proven: set[str] = set()
-        self._tensors = {name: self._targets_and_weights(splits[name]) for name in splits.counts}
+        self._annotation = ANNOTATIONS[splits.annotation]
+        self._weights = {name: self._weights_of(splits[name]) for name in splits.counts}
 
     def __call__(
         self,
@@ -143,20 +132,16 @@ class PictureFeed:
     ) -> Any:
         """Return a tf.data.Dataset of (images, targets, weights), as `Feed` says."""
         part = self.splits[split]
-        policy = augmentation.policy(augment)
-        rng = np.random.default_rng((self.options.seed, epoch))
-        if shuffle:
-            order = ORDERS[self.options.balance if split == "train" else "none"](rng, part.labels)
-        else:
-            order = np.arange(len(part))
+        policy = augmentation.policy(augment, self._annotation)
+        order = self._order(part, epoch) if shuffle else np.arange(len(part))
         if self.options.strict and split not in self._proven:
             self._prove(part, image_size, batch_size)
         pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle)
-        targets_of, weights_of = self._tensors[split]
+        targets_of, weights_of = self._targets_of(part, image_size), self._weights[split]
         noise_of = augmentation.noise(self.options.seed, epoch, len(part)) if augment != "none" else None
 
         def finish(rows: Any, images: Any, readable: Any) -> tuple[Any, Any, Any]:
-            targets = tf.gather(targets_of, rows)
+            targets = targets_of(rows)
             weights = tf.gather(weights_of, rows) * tf.cast(readable, tf.float32)
             if noise_of is not None:
                 images, targets = policy(images, targets, tf.gather(noise_of, rows))
@@ -167,6 +152,10 @@ class PictureFeed:
         counted = finished.apply(tf.data.experimental.assert_cardinality(batches))
         return devices.prefetch(devices.without_autotune(counted), self.options.device)
 
+    def _order(self, part: Split, epoch: int) -> np.ndarray:
+        balance = self.options.balance if part.name == "train" else "none"
+        return of_epoch(len(part), seed=self.options.seed, epoch=epoch, labels=part.labels, balance=balance)
+
     def _pictures(self, part: Split, order: np.ndarray, size: int, batch_size: int, *, shuffle: bool) -> Any:
         cache, aspect = self._cache(part, size), self.options.aspect
         if callable(part.pictures) and cache is not None and shuffle and not cache.there.all():
@@ -174,8 +163,9 @@ class PictureFeed:
         if cache is not None and cache.there.all():
             return _from_cache(cache, order, batch_size)
         if callable(part.pictures):
-            seed = int(order[0]) if shuffle else None
-            return self._noted(part, reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed), cache)
+            seed, times = int(order[0]) if shuffle else None, np.bincount(order, minlength=len(part))
+            stream = reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed, times=times)
+            return self._noted(part, stream, cache)
         read: Any = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
         if shuffle and self.options.service and read is reading.from_files:
             read = partial(remote.from_service, service=self.options.service)
@@ -237,12 +227,22 @@ class PictureFeed:
     def _cached_bytes(self) -> int:
         return sum(cache.pictures.nbytes for cache in self._caches.values())
 
-    def _targets_and_weights(self, part: Split) -> tuple[Any, Any]:
-        targets = np.eye(len(self.splits.class_names), dtype=np.float32)[part.labels]
+    def _targets_of(self, part: Split, size: int) -> Callable[[Any], Any]:
+        """Return what makes targets of rows, a batch at a time: those of all pictures at once may fill the memory."""
+        classes, aspect = len(self.splits.class_names), self.options.aspect
+
+        def of_rows(rows: np.ndarray) -> np.ndarray:
+            return self._annotation.targets(part.labels[rows], classes, size, aspect)
+
+        shape = of_rows(np.arange(0)).shape[1:]
+        return lambda rows: tf.ensure_shape(tf.numpy_function(of_rows, [rows], tf.float32), (None, *shape))
+
+    def _weights_of(self, part: Split) -> Any:
         weights = np.ones(len(part), np.float32) if part.weights is None else part.weights
         if self.options.balance == "weights" and part.name == "train":
-            weights = weights * balancing_weights(part.labels)
-        return tf.constant(targets), tf.constant(weights, tf.float32)
+            assert self._annotation.weights is not None
+            weights = weights * self._annotation.weights(part.labels)
+        return tf.constant(weights, tf.float32)
 
 
 def _from_cache(cache: Cache, order: np.ndarray, batch_size: int) -> Any:

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 INDEX = "shards.json"
 """What stands beside the shards: class names, and for each split its files, labels, keys and weights."""
 
-VERSION = 1
+VERSION = 2
+"""Version 1 knew one label a picture alone and does not say so; it is still read."""
+
 SHARD_BYTES = 128 * 2**20
 """A shard is closed once it holds so much: large enough to read in one go, small enough to copy."""
 
@@ -39,9 +42,11 @@ def write(splits: Splits, folder: Path, *, listener: Listener = silent) -> Path:
     try:
         index = {
             "version": VERSION,
+            "annotation": splits.annotation,
             "class_names": list(splits.class_names),
             "digest": splits.digest,
             "typical_size": splits.typical_size,
+            "given": list(splits.given),
             "splits": {
                 name: _write_split(splits, _stirred(splits[name]), unfinished, listener) for name in SPLIT_NAMES
             },
@@ -56,7 +61,7 @@ def write(splits: Splits, folder: Path, *, listener: Listener = silent) -> Path:
     return folder
 
 
-def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of a folder of shards, as they were written; nothing is read but the index.
 
     Raises DataError for an index of another version or shards that are missing.
@@ -64,19 +69,22 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     folder = Path(source).expanduser()
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        if index["version"] != VERSION:
-            raise DataError(f"'{folder / INDEX}' is of version {index['version']}, but this reads version {VERSION}.")
-        splits = {name: _split(folder, name, index["splits"][name]) for name in SPLIT_NAMES}
+        if index["version"] not in range(1, VERSION + 1):
+            raise DataError(f"'{folder / INDEX}' is of version {index['version']}, but this reads up to {VERSION}.")
+        kind = annotation_of(source, index.get("annotation", "class"), asked=annotation)
+        class_names = tuple(index["class_names"])
+        splits = {name: _split(folder, name, index["splits"][name], kind, len(class_names)) for name in SPLIT_NAMES}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"'{folder / INDEX}' is not an index of shards ({error}). Write the shards anew.") from None
     return Splits(
         source=source,
         **splits,
         skipped=(),
-        annotation="class",
-        class_names=tuple(index["class_names"]),
+        annotation=annotation,
+        class_names=class_names,
         digest=index["digest"],
         typical_size=index["typical_size"],
+        given=tuple(index.get("given", ())),  # older shards do not say, and a split of ours proves nothing
     )
 
 
@@ -85,18 +93,19 @@ def has_shards(folder: Path) -> bool:
     return (folder / INDEX).is_file()
 
 
-def _split(folder: Path, name: str, index: dict[str, Any]) -> Split:
+def _split(folder: Path, name: str, index: dict[str, Any], kind: Annotation, classes: int) -> Split:
     files = [folder / os.path.basename(file) for file in index["files"]]
     for file in files:
         if not file.is_file():
             raise DataError(f"The shard '{file}' is missing. Copy it back or write the shards anew.")
-    weights = index["weights"]
+    weights, groups = index["weights"], index.get("groups")
     return Split(
         name=name,
         pictures=_stream([str(file) for file in files]),
-        labels=np.array(index["labels"], np.int64),
+        labels=kind.stored(index["labels"], {position: position for position in range(classes)}),
         keys=tuple(index["keys"]),
         weights=None if weights is None else np.array(weights, np.float32),
+        groups=None if groups is None else np.array(groups, dtype=str),
     )
 
 
@@ -128,6 +137,8 @@ def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener)
     import tensorflow as tf
 
     files: list[str] = []
+    kind, places = ANNOTATIONS[splits.annotation], range(len(splits.class_names))
+    listed = [kind.listed(label, places) for label in split.labels]
     writer, written = None, SHARD_BYTES
     for position, encoded in enumerate(encoded_pictures(split)):
         if written >= SHARD_BYTES:
@@ -135,13 +146,13 @@ def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener)
                 writer.close()
             files.append(f"{split.name}-{len(files):05d}.tfrecord")
             writer, written = tf.io.TFRecordWriter(str(folder / files[-1])), 0
-        label = int(split.labels[position])
+        positions: tuple[Any, ...] = kind.names(listed[position])
         example = tf.train.Example(
             features=tf.train.Features(
                 feature={
                     "image/encoded": _bytes(encoded),
-                    "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-                    "image/class/text": _bytes(splits.class_names[label].encode()),
+                    "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=positions)),
+                    "image/class/text": _bytes(*(splits.class_names[each].encode() for each in positions)),
                     "image/key": _bytes(split.keys[position].encode()),
                 }
             )
@@ -154,9 +165,10 @@ def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener)
         writer.close()
     return {
         "files": files,
-        "labels": split.labels.tolist(),
+        "labels": listed,
         "keys": list(split.keys),
         "weights": _listed(split.weights),
+        "groups": _listed(split.groups),
     }
 
 
@@ -172,11 +184,11 @@ def encoded_pictures(split: Split) -> Iterator[bytes]:
         yield from (tf.io.encode_png(pixels).numpy() for pixels in split.pictures)
 
 
-def _bytes(value: bytes) -> Any:
+def _bytes(*values: bytes) -> Any:
     import tensorflow as tf
 
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
 
-def _listed(weights: np.ndarray | None) -> list[float] | None:
-    return None if weights is None else weights.tolist()
+def _listed(values: np.ndarray | None) -> list[Any] | None:
+    return None if values is None else values.tolist()

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from keras_transfer.data.decoding import EXIF_WITHIN_BYTES, JPEG_START, MAX_PIXELS
 from keras_transfer.data.graph_decoding import square_jpeg
-from keras_transfer.data.reading import BLOCK, PARALLEL, content_of, squares
+from keras_transfer.data.pictures import BLOCK, content_of, squares
+from keras_transfer.data.reading import PARALLEL
 
 
 def from_service(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, *, service: str) -> Any:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_transfer.data import folders, manifests, records, samples, tfds_builders
-from keras_transfer.errors import DataError, UsageError
+from keras_transfer.data import coco, folders, manifests, records, samples, tfds_builders
+from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
+from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.specs import Listener, Splits, silent
 
 
@@ -24,7 +25,9 @@ class Source:
     example: str
     recognises: Callable[[str], bool]
     load: Callable[..., Splits]
-    """`load(source, seed=, listener=) -> Splits`."""
+    """`load(source, annotation=, seed=, listener=) -> Splits`."""
+    annotations: tuple[str, ...] = ("class", "classes")
+    """Rows of ANNOTATIONS that it can give; what stands in a source may still be only one of them."""
 
 
 SOURCES = (
@@ -36,6 +39,7 @@ SOURCES = (
         lambda text: _path(text).suffix.lower() in manifests.READERS and _path(text).is_file(),
         manifests.load,
     ),
+    Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes",)),
     Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load),
     Source(
         "split folders",
@@ -48,23 +52,63 @@ SOURCES = (
 """In the order they are tried."""
 
 
-def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the data set that a source names, as three disjoint splits.
 
     >>> load("sample:fashion").class_names[:2]
     ('t-shirt', 'trouser')
 
-    seed: of the splits, where the source does not bring its own. Raises UsageError where nothing is recognised and
-    DataError where pictures or labels are not what training needs.
+    annotation: what pictures are labelled with, a row of ANNOTATIONS; seed: of the splits, where the source does not
+    bring its own. Raises UsageError where nothing is recognised or the source is labelled otherwise, and DataError
+    where pictures or labels are not what training needs.
+    """
+    if annotation not in ANNOTATIONS:
+        raise UsageError(unknown("annotation", annotation, ANNOTATIONS))
+    row = recognised(source)
+    if annotation not in row.annotations:
+        annotation_of(source, row.annotations[0], asked=annotation)
+    with _collector_paused():
+        return row.load(source, annotation=annotation, seed=seed, listener=listener)
+
+
+def recognised(source: str) -> Source:
+    """Return the row that a source belongs to, by a look at names alone: nothing is read and nothing heavy imported.
+
+    >>> recognised("sample:fashion").name
+    'sample'
+
+    Raises as `load` does where nothing is recognised.
     """
     for row in SOURCES:
         if row.recognises(source):
-            with _collector_paused():
-                return row.load(source, seed=seed, listener=listener)
+            return row
     path = _path(source)
+    if path.is_file():
+        raise UsageError(
+            f"'{source}' is a file, not a folder or a table of pictures. A source is one of: {_examples()}."
+        )
     if path.exists():
         raise UsageError(f"'{source}' is not a source of pictures. A source is one of: {_examples()}.")
     raise DataError(f"There is no folder or file '{source}'. A source is one of: {_examples()}.")
+
+
+def located(source: str, *, beside: Path | None = None, recorded: Path | None = None) -> str:
+    """Return a source as it can be loaded from the current folder, wherever its relative path was written.
+
+    >>> located("sample:fashion", beside=Path("saved_models/first"))
+    'sample:fashion'
+
+    beside: a folder that the source was recorded in, such as that of a run: where the path leads nowhere from the
+    current folder, it is looked for from there, then from each folder above. recorded: the folder in which the path
+    was once written, tried last. A source that is nowhere comes back as it is, so that `load` says what is missing.
+    """
+    if source.partition(":")[0] in ("sample", "tfds") or _path(source).is_absolute() or _path(source).exists():
+        return source
+    above = [] if beside is None else [beside.absolute(), *beside.absolute().parents]
+    for folder in [*above, *([recorded] if recorded else [])]:
+        if (folder / _path(source)).exists():
+            return str(folder / _path(source))
+    return source
 
 
 @contextmanager
@@ -87,7 +131,13 @@ def _examples() -> str:
 
 
 def _path(text: str) -> Path:
+    if "\0" in text:
+        raise UsageError(f"A source must not hold a NUL character. Received: {text!r}")
     return Path(text).expanduser()
+
+
+def _is_coco(path: Path) -> bool:
+    return bool(coco.files_in(path)) if path.is_dir() else path.suffix.lower() == ".json" and path.is_file()
 
 
 def _is_folder(text: str) -> bool:

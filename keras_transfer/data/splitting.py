@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from keras_transfer.data.near import joined
 from keras_transfer.errors import DataError
 
 TEST_SHARE = 0.15
@@ -27,6 +29,28 @@ def place(content: str, *, seed: int = 0) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
+def units_of(contents: Sequence[str], groups: Sequence[str], near: np.ndarray | None = None) -> list[str]:
+    """Return a name for each picture, the same for all that must not be parted: copies, groups, near copies.
+
+    >>> units_of(["1", "2", "3", "1"], ["", "monday", "monday", ""])
+    ['1', 'group monday', 'group monday', '1']
+
+    contents: a hash per picture; groups: a name, or nothing; near: numbers of near copies, int (n,). What nothing but
+    its content holds together is called by its content, so that where it goes does not depend on the others.
+    """
+    first: dict[str, int] = {}
+    pairs = []
+    for position, (content, group) in enumerate(zip(contents, groups, strict=True)):
+        tied = [content, *([f"group {group}"] if group else []), *([] if near is None else [f"near {near[position]}"])]
+        pairs += [(first.setdefault(each, position), position) for each in tied]
+    number = joined(len(contents), pairs)
+    names: dict[int, str] = {}
+    for each, content, group in zip(number.tolist(), contents, groups, strict=True):
+        name = f"group {group}" if group else content
+        names[each] = max(names.get(each, name), name)  # "group …" comes after any hash
+    return [names[each] for each in number.tolist()]
+
+
 def split_by_content(
     contents: Sequence[str], labels: Sequence[str], *, seed: int = 0, shares: tuple[float, float] | None = None
 ) -> np.ndarray:
@@ -36,7 +60,8 @@ def split_by_content(
     >>> [int((names == split).sum()) for split in ("train", "validation", "test")]
     [685, 154, 161]
 
-    contents: a hash per picture; labels: a class name per picture; shares: of test and of validation, fractions (a
+    contents: a hash per picture, or the name of what it must not be parted from (`units_of`); labels: a class name per
+    picture; shares: of test and of validation, fractions (a
     share of 0 leaves that split empty). A class too small for its shares lends its nearest picture to the split that
     would be empty, and takes it back as the class grows. Raises DataError for a class with too few different pictures.
     """
@@ -70,14 +95,27 @@ def split_by_content(
     return np.array([split_of[content] for content in contents], dtype=object)
 
 
-def digest_of(pictures: Iterable[tuple[str, str, bytes | str]]) -> str:
-    """Return the SHA-256 of a data set: its (split, class name, content) rows, whatever their order.
+def digest_of(pictures: Iterable[tuple[Any, ...]]) -> str:
+    """Return the SHA-256 of a data set: its (split, class name, content[, weight]) rows, whatever their order.
 
     >>> digest_of([("train", "cat", b"1"), ("test", "dog", b"2")])[:12]
     '79b0f3f57ed2'
+    >>> digest_of([("train", "cat", b"1", 1.0), ("test", "dog", b"2", 1.0)])[:12]
+    '79b0f3f57ed2'
+
+    content: the bytes, or their SHA-256 (hex). A weight of 1 is that of a picture of which no weight is known.
     """
     rows = sorted(
-        f"{split}\0{label}\0{content if isinstance(content, str) else hashlib.sha256(content).hexdigest()}"
-        for split, label, content in pictures
+        "\0".join((str(split), str(label), _hashed(content), *_weighed(*weight)))
+        for split, label, content, *weight in pictures
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _hashed(content: bytes | str) -> str:
+    return content if isinstance(content, str) else hashlib.sha256(content).hexdigest()
+
+
+def _weighed(weight: float = 1.0) -> tuple[str, ...]:
+    # In float32, which is what trains: a table of decimals and the shards made of it must say the same.
+    return () if np.float32(weight) == 1 else (f"{np.float32(weight):.9g}",)

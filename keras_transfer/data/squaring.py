@@ -1,17 +1,15 @@
-"""Makes pictures square, by one bilinear filter in whole numbers: the same pixels from memory and in a graph.
+"""Makes pictures square, by one bilinear filter in whole numbers.
 
-`square` is the fast one. `squared` is its twin of TensorFlow operations, for graphs that run without this package
-(an exported model, a data service), and gives the same pixels to the last bit: 0 of 255 apart, whatever the size.
+`graph_squaring` is its twin of TensorFlow operations and gives the same pixels to the last bit; this one needs none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
 ONE = 256
 """What the weights of the bilinear filter add up to (cv2.INTER_LINEAR_EXACT: eight bits behind the point)."""
@@ -50,71 +48,39 @@ def square(pixels: np.ndarray, size: int, aspect: str, into: np.ndarray | None =
 def _resized(pixels: np.ndarray, height: int, width: int, into: np.ndarray | None = None) -> np.ndarray:
     old_height, old_width = pixels.shape[:2]
     if old_height > NEAR * height or old_width > NEAR * width:
-        pixels = _averaged(pixels, min(old_height, NEAR * height), min(old_width, NEAR * width)).numpy()
+        pixels = _averaged(pixels, min(old_height, NEAR * height), min(old_width, NEAR * width))
     return cv2.resize(pixels, (width, height), dst=into, interpolation=cv2.INTER_LINEAR_EXACT)
 
 
-def squared(pictures: Any, size: int, aspect: str) -> Any:
-    """Return pictures as squares, as plain TensorFlow operations: uint8 (…, size, size, 3).
+def _averaged(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a picture made smaller by a triangle as wide as what each new pixel stands for.
 
-    pictures: uint8 (height, width, 3) or (batch, height, width, 3); size and aspect: as `square` takes them.
+    Rows first, then columns, each sum in the order of its pixels: so every number in between is that of
+    `tf.image.resize(antialias=True)`, and rounding never tips the other way.
     """
-    return _ASPECTS[aspect](pictures, size)
+    old_height, old_width = pixels.shape[:2]
+    low = _triangles(old_height, height) @ pixels.reshape(old_height, -1).astype(np.float32)
+    columns = low.reshape(height, old_width, 3).transpose(1, 0, 2).reshape(old_width, -1)
+    small = _triangles(old_width, width) @ columns
+    return (small.reshape(width, height, 3).transpose(1, 0, 2) + np.float32(0.5)).astype(np.uint8)
 
 
-def _stretch(pictures: Any, size: int) -> Any:
-    return _resized_in_graph(pictures, size, size)
+def _triangles(old: int, new: int) -> Any:
+    """Return the weights of each old pixel of a side in each new one: a sparse float32 matrix (new, old)."""
+    from scipy.sparse import csr_array
 
-
-def _crop(pictures: Any, size: int) -> Any:
-    height, width = tf.unstack(tf.shape(pictures)[-3:-1])
-    side = tf.minimum(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return _resized_in_graph(pictures[..., top : top + side, left : left + side, :], size, size)
-
-
-def _letterbox(pictures: Any, size: int) -> Any:
-    height, width = tf.unstack(tf.shape(pictures)[-3:-1])
-    scale = size / tf.maximum(height, width)
-    new_height, new_width = (
-        tf.clip_by_value(tf.cast(tf.round(tf.cast(side, tf.float64) * scale), tf.int32), 1, size)
-        for side in (height, width)
-    )
-    resized = _resized_in_graph(pictures, new_height, new_width)
-    return tf.image.pad_to_bounding_box(resized, (size - new_height) // 2, (size - new_width) // 2, size, size)
-
-
-_ASPECTS: dict[str, Callable[[Any, int], Any]] = {"stretch": _stretch, "crop": _crop, "letterbox": _letterbox}
-
-
-def _resized_in_graph(pictures: Any, height: Any, width: Any) -> Any:
-    old_height, old_width = tf.unstack(tf.shape(pictures)[-3:-1])
-    least_height, least_width = tf.minimum(old_height, NEAR * height), tf.minimum(old_width, NEAR * width)
-    near = tf.cond(
-        tf.logical_and(old_height <= least_height, old_width <= least_width),
-        lambda: pictures,
-        lambda: _averaged(pictures, least_height, least_width),
-    )
-    left, right, share = _neighbours(least_width, width)
-    row = _mixed(tf.gather(near, left, axis=-2), tf.gather(near, right, axis=-2), share[:, None])
-    above, below, share = _neighbours(least_height, height)
-    doubled = _mixed(tf.gather(row, above, axis=-3), tf.gather(row, below, axis=-3), share[:, None, None])
-    return tf.cast(tf.bitwise.right_shift(doubled + ONE * ONE // 2, 16), tf.uint8)
-
-
-def _neighbours(old: Any, new: Any) -> tuple[Any, Any, Any]:
-    """Return for each new pixel of a side the two old ones it lies between, and the share of the second in ONE."""
-    places = (tf.range(tf.cast(new, tf.float64), dtype=tf.float64) + 0.5) * (old / new) - 0.5
-    first = tf.cast(tf.floor(places), tf.int32)
-    share = tf.cast(tf.round((places - tf.floor(places)) * ONE), tf.int32)
-    inside = tf.logical_and(first >= 0, first < old - 1)
-    first = tf.clip_by_value(first, 0, old - 1)
-    return first, tf.minimum(first + 1, old - 1), tf.where(inside, share, 0)
-
-
-def _mixed(first: Any, second: Any, share: Any) -> Any:
-    return tf.cast(first, tf.int32) * (ONE - share) + tf.cast(second, tf.int32) * share
-
-
-def _averaged(pictures: Any, height: Any, width: Any) -> Any:
-    return tf.cast(tf.image.resize(pictures, (height, width), antialias=True) + 0.5, tf.uint8)
+    one, half = np.float32(1), np.float32(0.5)
+    step = one / (np.float32(new) / np.float32(old))  # not old / new: that would round once less
+    most = min(2 * math.ceil(step) + 1, old)
+    places = (np.arange(new, dtype=np.float32) + half) * step
+    first = np.clip(np.ceil(places - step - half).astype(int), 0, old - 1)
+    last = np.clip(np.floor(places + step - half).astype(int), 0, old - 1)
+    reached = first[:, None] + np.arange(most)
+    distances = np.abs((reached.astype(np.float32) + half - places[:, None]) * (one / step))
+    weights = np.where(reached <= last[:, None], np.maximum(one - distances, 0), 0)
+    total = np.zeros(new, np.float32)
+    for column in weights.T:  # one after another: NumPy's own sum adds in pairs
+        total += column
+    weights *= (one / total)[:, None]
+    starts = np.arange(new + 1) * most
+    return csr_array((weights.ravel(), np.minimum(reached, old - 1).ravel(), starts), shape=(new, old))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import SIZED, check_class_names
 from keras_transfer.data.splitting import TEST_SHARE, VALIDATION_SHARE, digest_of, split_by_content
@@ -19,7 +20,7 @@ from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 
-def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return the splits of `tfds:NAME` (`tfds:mnist`, `tfds:cifar10:3.0.2`) or `tfds:FOLDER` of a prepared data set.
 
     A data set that is not prepared in TFDS_DATA_DIR is downloaded, where its hosts can be reached. Raises DataError
@@ -39,73 +40,139 @@ def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
     except Exception as error:  # its errors are of every type: registry, network, checksums, files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"'{source}' cannot be had: {reason}") from None
-    return load_builder(builder, source=source, seed=seed, listener=listener)
+    return load_builder(builder, source=source, annotation=annotation, seed=seed, listener=listener)
 
 
-def load_builder(builder: Any, *, source: str, seed: int = 0, listener: Listener = silent) -> Splits:
+def load_builder(
+    builder: Any, *, source: str, annotation: str = "class", seed: int = 0, listener: Listener = silent
+) -> Splits:
     """Return the splits of a builder whose data stands on disk; `tfds.folder_dataset.ImageFolder` is one.
 
     Its pictures are read once for their content; they stay where they are and stream from there.
     """
-    image, label = _features(builder, source)
-    class_names = tuple(builder.info.features[label].names)
+    image, label, class_names = _features(builder, source, annotation)
+    kind = ANNOTATIONS[annotation]
     check_class_names(set(class_names))
     recorded = list(builder.info.splits) or ["train"]  # without a record on disk the usual one is asked for
-    own = {SPLIT_FOLDERS[each]: each for each in recorded if each in SPLIT_FOLDERS}
-    if "train" not in own:
+    called = {SPLIT_FOLDERS[each]: each for each in recorded if each in SPLIT_FOLDERS}
+    if "train" not in called:
         raise DataError(f"'{source}' has no training split. It has: {', '.join(recorded)}.")
-    streams = {name: _stream(builder, split, image, label) for name, split in own.items()}
-    read = {name: _read(stream, f"Reading {source}", listener) for name, stream in streams.items()}
-    shares = (0.0 if "test" in own else TEST_SHARE, 0.0 if "validation" in own else VALIDATION_SHARE)
-    contents, labels, sides = read["train"]
-    placed = np.full(len(contents), "train", dtype=object)
-    if any(shares):
-        placed = split_by_content(contents, [class_names[each] for each in labels], seed=seed, shares=shares)
-    kept, skipped = {name: np.ones(len(each[0]), bool) for name, each in read.items()}, []
-    held_out = {content for name, each in read.items() if name != "train" for content in each[0]}
-    for position, content in enumerate(contents):
-        if content in held_out:
-            kept["train"][position] = False
-            skipped.append(f"{own['train']}/{position} is also a held-out picture, so it is not trained on")
+    parts = {
+        name: _read(each, _stream(builder, each, image, label), f"Reading {source}", kind, class_names, listener)
+        for name, each in called.items()
+    }
+    if not parts["train"].labelled.any():
+        raise DataError(f"'{source}' has no label for any training picture: nothing can be learned from it.")
+    # A competition hides the labels of its test split: what nothing can be judged by is no split.
+    own = {name: part for name, part in parts.items() if part.labelled.any()}
+    placed = {name: np.where(part.labelled, name, "") for name, part in own.items()}
+    placed["train"] = _placed(own, kind, seed)
+    skipped = tuple(_left_out(parts, placed["train"]))
     if skipped:
-        listener(Event("warning", f"Left out {len(skipped)} of {len(contents)} training pictures: {skipped[0]} …"))
-    splits, rows = {}, []
+        total = sum(len(part.contents) for part in parts.values())
+        listener(Event("warning", f"Left out {len(skipped)} of {total} pictures: {skipped[0]} …"))
+    return _made(source, own, placed, kind, class_names, skipped)
+
+
+class _Part(NamedTuple):
+    """What one pass over a split of the builder told."""
+
+    called: str
+    """Its name in the builder."""
+    stream: Callable[[], Any]
+    contents: list[str]
+    labels: list[Any]
+    """As the annotation lists them; None where there is none, which TensorFlow Datasets writes as -1."""
+    sides: list[int]
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which pictures have a label."""
+        return np.array([label is not None for label in self.labels], bool)
+
+
+def _placed(own: Mapping[str, _Part], kind: Annotation, seed: int) -> np.ndarray:
+    """Return the split of each training picture of the builder, empty where it is left out."""
+    part = own["train"]
+    held_out = {
+        content
+        for name, each in own.items()
+        if name != "train"
+        for content, labelled in zip(each.contents, each.labelled, strict=True)
+        if labelled
+    }
+    placed = np.where(part.labelled, "train", "").astype(object)
+    shares = (0.0 if "test" in own else TEST_SHARE, 0.0 if "validation" in own else VALIDATION_SHARE)
+    if any(shares):
+        chosen = np.flatnonzero(part.labelled)
+        contents, labels = [part.contents[each] for each in chosen], [part.labels[each] for each in chosen]
+        placed[chosen] = split_by_content(contents, kind.strata(contents, labels), seed=seed, shares=shares)
+    placed[[content in held_out for content in part.contents]] = ""
+    return placed
+
+
+def _left_out(parts: Mapping[str, _Part], placed: np.ndarray) -> Iterator[str]:
+    for name, part in parts.items():
+        for position, labelled in enumerate(part.labelled.tolist()):
+            if not labelled:
+                yield f"{part.called}/{position} has no label"
+            elif name == "train" and not placed[position]:
+                yield f"{part.called}/{position} is also a held-out picture, so it is not trained on"
+
+
+def _made(
+    source: str,
+    own: Mapping[str, _Part],
+    placed: Mapping[str, np.ndarray],
+    kind: Annotation,
+    class_names: tuple[str, ...],
+    skipped: tuple[str, ...],
+) -> Splits:
+    splits, rows, positions = {}, [], {each: position for position, each in enumerate(class_names)}
     for name in SPLIT_NAMES:
         origin = name if name in own else "train"
-        mask = kept[origin] & (placed == name) if origin == "train" else kept[origin]
-        chosen = np.flatnonzero(mask)
+        part, mask = own[origin], placed[origin] == name
+        chosen = np.flatnonzero(mask).tolist()
         splits[name] = Split(
             name=name,
-            pictures=_some(streams[origin], mask),
-            labels=read[origin][1][chosen],
-            keys=tuple(f"{own[origin]}/{position}" for position in chosen),
+            pictures=_some(part.stream, mask),
+            labels=kind.stored([part.labels[each] for each in chosen], positions),
+            keys=tuple(f"{part.called}/{position}" for position in chosen),
         )
-        rows += [(name, class_names[read[origin][1][each]], read[origin][0][each]) for each in chosen.tolist()]
+        rows += [(name, kind.text(part.labels[each]), part.contents[each]) for each in chosen]
+    sides = own["train"].sides
     return Splits(
         source=source,
         **splits,
         class_names=class_names,
-        annotation="class",
+        annotation=kind.name,
         digest=digest_of(rows),
         typical_size=int(np.median(sides)) if sides else 0,
-        skipped=tuple(skipped),
+        skipped=skipped,
+        given=tuple(name for name in SPLIT_NAMES if name in own),
     )
 
 
-def _features(builder: Any, source: str) -> tuple[str, str]:
+def _features(builder: Any, source: str, annotation: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the names of the picture and of what labels it, and the class names."""
     import tensorflow_datasets as tfds
 
-    found = {
-        kind: [name for name, feature in builder.info.features.items() if isinstance(feature, kind)]
-        for kind in (tfds.features.Image, tfds.features.ClassLabel)
-    }
-    images, labels = found.values()
-    if len(images) != 1 or not labels:
+    labels: dict[str, dict[str, Any]] = {"class": {}, "classes": {}}
+    for name, feature in builder.info.features.items():
+        inner = feature.feature if isinstance(feature, tfds.features.Sequence) else feature
+        if isinstance(inner, tfds.features.ClassLabel):
+            labels["class" if inner is feature else "classes"][name] = inner
+    images = [name for name, each in builder.info.features.items() if isinstance(each, tfds.features.Image)]
+    held = [each for each, found in labels.items() if found]
+    if len(images) != 1 or not held:
         raise DataError(
             f"'{source}' is not for image classification: one image and a class label are needed. "
             f"It has: {', '.join(builder.info.features)}."
         )
-    return images[0], "label" if "label" in labels else labels[0]
+    annotation_of(source, annotation if annotation in held else held[0], asked=annotation)
+    found = labels[annotation]
+    label = next((usual for usual in ("label", "labels") if usual in found), next(iter(found)))
+    return images[0], label, tuple(found[label].names)
 
 
 def _stream(builder: Any, split: str, image: str, label: str) -> Callable[[], Any]:
@@ -136,14 +203,24 @@ def _some(stream: Callable[[], Any], mask: np.ndarray) -> Callable[[], Any]:
     return encoded
 
 
-def _read(stream: Callable[[], Any], what: str, listener: Listener) -> tuple[list[str], np.ndarray, list[int]]:
+def _read(
+    called: str,
+    stream: Callable[[], Any],
+    what: str,
+    kind: Annotation,
+    class_names: tuple[str, ...],
+    listener: Listener,
+) -> _Part:
+    """Go through a split of the builder once."""
     contents, labels, sides = [], [], []
     for position, (encoded, label) in enumerate(stream().as_numpy_iterator()):
         contents.append(hashlib.sha256(encoded).hexdigest())
-        labels.append(int(label))
+        stored = label if kind.name == "class" else np.isin(np.arange(len(class_names)), label)
+        unlabelled = kind.name == "class" and label < 0
+        labels.append(None if unlabelled else kind.listed(stored, class_names))
         if position < SIZED:
             with Image.open(io.BytesIO(encoded)) as picture:
                 sides.append(min(picture.size))
         if position % 5000 == 4999:
             listener(Event("progress", what, done=position + 1))
-    return contents, np.array(labels, np.int64), sides
+    return _Part(called, stream, contents, labels, sides)

@@ -9,11 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import ArtifactError
+from keras_transfer.specs import LOGITS_LAYER, POOL_LAYER
 
-FEATURE_LAYER = "pool"
-"""The layer whose input is the last feature map."""
-SCORE_LAYER = "logits"
-BATCH_SIZE = 16
+BATCH_SIZE = 4
+"""A functional model holds what each of its layers gave until the last has run: at 224 pixels 80 MB a picture."""
 
 
 def gradcam(model: Any, images: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
@@ -64,14 +63,14 @@ def overlay(image: np.ndarray, heat: np.ndarray, *, strength: float = 0.55) -> n
 
 def _cut(model: Any) -> tuple[Any, Any]:
     names = {layer.name for layer in model.layers}
-    if not {FEATURE_LAYER, SCORE_LAYER} <= names:
+    if not {POOL_LAYER, LOGITS_LAYER} <= names:
         raise ArtifactError(
-            f"Grad-CAM needs a model with the layers '{FEATURE_LAYER}' and '{SCORE_LAYER}', as training makes."
+            f"Grad-CAM needs a model with the layers '{POOL_LAYER}' and '{LOGITS_LAYER}', as training makes."
         )
-    features = model.get_layer(FEATURE_LAYER).input
+    features = model.get_layer(POOL_LAYER).input
     if len(features.shape) != 4:
         raise ArtifactError(
-            f"Grad-CAM needs a feature map (batch, height, width, channels) before '{FEATURE_LAYER}'. "
+            f"Grad-CAM needs a feature map (batch, height, width, channels) before '{POOL_LAYER}'. "
             f"Received: shape {tuple(features.shape)}"
         )
-    return keras.Model(model.inputs, features), keras.Model(features, model.get_layer(SCORE_LAYER).output)
+    return keras.Model(model.inputs[0], features), keras.Model(features, model.get_layer(LOGITS_LAYER).output)

@@ -7,17 +7,14 @@ from typing import Any
 
 from pydantic import Field
 
-from keras_transfer.evaluation.metrics import Metrics
+from keras_transfer.evaluation.intervals import margin
+from keras_transfer.evaluation.shipping import judged
 from keras_transfer.evaluation.templates import template
-from keras_transfer.evaluation.verdict import margin, verdict
-from keras_transfer.specs import RunRecord, Value
+from keras_transfer.evaluation.verdict import verdict
+from keras_transfer.specs import Output, RunRecord, Scored, Value
 
 FEW_TEST_PICTURES = 200
-"""Fewer test pictures than this and an accuracy is a rough guess, which the card says."""
-
-WEAK_RECALL = 0.5
-RARE_CLASS = 0.1
-"""A class with less than this share of the largest class's test pictures is called rare."""
+"""Fewer test pictures than this and its merit is a rough guess, which the card says."""
 
 
 class ModelCard(Value):
@@ -26,8 +23,10 @@ class ModelCard(Value):
     Sections follow Mitchell et al., Model Cards for Model Reporting, FAccT 2019.
     """
 
-    version: int = 1
+    version: int = 2
+    """Version 1 named the figures of classification and called the interval's half `accuracy_margin`."""
     name: str
+    task: str
     summary: str
     class_names: tuple[str, ...]
     backbone: str
@@ -40,26 +39,40 @@ class ModelCard(Value):
     counts: dict[str, int]
     """Pictures per split."""
     environment: dict[str, str]
+    merit_name: str
+    """What the task judges pictures by: the first of the metrics."""
     metrics: dict[str, float | None]
-    accuracy_margin: float
-    """Half the width of the accuracy's 95 % interval."""
+    """Headline figures on the test pictures by name."""
+    margin: float
+    """Half the width of the 95 % interval of the merit."""
     per_class: tuple[dict[str, Any], ...]
     exports: tuple[dict[str, Any], ...]
+    """Files with name, size_bytes, advice and, where measured, merit, lost_points, agreement, latency_ms, accepted."""
+    outputs: tuple[str, ...]
+    """What the files give, by name."""
     limits: tuple[str, ...]
 
 
-def card(name: str, record: RunRecord, metrics: Metrics, exports: Sequence[Mapping[str, Any]] = ()) -> ModelCard:
+def card(
+    name: str,
+    record: RunRecord,
+    scored: Scored,
+    exports: Sequence[Mapping[str, Any]] = (),
+    outputs: Sequence[Output] = (),
+) -> ModelCard:
     """Return the card of a run.
 
-    >>> card("shirts", record, metrics).limits[0]  # doctest: +SKIP
+    >>> card("shirts", record, scored).limits[0]  # doctest: +SKIP
     'It knows 10 classes and calls every picture one of them, whatever it shows.'
 
-    metrics: on the test split. exports: rows with name, size_bytes, accuracy and, where measured, latency_ms.
+    scored: on the test split, as the files answer. exports: rows with name, size_bytes and, where measured, merit,
+    lost_points, agreement, latency_ms, accepted. outputs: of the files' contract.
     """
-    scalars = ("accuracy", "balanced_accuracy", "top5_accuracy", "log_loss", "expected_calibration_error")
+    rows = judged(exports)
     return ModelCard(
         name=name,
-        summary=verdict(metrics, record, exports),
+        task=record.plan.task,
+        summary=verdict(scored, record, rows),
         class_names=record.class_names,
         backbone=record.plan.backbone,
         image_size=record.image_size,
@@ -70,11 +83,13 @@ def card(name: str, record: RunRecord, metrics: Metrics, exports: Sequence[Mappi
         data_digest=record.data_digest,
         counts=record.counts,
         environment=record.environment,
-        metrics={key: getattr(metrics, key) for key in scalars},
-        accuracy_margin=margin(metrics),
-        per_class=tuple(row.model_dump() for row in metrics.per_class),
-        exports=tuple(dict(row) for row in exports),
-        limits=_limits(record, metrics),
+        merit_name=scored.merit_name,
+        metrics=dict(scored.figures),
+        margin=margin(scored.merit, scored.count),
+        per_class=tuple(row.model_dump() for row in getattr(scored, "per_class", ())),
+        exports=tuple(dict(row) for row in rows),
+        outputs=tuple(output.name for output in outputs),
+        limits=_limits(record, scored),
     )
 
 
@@ -83,22 +98,12 @@ def markdown(card: ModelCard) -> str:
     return template("model_card.md.j2").render(card=card)
 
 
-def _limits(record: RunRecord, metrics: Metrics) -> tuple[str, ...]:
-    rows = metrics.per_class
-    unseen = [row.name for row in rows if not row.count]
-    weak = [f"{row.name} ({row.recall:.0%})" for row in rows if row.recall is not None and row.recall < WEAK_RECALL]
-    largest = max(row.count for row in rows)
-    rare = [row.name for row in rows if 0 < row.count < RARE_CLASS * largest]
+def _limits(record: RunRecord, scored: Scored) -> tuple[str, ...]:
+    known = margin(scored.merit, scored.count)
     said = {
-        f"It knows {len(rows)} classes and calls every picture one of them, whatever it shows.": True,
-        f"Its accuracy was measured on {metrics.count} pictures only, so it is known to within "
-        f"{margin(metrics):.1%}.": metrics.count < FEW_TEST_PICTURES,
+        f"Its {scored.merit_name} was measured on {scored.count} pictures only, so it is known to within "
+        f"{known:.1%}.": scored.count < FEW_TEST_PICTURES,
         "Its figures hold for pictures like those of its data; other cameras, light or places were not measured.": True,
-        f"Nothing is known of {', '.join(unseen)}: no test picture shows it.": bool(unseen),
-        f"It finds fewer than half of: {', '.join(weak)}.": bool(weak),
-        f"Rare in the test pictures, so their figures are rough: {', '.join(rare)}.": bool(rare),
-        "Do not read its confidence as a probability: it is off by "
-        f"{metrics.expected_calibration_error * 100:.0f} points.": metrics.expected_calibration_error > 0.05,
         "The licence of the weights that training began from is not known.": not record.weights_license,
     }
-    return tuple(sentence for sentence, holds in said.items() if holds)
+    return (*scored.limits(), *(sentence for sentence, holds in said.items() if holds))

@@ -18,7 +18,6 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from keras_transfer.evaluation.metrics import CalibrationBin, Metrics
 from keras_transfer.specs import StageResult
 
 INK = "#010203"
@@ -29,14 +28,9 @@ BAD = "#d1495b"
 WIDTH_INCHES = 4.6
 """A phone's width at the font's natural size; wider screens set figures side by side."""
 
-CELLS_WITH_NUMBERS = 12
-"""More classes than this and the confusion matrix's numbers no longer fit their cells."""
-
-CLASSES_WITH_NAMES = 30
-
 
 @contextmanager
-def _figure(name: str, height: float, title: str) -> Iterator[tuple[Any, Any, list[str]]]:
+def drawing(name: str, height: float, title: str) -> Iterator[tuple[Any, Any, list[str]]]:
     """Give (figure, axes, out); what is drawn until the end is put into `out` as SVG."""
     style: dict[Any, Any] = {
         "font.size": 9,
@@ -73,9 +67,9 @@ def _inline(svg: str, title: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
-def learning_curves(stages: Sequence[StageResult]) -> str:
-    """Return validation and training accuracy by epoch, stage after stage; rolled-back stages are dashed."""
-    with _figure("learning", 2.9, "Accuracy by epoch and stage") as (_, axes, out):
+def learning_curves(stages: Sequence[StageResult], merit_name: str) -> str:
+    """Return the merit on validation and in training by epoch, stage after stage; rolled-back stages are dashed."""
+    with drawing("learning", 2.9, f"{merit_name} by epoch and stage") as (_, axes, out):
         start, best = 0, None
         for number, stage in enumerate(stages):
             colour = SERIES[number % len(SERIES)] if stage.kept else BAD
@@ -101,75 +95,36 @@ def learning_curves(stages: Sequence[StageResult]) -> str:
             start += max(stage.epochs, len(stage.history))
         if best is not None:
             axes.axhline(best, color=INK, alpha=0.35, linewidth=0.8, linestyle=(0, (1, 2)))
-        axes.set(xlabel="epoch", ylabel="accuracy")
+        axes.set(xlabel="epoch", ylabel=merit_name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.legend(fontsize=8, frameon=False, labelcolor="linecolor")
     return out[0]
 
 
-def confusion(metrics: Metrics) -> str:
-    """Return the confusion matrix as shares of each true class."""
-    counts = np.array(metrics.confusion, float)
-    names = [row.name for row in metrics.per_class]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _figure("confusion", 4.2, "Confusion matrix") as (_, axes, out):
-        axes.grid(False)
-        # Transparent at zero, so that the page shows through in both themes.
-        rgba = np.zeros((*shares.shape, 4))
-        rgba[..., :3] = np.array([0x3B, 0x82, 0xC4]) / 255
-        wrong = ~np.eye(len(names), dtype=bool)
-        rgba[wrong, :3] = np.array([0xD1, 0x49, 0x5B]) / 255
-        rgba[..., 3] = np.sqrt(shares) * 0.85
-        axes.imshow(rgba, interpolation="nearest")
-        if len(names) <= CELLS_WITH_NUMBERS:
-            for i, j in zip(*np.nonzero(counts), strict=True):
-                axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=7.5)
-        if len(names) <= CLASSES_WITH_NAMES:
-            size = 8 if len(names) <= CELLS_WITH_NUMBERS else 5.5
-            axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90, fontsize=size)
-            axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=size)
-        axes.set(xlabel="predicted", ylabel="true")
-    return out[0]
+def pareto(exports: Sequence[Mapping[str, Any]], merit_name: str) -> str:
+    """Return the exports as size against merit, the dot's area growing with milliseconds per picture.
 
-
-def reliability(bins: Sequence[CalibrationBin]) -> str:
-    """Return claimed confidence against what came true; the diagonal is honest."""
-    filled = [(each.confidence, each.accuracy, each.count) for each in bins if each.count]
-    claimed, came_true, count = np.array(filled, float).T
-    with _figure("reliability", 2.9, "Reliability diagram") as (_, axes, out):
-        axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=0.8, linestyle="--", label="honest")
-        axes.plot(claimed, came_true, color=SERIES[0], linewidth=1, alpha=0.6)
-        axes.scatter(claimed, came_true, s=12 + 120 * count / count.max(), color=SERIES[0], alpha=0.8, label="model")
-        axes.set(xlabel="confidence it claims", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.04))
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1, decimals=0))
-    return out[0]
-
-
-def pareto(exports: Sequence[Mapping[str, Any]]) -> str:
-    """Return the exports as size against accuracy, the dot's area growing with milliseconds per picture.
-
-    exports: rows with name, size_bytes, accuracy (0-1) and, where measured, latency_ms.
+    exports: rows with name, size_bytes, merit (0-1) and, where measured, latency_ms.
     """
-    with _figure("pareto", 2.9, "Exports: size, accuracy, latency") as (_, axes, out):
+    with drawing("pareto", 2.9, f"Exports: size, {merit_name}, latency") as (_, axes, out):
         for i, row in enumerate(exports):
             latency = row.get("latency_ms")
-            x, y = row["size_bytes"] / 1e6, row["accuracy"]
+            x, y = row["size_bytes"] / 1e6, row["merit"]
             axes.scatter(x, y, s=40 + 30 * np.sqrt(latency or 0), color=SERIES[i % len(SERIES)], alpha=0.75)
             text = row["name"] if latency is None else f"{row['name']} · {latency:.1f} ms"
             # Above and below in turn: exports of one size and accuracy stand on each other.
             shift = (10, 22, -16, -28)[i % 4]
             axes.annotate(text, (x, y), xytext=(0, shift), textcoords="offset points", fontsize=7.5, ha="center")
         axes.margins(0.3, 0.45)
-        axes.set(xlabel="size in MB", ylabel="accuracy")
+        axes.set(xlabel="size in MB", ylabel=merit_name)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     return out[0]
 
 
 def block_probes(accuracies: Sequence[float], errors: Sequence[float], chosen: Sequence[int] = ()) -> str:
     """Return what a linear probe reads from each block's end; blocks that learn are marked."""
-    with _figure("probes", 2.6, "Linear probe at every block end") as (_, axes, out):
+    with drawing("probes", 2.6, "Linear probe at every block end") as (_, axes, out):
         positions = np.arange(len(accuracies))
         axes.errorbar(positions, accuracies, yerr=errors, color=SERIES[0], marker="o", markersize=4, capsize=2)
         learning = [i % len(accuracies) for i in chosen]
@@ -187,7 +142,7 @@ def labels_against_accuracy(points: Sequence[Mapping[str, Any]]) -> str:
 
     points: rows with method, per_class (pictures), accuracy (0-1); one row for each seed.
     """
-    with _figure("transfer", 2.9, "Accuracy against labelled pictures") as (_, axes, out):
+    with drawing("transfer", 2.9, "Accuracy against labelled pictures") as (_, axes, out):
         for i, method in enumerate(dict.fromkeys(row["method"] for row in points)):
             rows = [row for row in points if row["method"] == method]
             sizes = sorted({row["per_class"] for row in rows})
@@ -205,5 +160,20 @@ def labels_against_accuracy(points: Sequence[Mapping[str, Any]]) -> str:
     return out[0]
 
 
-def _short(name: str, length: int = 14) -> str:
+def short(name: str, length: int = 14) -> str:
+    """Return a class name that fits beside an axis.
+
+    >>> short("a-class-with-a-long-name")
+    'a-class-with-…'
+    """
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> str:
+    """Return the loss at each learning rate that was tried, the one to take marked."""
+    with drawing("learning-rates", 2.9, "Loss by learning rate") as (_, axes, out):
+        axes.plot(rates, losses, color=SERIES[0], label="loss, smoothed")
+        axes.axvline(suggestion, color=SERIES[1], linestyle="--", label=f"falls fastest at {suggestion:.2g}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        axes.legend(fontsize=8, frameon=False, labelcolor="linecolor")
+    return out[0]

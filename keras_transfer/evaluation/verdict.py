@@ -6,54 +6,42 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
-from keras_transfer.evaluation.metrics import Metrics
-from keras_transfer.specs import RunRecord
+from keras_transfer.specs import RunRecord, Scored
 
 
-def verdict(metrics: Metrics, record: RunRecord, exports: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Return, in one paragraph, what a person who decides needs to know of a run."""
-    said = [
-        f"On {metrics.count:,} pictures it had never seen, the model names {metrics.accuracy:.1%} correctly "
-        f"(give or take {margin(metrics):.1%})."
-    ]
-    if "accuracy" in record.scratch:
-        gain = (metrics.accuracy - record.scratch["accuracy"]) * 100
-        said.append(
-            f"The same network trained from nothing for as long reaches {record.scratch['accuracy']:.1%}: "
-            f"transfer {'brought' if gain >= 0 else 'cost'} {abs(gain):.1f} points."
-        )
-    judged = [row for row in metrics.per_class if row.recall is not None]
-    weakest = min(judged, key=lambda row: row.recall if row.recall is not None else 1.0)
-    if weakest.recall is not None and weakest.recall < 1:
-        confused = next((pair for pair in metrics.most_confused if pair.truth == weakest.name), None)
-        mostly = f", mostly taken for {confused.predicted}" if confused else ""
-        said.append(f"It is weakest on {weakest.name}, where it finds {weakest.recall:.0%}{mostly}.")
-    error = metrics.expected_calibration_error
-    said.append(
-        f"The confidence it claims is off by {error * 100:.1f} points on average"
-        + (
-            ", so a threshold on it can be trusted."
-            if error <= 0.05
-            else ": calibrate it before relying on a threshold."
-        )
-    )
+def verdict(scored: Scored, record: RunRecord, exports: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return, in one paragraph, what a person who decides needs to know of a run.
+
+    exports: rows of `shipping.judged`.
+    """
+    first, *others = scored.worth()
+    said = [first, *_gain(scored, record), *others]
     rolled_back = [stage.name for stage in record.stages if not stage.kept]
     if rolled_back:
         said.append(f"Rolled back, because it was no better than what stood before: {', '.join(rolled_back)}.")
-    accepted = [row for row in exports if row.get("accepted", True)]
-    if accepted:
-        smallest = min(accepted, key=lambda row: row["size_bytes"])
-        drop = (metrics.accuracy - smallest["accuracy"]) * 100
+    ship = next((row for row in exports if row["advice"] == "ship"), None)
+    if ship:
+        lost = ship["lost_points"]
         said.append(
-            f"The smallest file to ship is {smallest['name']} with {smallest['size_bytes'] / 1e6:.1f} MB, "
-            + (f"{drop:.1f} points below the model." if drop > 0.05 else "as accurate as the model.")
+            f"The file to ship is {ship['name']} with {ship['size_bytes'] / 1e6:.1f} MB, "
+            + (f"{lost:.1f} points below the model." if lost > 0.05 else "as good as the model.")
         )
-    refused = [row["name"] for row in exports if not row.get("accepted", True)]
+    refused = [row["name"] for row in exports if row["advice"] == "differs too much"]
     if refused:
         said.append(f"Not to be shipped, for it differs too much from the model: {', '.join(refused)}.")
     return " ".join(said)
+
+
+def _gain(scored: Scored, record: RunRecord) -> list[str]:
+    if not record.scratch:
+        return []
+    reached = next(iter(record.scratch.values()))
+    gain = (scored.merit - reached) * 100
+    return [
+        f"The same network trained from nothing for as long reaches {reached:.1%}: "
+        f"transfer {'brought' if gain >= 0 else 'cost'} {abs(gain):.1f} points."
+    ]
 
 
 def labels_saved(points: Sequence[Mapping[str, Any]]) -> str:
@@ -101,12 +89,3 @@ def labels_saved(points: Sequence[Mapping[str, Any]]) -> str:
         f"With {few} labelled pictures per class, transfer is at least as good as training from scratch with "
         f"{most} {compared}: {1 - few / most:.0%} of the labels saved."
     )
-
-
-def margin(metrics: Metrics) -> float:
-    """Return half the width of the 95 % interval of the accuracy.
-
-    Source: Wilson, Probable inference, JASA 1927, which holds near 0 and 1 and with few pictures.
-    """
-    interval = binomtest(round(metrics.accuracy * metrics.count), metrics.count).proportion_ci(method="wilson")
-    return float(interval.high - interval.low) / 2

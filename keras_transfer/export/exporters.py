@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Literal
 
 import keras
 import numpy as np
+from filelock import FileLock, Timeout
 
 from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
 from keras_transfer.export import graph, manifest, onnx, saved_model, tflite
@@ -20,6 +22,9 @@ from keras_transfer.export.metadata import Card
 from keras_transfer.specs import Artifact, Contract, Event, Listener, silent
 
 REJECTED = ".rejected"
+DRAFTS, LOCK = ".export-", ".lock"
+FEW_PICTURES = 8
+"""Below so many to calibrate on, ranges of activations are hearsay; more than that need not hold every class."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Source:
         """A SavedModel of constants with a batch of 1, written once for all TFLite files."""
         path = self.scratch / "frozen"
         saved_model.write_frozen(self.graph, path, batch=1)
-        return tflite.Frozen(path, self.graph.scaling)
+        return tflite.Frozen(path, self.graph.scaling, tflite.whole_outputs(self.graph.outputs))
 
 
 @dataclass(frozen=True)
@@ -93,59 +98,113 @@ def export(
     decode: saved_model.Decode | None = None,
     listener: Listener = silent,
 ) -> tuple[Artifact, ...]:
-    """Write a model in the named formats, and `manifest.json` beside them; return one artifact per name, in order.
+    """Write a model in the named formats, unproven, and `manifest.json` beside them; return one artifact per name.
 
     >>> export(model, Path("exports"), ["tflite", "onnx"], contract)[0].path.name  # doctest: +SKIP
     'model.tflite'
 
-    model: `image` uint8 (None, side, side, 3) to `probabilities` float32 (None, classes). contract: travels inside
-    every file. calibration: uint8 (n, side, side, 3), read by the fully quantized formats. decode: how training
-    read pictures; with it the SavedModel also takes encoded ones.
-    Raises UsageError for a name that the table has not, ExportError where a format cannot be written as promised;
-    a file that could not be finished is not there.
+    Takes and raises what `drafted` does.
     """
+    with drafted(
+        model, folder, names, contract, calibration=calibration, decode=decode, listener=listener
+    ) as artifacts:
+        return promote(artifacts, folder)
+
+
+@contextmanager
+def drafted(
+    model: keras.Model,
+    folder: Path,
+    names: Sequence[str],
+    contract: Contract,
+    *,
+    calibration: np.ndarray | None = None,
+    decode: saved_model.Decode | None = None,
+    listener: Listener = silent,
+) -> Iterator[tuple[Artifact, ...]]:
+    """Write a model in the named formats where nobody looks for them, and give one artifact per name, in order.
+
+    >>> with drafted(model, Path("exports"), ["tflite"], contract) as drafts:  # doctest: +SKIP
+    ...     promote([each for each in drafts if proven(each)], Path("exports"))
+
+    Only `promote` gives a draft its own name and only `reject` keeps one that failed; a draft that got neither is gone
+    at the end. Drafts of an export that was killed are swept out by the next one.
+
+    model: `image` uint8 (None, side, side, 3) to the contract's outputs, float32. contract: travels inside every file.
+    calibration: uint8 (n, side, side, 3), read by the fully quantized formats. decode: how training read pictures;
+    with it the SavedModel also takes encoded ones.
+    Raises UsageError for a name that the table has not, ExportError where a format cannot be written as promised.
+    """
+    names = tuple(dict.fromkeys(names))
     rows = [_row(name) for name in names]
     if any(row.calibrated for row in rows):
-        _check_calibration(calibration, contract)
-    traced = graph.trace(model)
+        _check_calibration(calibration, listener)
+    traced = graph.trace(model, contract.outputs)
     _agree(traced, contract)
-    folder.mkdir(parents=True, exist_ok=True)
-    artifacts = []
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
-        source = Source(traced, calibration, Path(scratch), decode)
+    with _drafts(folder) as place:
+        source = Source(traced, calibration, place / "scratch", decode)
+        artifacts = []
         for position, (name, row) in enumerate(zip(names, rows, strict=True)):
             listener(Event("progress", f"Writing {name}", done=position, total=len(names)))
-            artifacts.append(_write(row, source, folder, contract))
+            artifacts.append(_write(row, source, place, contract))
         listener(Event("progress", "Written", done=len(names), total=len(names)))
-    manifest.write(folder, tuple(artifacts))
-    return tuple(artifacts)
+        yield tuple(artifacts)
 
 
-def reject(path: Path) -> Path:
-    """Set aside a file that must not be used, under a name that says so; it leaves the manifest. Return its new path.
+def promote(artifacts: Sequence[Artifact], folder: Path) -> tuple[Artifact, ...]:
+    """Give drafts their own names in `folder`, in place of what has them, and enter them in the manifest.
 
-    >>> reject(Path("exports/model-int8.tflite")).name  # doctest: +SKIP
-    'model-int8.tflite.rejected'
+    >>> promote(drafts, Path("exports"))[0].path.name  # doctest: +SKIP
+    'model.tflite'
+
+    A rejected file of the same name goes: the promoted one takes its place.
     """
-    aside = path.with_name(path.name + REJECTED)
-    _remove(aside)
-    os.replace(path, aside)
-    manifest.write(path.parent, ())
-    return aside
+    promoted = []
+    for artifact in artifacts:
+        final = folder / artifact.path.name
+        _move(artifact.path, final)
+        _remove(final.with_name(final.name + REJECTED))
+        promoted.append(artifact.model_copy(update={"path": final}))
+    manifest.write(folder, promoted)
+    return tuple(promoted)
+
+
+def reject(artifact: Artifact, folder: Path, reason: str) -> Artifact:
+    """Set aside a file that must not be used, under a name that says so, and enter it in the manifest as rejected.
+
+    >>> reject(artifact, Path("exports"), "accuracy drops by 3.00 points (at most 1)").path.name  # doctest: +SKIP
+    'model-int8.tflite.rejected'
+
+    artifact: a draft, or a file of `folder` that proved wrong later; what is rejected already stays and gets the new
+    reason. An accepted file that has the name of a rejected draft stays as it is: it was proven.
+    """
+    aside = folder / (artifact.path.name.removesuffix(REJECTED) + REJECTED)
+    if artifact.path != aside:
+        _move(artifact.path, aside)
+    moved = artifact.model_copy(update={"path": aside})
+    manifest.write(folder, rejected=[manifest.Rejected(artifact=moved, reason=reason)])
+    return moved
 
 
 def exported(folder: Path) -> tuple[Path, ...]:
-    """Return the files that the manifest of an export folder lists.
+    """Return the accepted files of an export folder; none where every one was rejected.
 
     >>> exported(Path("saved_models/fashion/exports"))[0].name  # doctest: +SKIP
     'model-int8.tflite'
 
-    Raises ArtifactError where there are none.
+    Raises ArtifactError where nothing was ever exported.
     """
-    paths = tuple(folder / artifact.path for artifact in manifest.read(folder).artifacts)
-    if not paths:
+    if not (folder / manifest.MANIFEST_FILE).is_file():
         raise ArtifactError(f"Nothing has been exported to '{folder}' yet. Run: keras-transfer export")
-    return paths
+    return tuple(folder / artifact.path for artifact in manifest.read(folder).artifacts)
+
+
+def rejected(folder: Path) -> tuple[manifest.Rejected, ...]:
+    """Return the files of an export folder that were set aside, each with the reason; none where there are none."""
+    return tuple(
+        each.model_copy(update={"artifact": each.artifact.model_copy(update={"path": folder / each.artifact.path})})
+        for each in manifest.read(folder).rejected
+    )
 
 
 def _row(name: str) -> Exporter:
@@ -155,19 +214,53 @@ def _row(name: str) -> Exporter:
 
 
 def _agree(traced: graph.Graph, contract: Contract) -> None:
-    if (traced.image_size, traced.classes) != (contract.image_size, len(contract.class_names)):
+    if traced.image_size != contract.image_size:
         raise ExportError(
-            f"The contract names {len(contract.class_names)} classes at {contract.image_size} px, "
-            f"the model has {traced.classes} at {traced.image_size} px."
+            f"The contract promises pictures of {contract.image_size} px, the model takes {traced.image_size} px."
         )
 
 
-def _check_calibration(calibration: np.ndarray | None, contract: Contract) -> None:
-    count, classes = (0 if calibration is None else len(calibration)), len(contract.class_names)
-    if count < classes:
-        raise ExportError(
-            f"int8 needs pictures to calibrate on, at least one for each of the {classes} classes. Received: {count}."
-        )
+def _check_calibration(calibration: np.ndarray | None, listener: Listener) -> None:
+    count = 0 if calibration is None else len(calibration)
+    if not count:
+        raise ExportError("int8 needs pictures to calibrate on, and none came. Give the training pictures.")
+    if count < FEW_PICTURES:
+        told = f"int8 is calibrated on {count} pictures: what they do not show, the file cannot tell apart"
+        listener(Event("warning", told))
+
+
+@contextmanager
+def _drafts(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder inside `folder` that is gone at the end, and sweep out those of processes that died."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    place = Path(tempfile.mkdtemp(prefix=DRAFTS, dir=folder))
+    try:
+        # The system lets go of the lock when the process ends, however it ends.
+        with FileLock(place / LOCK, timeout=0):
+            yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    for place in folder.glob(f"{DRAFTS}*"):
+        try:
+            with FileLock(place / LOCK, timeout=0):
+                shutil.rmtree(place, ignore_errors=True)
+        except (Timeout, OSError):
+            continue  # somebody is writing it
+
+
+def _move(path: Path, to: Path) -> None:
+    """Put a file or folder in the place of another, which is gone only when the new one stands."""
+    if to.is_dir():  # a folder that is not empty cannot be written over
+        old = path.with_name(f"old-{to.name}")
+        os.replace(to, old)
+        os.replace(path, to)
+        shutil.rmtree(old)
+    else:
+        os.replace(path, to)
 
 
 def _remove(path: Path) -> None:
@@ -177,18 +270,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(row: Exporter, source: Source, folder: Path, contract: Contract) -> Artifact:
-    temporary, final = source.scratch / row.file, folder / row.file
-    row.write(source, temporary, Card(contract=contract, precision=row.precision))
-    for old in (final, final.with_name(final.name + REJECTED)):
-        _remove(old)
-    os.replace(temporary, final)
-    size_bytes, sha256 = manifest.digest(final)
+def _write(row: Exporter, source: Source, place: Path, contract: Contract) -> Artifact:
+    path = place / row.file
+    row.write(source, path, Card(contract=contract, precision=row.precision))
+    size_bytes, sha256 = manifest.digest(path)
     return Artifact(
-        path=final,
+        path=path,
         format=row.format,
         precision=row.precision,
-        output_dtype=row.output_dtype,
+        output_dtype=row.output_dtype if tflite.whole_outputs(contract.outputs) else "float32",
         size_bytes=size_bytes,
         sha256=sha256,
         contract=contract,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from keras_transfer.errors import ExportError
-from keras_transfer.specs import IMAGE_INPUT, PROBABILITIES_OUTPUT
+from keras_transfer.errors import ArtifactError, ExportError
+from keras_transfer.export.outputs import named
+from keras_transfer.specs import IMAGE_INPUT, Output
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class Graph:
     """One trace of a model in inference mode, with its variables and with its weights as constants."""
 
     function: Any
-    """tf.ConcreteFunction: `image` uint8 (batch, side, side, 3) to {`probabilities`: float32 (batch, classes)}."""
+    """tf.ConcreteFunction: `image` uint8 (batch, side, side, 3) to the outputs by name, each (batch, …)."""
     variables: tuple[Any, ...]
     """The tf.Variables the function reads."""
     image_size: int
-    classes: int
+    outputs: tuple[Output, ...]
+    """In the order of the contract."""
     frozen: Any
-    """tf.GraphDef without variables: `image` to `probabilities`, any batch."""
+    """tf.GraphDef without variables: `image` to one node for each output (see `node_of`), any batch."""
     scaling: Scaling | None
     """What happens to pixels first, where that is a factor and an offset."""
 
@@ -54,70 +56,88 @@ class Graph:
 
         def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
             source = {self.scaling.tensor: self.scaling(image)} if self.scaling else {IMAGE_INPUT: image}
-            (output,) = tf.import_graph_def(
-                self.frozen, input_map=source, return_elements=[f"{PROBABILITIES_OUTPUT}:0"], name=""
-            )
-            return {PROBABILITIES_OUTPUT: tf.ensure_shape(output, (batch, self.classes))}
+            wanted = [f"{node_of(output)}:0" for output in self.outputs]
+            found = tf.import_graph_def(self.frozen, input_map=source, return_elements=wanted, name="")
+            return {
+                output.name: tf.ensure_shape(tensor, (batch, *output.shape))
+                for output, tensor in zip(self.outputs, found, strict=True)
+            }
 
-        return tf.function(call, input_signature=[spec])
+        return tf.function(call, input_signature=[spec], autograph=False)
 
 
-def trace(model: keras.Model) -> Graph:
+def node_of(output: Output) -> str:
+    """Return the name of an output's node in a graph, where names have no spaces.
+
+    >>> node_of(Output(name="number of detections", shape=()))
+    'number_of_detections'
+    """
+    return output.name.replace(" ", "_")
+
+
+def trace(model: keras.Model, outputs: Sequence[Output]) -> Graph:
     """Return the one trace that every format is written from.
 
-    >>> trace(model).image_size  # doctest: +SKIP
+    >>> trace(model, contract.outputs).image_size  # doctest: +SKIP
     96
 
-    model: one input, uint8 (None, side, side, 3), and one output, float32 (None, classes), rows that sum to 1.
-    Raises ExportError where the model has another input or output.
+    model: one input, uint8 (None, side, side, 3), and as many outputs, float32 (None, …), as `outputs` names: in that
+    order, or as a mapping with these names. Raises ExportError where the model has another input or other outputs.
     """
-    image_size, classes = _checked(model)
+    image_size = _checked(model, outputs)
     function = tf.function(
-        lambda image: {PROBABILITIES_OUTPUT: model(image, training=False)},
+        lambda image: named(model(image, training=False), outputs),
         input_signature=[tf.TensorSpec((None, image_size, image_size, 3), tf.uint8, name=IMAGE_INPUT)],
+        autograph=False,  # a Keras model is made of operations: reading its source again only costs seconds
     ).get_concrete_function()
-    frozen = _frozen(function)
+    frozen = _frozen(function, outputs)
     variables = tuple(variable.value for variable in model.variables)
-    return Graph(function, variables, image_size, classes, frozen, _scaling(frozen))
+    return Graph(function, variables, image_size, tuple(outputs), frozen, _scaling(frozen))
 
 
-def _checked(model: keras.Model) -> tuple[int, int]:
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ExportError(
-            f"Only a model with one input and one output can be exported. "
-            f"Received: {len(model.inputs)} inputs and {len(model.outputs)} outputs."
-        )
-    (image,), (output,) = model.inputs, model.outputs
+def _checked(model: keras.Model, outputs: Sequence[Output]) -> int:
+    if len(model.inputs) != 1:
+        raise ExportError(f"Only a model with one input can be exported. Received: {len(model.inputs)} inputs.")
+    (image,) = model.inputs
     if image.dtype != "uint8" or len(image.shape) != 4 or image.shape[1] != image.shape[2] or image.shape[3] != 3:
         raise ExportError(
             f"The model's input must be uint8 (batch, side, side, 3) with the scaling of pixels inside the model. "
             f"Received: {image.dtype} {tuple(image.shape)}."
         )
-    if image.shape[1] is None or output.dtype != "float32" or len(output.shape) != 2:
-        raise ExportError(
-            f"The model must take pictures of one known size and give float32 probabilities (batch, classes). "
-            f"Received: {tuple(image.shape)} to {output.dtype} {tuple(output.shape)}."
-        )
-    return int(image.shape[1]), int(output.shape[1])
+    if image.shape[1] is None:
+        raise ExportError(f"The model must take pictures of one known size. Received: {tuple(image.shape)}.")
+    try:
+        given = named(model.output, outputs)
+    except ArtifactError as error:
+        raise ExportError(str(error)) from None
+    for output in outputs:
+        tensor = given[output.name]
+        if tensor.dtype != "float32" or tuple(tensor.shape[1:]) != output.shape:
+            raise ExportError(
+                f"The contract promises {output.name} as float32 (batch, {', '.join(map(str, output.shape))}). "
+                f"Received: {tensor.dtype} {tuple(tensor.shape)}."
+            )
+    return int(image.shape[1])
 
 
-def _frozen(function: Any) -> Any:
+def _frozen(function: Any, outputs: Sequence[Output]) -> Any:
     frozen = convert_variables_to_constants_v2(function)
     image, *others = frozen.inputs
+    given = tf.nest.pack_sequence_as(function.structured_outputs, [tensor.name for tensor in frozen.outputs])
     with tf.Graph().as_default() as graph:
         # What Keras keeps as an eager constant (the mean and variance of a Normalization layer) is a captured
         # input, not a variable: left alone it becomes an input of the ONNX file that nobody can fill.
         captured = zip(others, frozen.captured_inputs, strict=True)
         input_map = {image.op.name: tf.compat.v1.placeholder(tf.uint8, image.shape, name=IMAGE_INPUT)}
         input_map |= {tensor.op.name: tf.constant(value.numpy()) for tensor, value in captured}
-        (output,) = tf.import_graph_def(
-            frozen.graph.as_graph_def(), input_map=input_map, return_elements=[frozen.outputs[0].name], name=""
-        )
-        tf.identity(output, name=PROBABILITIES_OUTPUT)
-    return _inlined(graph.as_graph_def(), image.shape)
+        wanted = [given[output.name] for output in outputs]
+        found = tf.import_graph_def(frozen.graph.as_graph_def(), input_map=input_map, return_elements=wanted, name="")
+        for output, tensor in zip(outputs, found, strict=True):
+            tf.identity(tensor, name=node_of(output))
+    return _inlined(graph.as_graph_def(), image.shape, outputs)
 
 
-def _inlined(graph_def: Any, shape: tf.TensorShape) -> Any:
+def _inlined(graph_def: Any, shape: tf.TensorShape, outputs: Sequence[Output]) -> Any:
     """Return the graph without calls of functions, which converters do not know.
 
     What Keras compiles with XLA (grouped convolutions on a CPU) is marked never to be inlined; here the marks go.
@@ -136,8 +156,9 @@ def _inlined(graph_def: Any, shape: tf.TensorShape) -> Any:
             node.attr["f"].func.name += "_unmarked"
         else:
             node.attr.pop("f")
+    wanted = [f"{node_of(output)}:0" for output in outputs]
     function = tf.compat.v1.wrap_function(
-        lambda image: tf.import_graph_def(graph_def, {IMAGE_INPUT: image}, [f"{PROBABILITIES_OUTPUT}:0"], name=""),
+        lambda image: tf.import_graph_def(graph_def, {IMAGE_INPUT: image}, wanted, name=""),
         [tf.TensorSpec(shape, tf.uint8, name=IMAGE_INPUT)],
     )
     return convert_variables_to_constants_v2(function).graph.as_graph_def()

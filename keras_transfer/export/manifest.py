@@ -1,35 +1,51 @@
 """Reads and writes `manifest.json`, the list of exported files that other programs read.
 
-Format 1: `{"version": 1, "artifacts": [{"path", "format", "precision", "input_dtype", "output_dtype", "size_bytes",
-"sha256", "contract": {...}}, ...]}`. Paths are relative to the manifest's folder; `sha256` of a folder is that of its
-files' relative paths and digests, sorted.
+Format 2: `{"version": 2, "artifacts": [{"path", "format", "precision", "input_dtype", "output_dtype", "size_bytes",
+"sha256", "contract": {...}}, ...], "rejected": [{"artifact": {...}, "reason"}, ...]}`. `artifacts` are the files to
+use; `rejected` those that were set aside, each with the bounds that it missed. Paths are relative to the manifest's
+folder; `sha256` of a folder is that of its files' relative paths and digests, sorted. Format 1 had no `rejected` and is
+still read.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from keras_transfer.errors import ArtifactError
+from keras_transfer.files import write_bytes
 from keras_transfer.specs import Artifact, Value
 
 MANIFEST_FILE = "manifest.json"
 
 
+class Rejected(Value):
+    """A file that was set aside, and why."""
+
+    artifact: Artifact
+    reason: str
+
+
 class Manifest(Value):
     """Every file of an export folder."""
 
-    version: Literal[1] = 1
+    version: int = Field(default=2, ge=1, le=2)
     artifacts: tuple[Artifact, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def all(self) -> tuple[Artifact, ...]:
+        """Accepted and rejected files."""
+        return (*self.artifacts, *(each.artifact for each in self.rejected))
 
 
 def read(folder: Path) -> Manifest:
     """Return the manifest of a folder, an empty one where there is none.
 
-    Raises ArtifactError where the file is not a manifest of this version.
+    Raises ArtifactError where the file is not a manifest of a version that is known.
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():
@@ -39,19 +55,29 @@ def read(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ArtifactError(f"'{path}' is not a manifest of version 1: {where}: {first['msg']}.") from None
+        raise ArtifactError(f"'{path}' is not a manifest of version 1 or 2: {where}: {first['msg']}.") from None
 
 
-def write(folder: Path, artifacts: tuple[Artifact, ...]) -> None:
-    """Add artifacts, whose paths lie in `folder`, to its manifest; entries whose files are gone leave it."""
-    entries = {artifact.path: artifact for artifact in read(folder).artifacts if (folder / artifact.path).exists()}
+def write(folder: Path, artifacts: Sequence[Artifact] = (), rejected: Sequence[Rejected] = ()) -> None:
+    """Add files, whose paths lie in `folder`, to its manifest; entries whose files are gone leave it."""
+    before = read(folder)
+    accepted = {artifact.path: artifact for artifact in before.artifacts}
+    aside = {each.artifact.path: each for each in before.rejected}
     for artifact in artifacts:
-        relative = artifact.path.relative_to(folder)
-        entries[relative] = artifact.model_copy(update={"path": relative})
-    manifest = Manifest(artifacts=tuple(entries[path] for path in sorted(entries)))
-    temporary = folder / f".{MANIFEST_FILE}.tmp"
-    temporary.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / MANIFEST_FILE)
+        moved = _relative(artifact, folder)
+        accepted[moved.path] = moved
+    for each in rejected:
+        moved = _relative(each.artifact, folder)
+        aside[moved.path] = each.model_copy(update={"artifact": moved})
+    manifest = Manifest(
+        artifacts=tuple(accepted[path] for path in sorted(accepted) if (folder / path).exists()),
+        rejected=tuple(aside[path] for path in sorted(aside) if (folder / path).exists()),
+    )
+    write_bytes(folder / MANIFEST_FILE, (manifest.model_dump_json(indent=2) + "\n").encode())
+
+
+def _relative(artifact: Artifact, folder: Path) -> Artifact:
+    return artifact.model_copy(update={"path": artifact.path.relative_to(folder)})
 
 
 def digest(path: Path) -> tuple[int, str]:

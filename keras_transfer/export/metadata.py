@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,16 @@ import flatbuffers
 from pydantic import ValidationError
 
 from keras_transfer.errors import ArtifactError
-from keras_transfer.specs import IMAGE_INPUT, PROBABILITIES_OUTPUT, Contract, Value
+from keras_transfer.specs import IMAGE_INPUT, Contract, Output, Value
 
 LABELS_FILE = "labels.txt"
 CONTRACT_FILE = "contract.json"
 _TFLITE_ENTRY = b"TFLITE_METADATA"
-_RGB, _IMAGE_PROPERTIES, _TENSOR_AXIS_LABELS = 1, 2, 2
+_RGB, _IMAGE_PROPERTIES = 1, 2
+_BOX_PROPERTIES, _BOUNDARIES, _LEFT_TOP_RIGHT_BOTTOM = 3, 1, (1, 0, 3, 2)
+"""Where a reader finds left, top, right and bottom in y1 x1 y2 x2; their unit, a share of the side, is the default."""
+_LABELS_OF = {"axis": 2, "values": 3}
+"""Kinds of files of labels in the schema: of the places along an axis, of the values of a tensor."""
 
 
 class Card(Value):
@@ -65,7 +69,7 @@ def into_tflite(model: bytes, card: Card) -> bytes:
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
     entries = [entry for entry in tree.metadata or [] if entry.name != _TFLITE_ENTRY]
     buffer = schema.BufferT()
-    buffer.data = list(_model_metadata(card))
+    buffer.data = list(_model_metadata(card, _in_file_order(tree, card.contract.outputs)))
     tree.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = _TFLITE_ENTRY, len(tree.buffers) - 1
@@ -107,10 +111,19 @@ def from_saved_model(folder: Path) -> Card | None:
     return parse(path.read_bytes(), where=str(folder)) if path.is_file() else None
 
 
-def _model_metadata(card: Card) -> bytes:
+def _in_file_order(tree: Any, outputs: Sequence[Output]) -> list[Output]:
+    """Outputs in the order of the file, which the converter shuffles; readers pair metadata and tensors by position."""
+    if len(outputs) == 1:
+        return list(outputs)
+    by_tensor = {each.tensorIndex: each.name.decode() for each in tree.signatureDefs[0].outputs}
+    by_name = {output.name: output for output in outputs}
+    return [by_name[by_tensor[index]] for index in tree.subgraphs[0].outputs]
+
+
+def _model_metadata(card: Card, outputs: Sequence[Output]) -> bytes:
     """The `ModelMetadata` table; MediaPipe's own writer would bring 200 MB of packages for these few lines."""
     builder = flatbuffers.Builder(1024)
-    side = card.contract.image_size
+    contract = card.contract
 
     # Children come before their parents in a flatbuffer, so every value is made before its table is opened.
     def table(slots: int, fields: Mapping[int, tuple[str, int]]) -> tuple[str, int]:
@@ -128,15 +141,30 @@ def _model_metadata(card: Card) -> bytes:
             builder.PrependUOffsetTRelative(offset)
         return "UOffsetTRelative", builder.EndVector()
 
-    size = table(2, {0: ("Uint32", side), 1: ("Uint32", side)})
-    picture = table(2, {0: ("Int8", _RGB), 1: size})
+    def numbers(values: Sequence[int]) -> tuple[str, int]:
+        builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            builder.PrependUint32(value)
+        return "UOffsetTRelative", builder.EndVector()
+
+    def described(output: Output) -> tuple[str, int]:
+        fields = {}
+        if output.kind == "boxes":
+            boxes = table(3, {0: numbers(_LEFT_TOP_RIGHT_BOTTOM), 1: ("Int8", _BOUNDARIES)})
+            fields[3] = table(3, {0: ("Uint8", _BOX_PROPERTIES), 1: boxes})
+        if output.labels == "none":
+            return table(7, {0: text(output.name), **fields})
+        labels = table(5, {0: text(LABELS_FILE), 2: ("Int8", _LABELS_OF[output.labels])})
+        return table(7, {0: text(output.name), **fields, 6: vector(labels)})
+
+    side = ("Uint32", contract.image_size)
+    picture = table(2, {0: ("Int8", _RGB), 1: table(2, {0: side, 1: side})})
     content = table(3, {0: ("Uint8", _IMAGE_PROPERTIES), 1: picture})
-    image = table(7, {0: text(IMAGE_INPUT), 1: text(card.contract.normalization), 3: content})
-    labels = table(5, {0: text(LABELS_FILE), 2: ("Int8", _TENSOR_AXIS_LABELS)})
-    probabilities = table(7, {0: text(PROBABILITIES_OUTPUT), 6: vector(labels)})
+    image = table(7, {0: text(IMAGE_INPUT), 1: text(contract.normalization), 3: content})
+    given = [described(output) for output in outputs]
     about = table(5, {0: text(CONTRACT_FILE), 1: text("The artifact contract of keras_transfer")})
-    graph = table(10, {2: vector(image), 3: vector(probabilities)})
-    name = f"{card.contract.backbone or 'model'} {card.contract.task}"
-    root = {0: text(name), 3: vector(graph), 5: text(card.contract.license), 6: vector(about), 7: text("1.0.0")}
+    graph = table(10, {2: vector(image), 3: vector(*given)})
+    name = f"{contract.backbone or 'model'} {contract.task}"
+    root = {0: text(name), 3: vector(graph), 5: text(contract.license), 6: vector(about), 7: text("1.0.0")}
     builder.Finish(table(8, root)[1], file_identifier=b"M001")
     return bytes(builder.Output())

@@ -1,11 +1,12 @@
-"""Writes ONNX files: one input, one output, any batch, checked and simplified."""
+"""Writes ONNX files: one input, the outputs by name, any batch, checked and simplified."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,9 @@ import numpy as np
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
 from keras_transfer.export import metadata, operators
-from keras_transfer.export.graph import Graph
+from keras_transfer.export.graph import Graph, node_of
 from keras_transfer.export.metadata import Card
-from keras_transfer.specs import IMAGE_INPUT, PROBABILITIES_OUTPUT
+from keras_transfer.specs import IMAGE_INPUT, Output
 
 Layout = Literal["nhwc", "nchw"]
 OPSET = 17
@@ -60,20 +61,45 @@ def _few_words() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
+def _sparing(convert: Callable[..., Any]) -> Callable[..., Any]:
+    """Return tf2onnx's converter without the copy of the whole graph that it makes before each of its passes.
+
+    The copies are there to go on after a pass that failed, and take half of the time; they are made where one fails.
+    """
+
+    def sparingly(*given: Any, **named: Any) -> Any:
+        before = os.environ.get(_KEEP_COPIES)
+        os.environ[_KEEP_COPIES] = "no"  # any value at all means no copies
+        try:
+            return convert(*given, **named)
+        except Exception:
+            os.environ.pop(_KEEP_COPIES)
+            return convert(*given, **named)
+        finally:
+            os.environ.pop(_KEEP_COPIES, None)
+            if before is not None:
+                os.environ[_KEEP_COPIES] = before
+
+    return sparingly
+
+
+_KEEP_COPIES = "TF2ONNX_CATCH_ERRORS"
+
+
 def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
     import onnxsim
     import tf2onnx
 
-    model, _ = tf2onnx.convert.from_graph_def(
+    model, _ = _sparing(tf2onnx.convert.from_graph_def)(
         graph.frozen,
         name=card.contract.backbone or "model",
         input_names=[f"{IMAGE_INPUT}:0"],
-        output_names=[f"{PROBABILITIES_OUTPUT}:0"],
+        output_names=[f"{node_of(output)}:0" for output in graph.outputs],
         opset=OPSET,
         custom_op_handlers=operators.HANDLERS,
         inputs_as_nchw=[f"{IMAGE_INPUT}:0"] if layout == "nchw" else None,
     )
-    _name(model)
+    _name(model, graph.outputs)
     model, same = onnxsim.simplify(model)
     if not same:
         raise ExportError("ONNX: the simplified model does not compute what the converted one does.")
@@ -152,9 +178,9 @@ def _large_weights(model: Any) -> dict[str, str]:
     }
 
 
-def _name(model: Any) -> None:
-    """Give input and output the contract's names, without TensorFlow's `:0`, and the batch a name of its own."""
-    names = {f"{IMAGE_INPUT}:0": IMAGE_INPUT, f"{PROBABILITIES_OUTPUT}:0": PROBABILITIES_OUTPUT}
+def _name(model: Any, outputs: Sequence[Output]) -> None:
+    """Give input and outputs the contract's names, without TensorFlow's `:0`, and the batch a name of its own."""
+    names = {f"{IMAGE_INPUT}:0": IMAGE_INPUT} | {f"{node_of(output)}:0": output.name for output in outputs}
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]

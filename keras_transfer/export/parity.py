@@ -1,11 +1,10 @@
-"""Judges whether an artifact says what the model says."""
+"""Judges whether an artifact says what the model says, from figures that its task measured picture by picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import rel_entr
 
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import Value
@@ -18,11 +17,11 @@ class Tolerance(Value):
     """How far an artifact may be from the model; a bound that is None is not looked at."""
 
     agreement: float | None = None
-    """Least share of pictures that get the same class."""
+    """Least share of pictures that get the same answer."""
     max_difference: float | None = None
-    """Largest difference of any probability."""
+    """Largest difference of any answer, in the measure of the task: of classification, of a probability."""
     drop_points: float | None = None
-    """Largest loss of accuracy in percentage points."""
+    """Largest loss of the task's merit in percentage points."""
 
 
 TOLERANCES: dict[str, Tolerance] = {
@@ -54,15 +53,20 @@ class Parity(Value):
     precision: str
     pictures: int
     accuracy: float
+    """Of the artifact: the mean merit of the task, 0-1; of classification, the share of pictures it is right on."""
     reference_accuracy: float
+    """The same of the model."""
     accuracy_drop_points: float
-    """Percentage points lost; negative where the artifact is right more often."""
+    """Percentage points of merit lost; negative where the artifact is worth more."""
     agreement: float
-    """Share of pictures that get the same class."""
+    """Share of pictures that get the same answer."""
     max_difference: float
+    """Largest over the pictures, in the measure of the task: of classification, of a probability."""
     mean_difference: float
-    kl_divergence: float
-    """Mean over pictures, in nats, of the artifact's answer from the model's (Kullback & Leibler 1951)."""
+    """Mean over the pictures of what `max_difference` is the largest of."""
+    kl_divergence: float | None = None
+    """Mean over pictures, in nats, of the artifact's answer from the model's; None where answers are no
+    probabilities over classes."""
     worst: tuple[tuple[str, float], ...]
     """The pictures that differ most and by how much, the largest first."""
     tolerance: Tolerance
@@ -72,68 +76,70 @@ class Parity(Value):
 
 
 def compare(
-    reference: np.ndarray,
-    candidate: np.ndarray,
-    labels: np.ndarray,
+    same: np.ndarray,
+    difference: np.ndarray,
+    right_reference: np.ndarray,
+    right_candidate: np.ndarray,
     keys: Sequence[str],
     *,
     precision: str,
     tolerance: Tolerance | None = None,
+    kl: np.ndarray | None = None,
+    merit_name: str = "accuracy",
 ) -> Parity:
-    """Compare probabilities of an artifact with those of the model.
+    """Judge an artifact by what its task measured on each picture.
 
-    >>> answers = np.array([[0.9, 0.1], [0.2, 0.8]])
-    >>> compare(answers, answers, np.array([0, 1]), ["a", "b"], precision="float32").passed
+    >>> right = np.array([1.0, 0.0])
+    >>> compare(np.array([True, True]), np.zeros(2), right, right, ["a", "b"], precision="float32").passed
     True
 
-    reference, candidate: float (n, classes), rows sum to 1. labels: class positions (n,). keys: the pictures' names.
-    tolerance: that of the precision where it is left out. Raises UsageError for a precision without one.
+    same: whether each picture gets the same answer from both, bool (n,). difference: how far apart the two answers
+    are, float (n,), not negative. right_reference, right_candidate: the merit of each picture in the model's answer
+    and in the artifact's, float (n,), 0-1. keys: the pictures' names. tolerance: that of the precision where it is
+    left out. kl: the divergence of each picture in nats, where answers are probabilities over classes.
+    Raises UsageError for a precision without a tolerance, or where the figures are not of the same pictures.
     """
     if precision not in TOLERANCES:
         raise UsageError(unknown("precision", precision, TOLERANCES))
-    if not reference.shape == candidate.shape == (len(labels), reference.shape[1]) or len(keys) != len(labels):
+    counts = [len(each) for each in (same, difference, right_reference, right_candidate, keys)]
+    if len(set(counts)) != 1 or not counts[0]:
         raise UsageError(
-            f"Two sets of answers to the same pictures are compared. Received: {reference.shape} and "
-            f"{candidate.shape} for {len(labels)} labels and {len(keys)} keys."
+            f"Two sets of answers to the same pictures are compared, of one at least. Received: figures of "
+            f"{', '.join(map(str, counts))} pictures."
         )
-    bounds = tolerance or TOLERANCES[precision]
-    # In double precision, so that the comparison itself adds nothing to what it measures.
-    wanted, given = reference.astype(np.float64), candidate.astype(np.float64)
-    difference = np.abs(wanted - given)
-    by_picture = difference.max(axis=1)
-    decided, decided_wanted = given.argmax(axis=1), wanted.argmax(axis=1)
-    right, right_wanted = int(np.sum(decided == labels)), int(np.sum(decided_wanted == labels))
-    agreement = float(np.mean(decided == decided_wanted))
-    drop_points = 100 * (right_wanted - right) / len(labels)  # of whole counts: 10 of 1,000 are 1 point exactly
-    # An 8-bit answer says 0 for whatever is under 1/256; the floor keeps the divergence finite.
-    floor = np.finfo(np.float32).eps
-    order = np.argsort(-by_picture, kind="stable")[:WORST]
-    reasons = _unmet(bounds, agreement, float(by_picture.max()), drop_points, len(labels))
+    bounds, pictures = tolerance or TOLERANCES[precision], counts[0]
+    worth, worth_wanted = float(np.sum(right_candidate)), float(np.sum(right_reference))
+    agreement, largest = float(np.mean(same)), float(np.max(difference))
+    drop_points = 100 * (worth_wanted - worth) / pictures  # of whole sums: 10 of 1,000 are 1 point exactly
+    order = np.argsort(-difference, kind="stable")[:WORST]
+    reasons = _unmet(bounds, agreement, largest, drop_points, pictures, merit_name)
     return Parity(
         precision=precision,
-        pictures=len(labels),
-        accuracy=right / len(labels),
-        reference_accuracy=right_wanted / len(labels),
+        pictures=pictures,
+        accuracy=worth / pictures,
+        reference_accuracy=worth_wanted / pictures,
         accuracy_drop_points=drop_points,
         agreement=agreement,
-        max_difference=float(by_picture.max()),
-        mean_difference=float(difference.mean()),
-        kl_divergence=float(rel_entr(np.maximum(wanted, floor), np.maximum(given, floor)).sum(axis=1).mean()),
-        worst=tuple((keys[index], float(by_picture[index])) for index in order),
+        max_difference=largest,
+        mean_difference=float(np.mean(difference)),
+        kl_divergence=None if kl is None else float(np.mean(kl)),
+        worst=tuple((keys[index], float(difference[index])) for index in order),
         tolerance=bounds,
         passed=not reasons,
         reason="; ".join(reasons),
     )
 
 
-def _unmet(bounds: Tolerance, agreement: float, largest: float, drop_points: float, pictures: int) -> list[str]:
+def _unmet(
+    bounds: Tolerance, agreement: float, largest: float, drop_points: float, pictures: int, merit_name: str
+) -> list[str]:
     reasons = []
     # `not (x <= bound)` rather than `x > bound`: an answer that is not a number must fail.
     if bounds.agreement is not None and not agreement >= bounds.agreement:
         others = round((1 - agreement) * pictures)
-        reasons.append(f"{others} of {pictures} pictures get another class (agreement must be {bounds.agreement:.2%})")
+        reasons.append(f"{others} of {pictures} pictures get another answer (agreement must be {bounds.agreement:.2%})")
     if bounds.max_difference is not None and not largest <= bounds.max_difference:
-        reasons.append(f"a probability differs by {largest:.2g} (at most {bounds.max_difference:g})")
+        reasons.append(f"an answer differs by {largest:.2g} (at most {bounds.max_difference:g})")
     if bounds.drop_points is not None and not drop_points <= bounds.drop_points:
-        reasons.append(f"accuracy drops by {drop_points:.2f} points (at most {bounds.drop_points:g})")
+        reasons.append(f"{merit_name} drops by {drop_points:.2f} points (at most {bounds.drop_points:g})")
     return reasons

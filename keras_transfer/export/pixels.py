@@ -24,7 +24,7 @@ def taken_as_they_are(quantized: bytes, factor: np.ndarray, offset: np.ndarray) 
     from ai_edge_litert.tools import flatbuffer_utils
 
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
-    (graph,) = tree.subgraphs
+    graph = tree.subgraphs[0]  # the main one: others hold the branches of loops and conditions
     first = graph.operators[:3]
     kinds = [tree.operatorCodes[operator.opcodeIndex].builtinCode for operator in first]
     if kinds != [BuiltinOperator.CAST, BuiltinOperator.QUANTIZE, BuiltinOperator.DEPTHWISE_CONV_2D]:

@@ -48,13 +48,17 @@ def refine(quantized: bytes, exact: bytes, pictures: np.ndarray) -> bytes:
     wanted = flatbuffer_utils.read_model_from_bytearray(bytearray(exact))
     given = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
     layers, others = _layers(wanted), _layers(given)
-    if [layer.kind for layer in layers] != [layer.kind for layer in others]:
-        return quantized  # the converter merged layers: there is nothing to compare them with
+    if [_shape(layer) for layer in layers] != [_shape(layer) for layer in others]:
+        return quantized  # the converter merged layers, or put branches in another order: nothing to compare with
     seen = _inputs(exact, layers, pictures[:PICTURES])
     for layer, other, (mean, covariance) in zip(layers, others, seen, strict=True):
         if other.weight.type == _tensor_type("INT8"):
             _choose(given, other, _weights(wanted, layer), mean, covariance)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(given))
+
+
+def _shape(layer: Layer) -> tuple[str, tuple[int, ...]]:
+    return layer.kind, tuple(layer.weight.shape)
 
 
 def _choose(model: Any, layer: Layer, exact: np.ndarray, mean: np.ndarray, covariance: np.ndarray | None) -> None:
@@ -109,21 +113,20 @@ def _inputs(exact: bytes, layers: list[Layer], pictures: np.ndarray) -> Iterator
         interpreter.set_tensor(image["index"], picture[None])
         interpreter.invoke()
         for layer, total in zip(layers, sums, strict=True):
-            seen = _patches(interpreter.get_tensor(int(layer.operator.inputs[0])), layer)
-            places = random.permutation(seen.shape[1])[:POSITIONS]
-            seen = seen[:, places].astype(np.float64)
+            seen = _patches(interpreter.get_tensor(int(layer.operator.inputs[0])), layer, random).astype(np.float64)
             total[0] += seen.mean(axis=1) / len(pictures)
             if seen.shape[2] <= LARGEST_KERNEL:
-                total[1] += seen.swapaxes(1, 2) @ seen / len(places) / len(pictures)
+                total[1] += seen.swapaxes(1, 2) @ seen / seen.shape[1] / len(pictures)
     for mean, second in sums:
         covariance = None if np.isscalar(second) else second - mean[:, :, None] * mean[:, None, :]
         yield mean, covariance
 
 
-def _patches(features: np.ndarray, layer: Layer) -> np.ndarray:
-    """What the kernel lies on: (1, places, weights), of a depthwise layer (channels, places, weights)."""
+def _patches(features: np.ndarray, layer: Layer, random: np.random.Generator) -> np.ndarray:
+    """What the kernel lies on at some places: (1 or, of a depthwise layer, channels, places, weights)."""
     if layer.kind == "FULLY_CONNECTED":
-        return features.reshape(1, -1, features.shape[-1])
+        rows = features.reshape(-1, features.shape[-1])
+        return rows[random.permutation(len(rows))[:POSITIONS]][None]
     options, (height, width) = layer.operator.builtinOptions, layer.weight.shape[1:3]
     steps = (options.strideH, options.strideW)
     if options.padding == _padding("SAME"):
@@ -134,17 +137,20 @@ def _patches(features: np.ndarray, layer: Layer) -> np.ndarray:
         around = [(each // 2, each - each // 2) for each in missing]
         features = np.pad(features, ((0, 0), *around, (0, 0)))
     windows = sliding_window_view(features, (height, width), axis=(1, 2))[0, :: steps[0], :: steps[1]]
-    channels = windows.shape[2]
+    down, across, channels = windows.shape[:3]
+    # A window is a view until it is picked: copying all of them first took most of the time.
+    places = random.permutation(down * across)[:POSITIONS]
+    seen = windows[places // across, places % across]
     if layer.kind == "CONV_2D":
-        return windows.transpose(0, 1, 3, 4, 2).reshape(1, -1, height * width * channels)
-    return windows.transpose(2, 0, 1, 3, 4).reshape(channels, -1, height * width)
+        return seen.transpose(0, 2, 3, 1).reshape(1, len(places), height * width * channels)
+    return seen.transpose(1, 0, 2, 3).reshape(channels, len(places), height * width)
 
 
 def _layers(model: Any) -> list[Layer]:
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     kinds = {getattr(BuiltinOperator, name): name for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")}
-    (graph,) = model.subgraphs
+    graph = model.subgraphs[0]  # the main one: others hold the branches of loops and conditions
     found = []
     for operator in graph.operators:
         kind = kinds.get(model.operatorCodes[operator.opcodeIndex].builtinCode)

@@ -1,10 +1,11 @@
-"""Opens any artifact in its own runtime and gives one way to ask it: pictures in, probabilities out."""
+"""Opens any artifact in its own runtime and gives one way to ask it: pictures in, answers by name out."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,9 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_transfer.errors import ArtifactError, DataError
-from keras_transfer.export import manifest, metadata
+from keras_transfer.export import manifest, metadata, outputs
 from keras_transfer.export.metadata import Card
-from keras_transfer.specs import IMAGE_INPUT, PROBABILITIES_OUTPUT, Artifact, Contract
+from keras_transfer.specs import IMAGE_INPUT, Answers, Artifact, Contract, Output
 
 Format = Literal["keras", "saved_model", "tflite", "onnx"]
 
@@ -32,10 +33,11 @@ class Opened:
     """What a reader of one format gives: the tensors as the file has them, its card, and how to run a batch."""
 
     image: Tensor
-    output: Tensor
+    outputs: Mapping[str, Tensor]
+    """By the names that the file has for them, in its order."""
     card: Card | None
-    run: Callable[[np.ndarray], np.ndarray]
-    """uint8 (batch, side, side, 3) to float32 (batch, classes)."""
+    run: Callable[[np.ndarray], Mapping[str, np.ndarray]]
+    """uint8 (batch, side, side, 3) to float32 (batch, …) by the names of `outputs`."""
     batch: int
     """How many pictures `run` takes at most."""
 
@@ -49,12 +51,17 @@ class Runtime:
     """0: the runtime's own choice."""
     load_ms: float
     _opened: Opened
+    _keys: tuple[str, ...]
+    """What the file calls the outputs of the contract, in the contract's order."""
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return probabilities, float32 (n, classes), of pictures, uint8 (n, side, side, 3).
+    def predict(self, images: np.ndarray) -> Answers:
+        """Return what the file says of pictures, uint8 (n, side, side, 3): each output of the contract by its name.
 
-        Whole numbers that a quantized file gives are turned into probabilities. Raises DataError where the pictures
-        are of another size or type.
+        >>> load(Path("exports/model.tflite")).predict(images)["probabilities"].shape  # doctest: +SKIP
+        (8, 10)
+
+        Answers are float32 (n, …): whole numbers that a quantized file gives are turned into what they stand for.
+        Raises DataError where the pictures are of another size or type.
         """
         side = self.artifact.contract.image_size
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
@@ -64,8 +71,10 @@ class Runtime:
             )
         step = self._opened.batch
         parts = [self._opened.run(images[start : start + step]) for start in range(0, len(images), step)]
-        classes = len(self.artifact.contract.class_names)
-        return np.concatenate([np.zeros((0, classes), np.float32), *parts])
+        return {
+            output.name: np.concatenate([np.zeros((0, *output.shape), np.float32), *(part[key] for part in parts)])
+            for output, key in zip(self.artifact.contract.outputs, self._keys, strict=True)
+        }
 
 
 def load(
@@ -77,8 +86,8 @@ def load(
 ) -> Runtime:
     """Open a `.keras`, `.tflite` or `.onnx` file or a SavedModel folder.
 
-    >>> load(Path("exports/model.tflite")).predict(images).shape  # doctest: +SKIP
-    (8, 10)
+    >>> load(Path("exports/model.tflite")).artifact.contract.class_names  # doctest: +SKIP
+    ('cat', 'dog')
 
     threads: for LiteRT and ONNX Runtime, all cores where it is left out. contract: of a file that carries none (a
     `.keras` file, a model made elsewhere); one inside the file wins. labels: its class names, where they are all that
@@ -86,7 +95,8 @@ def load(
     Raises ArtifactError where the file is missing, damaged, or not what its contract or its manifest says.
     """
     format = _format(path)
-    _as_manifested(path)
+    size_bytes, sha256 = manifest.digest(path)
+    _as_manifested(path, sha256)
     threads = threads or os.cpu_count() or 1
     started = time.perf_counter()
     try:
@@ -103,19 +113,18 @@ def load(
     card = opened.card or (Card(contract=contract) if contract else None)
     if card is None:
         raise ArtifactError(f"'{path}' does not carry its class names. Give them with --labels.")
-    _agree(path, opened, card.contract)
-    size_bytes, sha256 = manifest.digest(path)
+    keys = _agree(path, opened, card.contract)
     artifact = Artifact(
         path=path,
         format=format,
         precision=card.precision,
         input_dtype=opened.image.dtype,
-        output_dtype=opened.output.dtype,
+        output_dtype=opened.outputs[keys[0]].dtype,
         size_bytes=size_bytes,
         sha256=sha256,
         contract=card.contract,
     )
-    return Runtime(artifact, threads, load_ms, opened)
+    return Runtime(artifact, threads, load_ms, opened, keys)
 
 
 def _format(path: Path) -> Format:
@@ -130,9 +139,9 @@ def _format(path: Path) -> Format:
     return found  # type: ignore[return-value]
 
 
-def _as_manifested(path: Path) -> None:
-    listed = {artifact.path.name: artifact for artifact in manifest.read(path.parent).artifacts}.get(path.name)
-    if listed and manifest.digest(path)[1] != listed.sha256:
+def _as_manifested(path: Path, sha256: str) -> None:
+    listed = {artifact.path.name: artifact for artifact in manifest.read(path.parent).all}.get(path.name)
+    if listed and sha256 != listed.sha256:
         raise ArtifactError(
             f"'{path}' is not the file that was exported: its SHA-256 differs from the one in "
             f"{manifest.MANIFEST_FILE}. Export it again."
@@ -149,31 +158,69 @@ def _named(path: Path, opened: Opened, labels: Sequence[str]) -> Contract:
     return Contract(class_names=tuple(labels), image_size=side, normalization="")
 
 
-def _agree(path: Path, opened: Opened, contract: Contract) -> None:
-    side, classes = contract.image_size, len(contract.class_names)
-    image, output = opened.image, opened.output
+def _agree(path: Path, opened: Opened, contract: Contract) -> tuple[str, ...]:
+    """Return what the file calls the contract's outputs; ArtifactError where it breaks the contract."""
+    side, image = contract.image_size, opened.image
     if image.dtype != "uint8" or image.shape[1:] not in ((side, side, 3), (3, side, side)):
         raise ArtifactError(
             f"'{path}' promises uint8 pictures of {side} x {side} px, but its input is {image.dtype} {image.shape}."
         )
-    if output.dtype not in ("float32", "uint8") or output.shape[1:] != (classes,):
-        raise ArtifactError(
-            f"'{path}' promises probabilities of {classes} classes, but its output is {output.dtype} {output.shape}."
-        )
+    try:
+        keys = outputs.keys(list(opened.outputs), contract.outputs)
+    except ArtifactError as error:
+        raise ArtifactError(f"'{path}' breaks its contract. {error}") from None
+    for output, key in zip(contract.outputs, keys, strict=True):
+        given = opened.outputs[key]
+        if given.dtype not in ("float32", "uint8") or not _fits(given.shape[1:], output.shape):
+            raise ArtifactError(f"'{path}' promises {_promise(output)}, but its output is {given.dtype} {given.shape}.")
+    return keys
+
+
+def _fits(given: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether shapes are the same, as far as the file says its own."""
+    return len(given) == len(wanted) and all(each in (None, side) for each, side in zip(given, wanted, strict=True))
+
+
+def _promise(output: Output) -> str:
+    if output.labels == "axis" and len(output.shape) == 1:
+        return f"{output.name} of {output.shape[0]} classes"
+    return f"{output.name} of shape {output.shape}"
 
 
 def _open_keras(path: Path, threads: int) -> Opened:
+    if not zipfile.is_zipfile(path):
+        raise ArtifactError(f"'{path}' is no whole .keras file: it was cut short, or is something else.")
     import keras
+    import tensorflow as tf
 
     model = keras.saving.load_model(path, compile=False)
-    (image,), (output,) = model.inputs, model.outputs
+    (image,) = model.inputs
+    given = _by_name(model.output)
+    # Layer by layer, as a call of the model is, a batch takes three times as long as in one graph.
+    whole = tf.function(
+        lambda images: _by_name(model(images, training=False)),
+        input_signature=[tf.TensorSpec((None, *image.shape[1:]), image.dtype)],
+        autograph=False,
+    )
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: np.asarray(answer, np.float32) for name, answer in whole(tf.constant(images)).items()}
+
     return Opened(
         Tensor(tuple(image.shape), image.dtype),
-        Tensor(tuple(output.shape), output.dtype),
+        {name: Tensor(tuple(tensor.shape), tensor.dtype) for name, tensor in given.items()},
         None,
-        lambda images: np.asarray(model(images, training=False), np.float32),
+        run,
         batch=64,
     )
+
+
+def _by_name(answers: Any) -> dict[str, Any]:
+    """What a Keras model gives, by name where it has names, else by position."""
+    if isinstance(answers, Mapping):
+        return dict(answers)
+    several = answers if isinstance(answers, (list, tuple)) else [answers]
+    return {str(position): each for position, each in enumerate(several)}
 
 
 def _open_saved_model(path: Path, threads: int) -> Opened:
@@ -182,16 +229,16 @@ def _open_saved_model(path: Path, threads: int) -> Opened:
     loaded = tf.saved_model.load(str(path))
     function = loaded.signatures["serving_default"]
     (image,) = function.structured_input_signature[1].values()
-    output = function.structured_outputs.get(PROBABILITIES_OUTPUT)
-    if image.name != IMAGE_INPUT or output is None:
-        raise ArtifactError(f"'{path}' breaks the contract: it must map '{IMAGE_INPUT}' to '{PROBABILITIES_OUTPUT}'.")
+    if image.name != IMAGE_INPUT:
+        raise ArtifactError(f"'{path}' breaks the contract: its input must be '{IMAGE_INPUT}'. Received: {image.name}.")
 
-    def run(images: np.ndarray, kept: Any = loaded) -> np.ndarray:  # the variables live as long as `loaded` does
-        return function(**{IMAGE_INPUT: tf.constant(images)})[PROBABILITIES_OUTPUT].numpy()
+    def run(images: np.ndarray, kept: Any = loaded) -> dict[str, np.ndarray]:  # its variables live as long as `loaded`
+        answers = function(**{IMAGE_INPUT: tf.constant(images)})
+        return {name: answer.numpy() for name, answer in answers.items()}
 
     return Opened(
         Tensor(tuple(image.shape), image.dtype.name),
-        Tensor(tuple(output.shape), output.dtype.name),
+        {name: Tensor(tuple(each.shape), each.dtype.name) for name, each in function.structured_outputs.items()},
         metadata.from_saved_model(path),
         run,
         batch=64,
@@ -204,22 +251,36 @@ def _open_tflite(path: Path, threads: int) -> Opened:
     content = path.read_bytes()
     interpreter = Interpreter(model_content=content, num_threads=threads)
     interpreter.allocate_tensors()
-    (image,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
-    scale, zero_point = output["quantization"]
+    (image,), given = interpreter.get_input_details(), _signed(interpreter)
 
-    def run(images: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(image["index"], images)
-        interpreter.invoke()
-        values = interpreter.get_tensor(output["index"]).astype(np.float32)
+    def dequantized(details: dict[str, Any]) -> np.ndarray:
+        scale, zero_point = details["quantization"]
+        values = interpreter.get_tensor(details["index"]).astype(np.float32)
         return (values - zero_point) * np.float32(scale) if scale else values
 
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        interpreter.set_tensor(image["index"], images)
+        interpreter.invoke()
+        return {name: dequantized(details) for name, details in given.items()}
+
+    def tensor(details: dict[str, Any]) -> Tensor:
+        return Tensor(tuple(details["shape"].tolist()), np.dtype(details["dtype"]).name)
+
     return Opened(
-        Tensor(tuple(image["shape"].tolist()), np.dtype(image["dtype"]).name),
-        Tensor(tuple(output["shape"].tolist()), np.dtype(output["dtype"]).name),
+        tensor(image),
+        {name: tensor(details) for name, details in given.items()},
         metadata.from_tflite(content, where=str(path)),
         run,
         batch=int(image["shape"][0]),
     )
+
+
+def _signed(interpreter: Any) -> dict[str, Any]:
+    """Outputs by the names of the file's signature: tensors themselves have names that the converter made up."""
+    signatures = list(interpreter.get_signature_list())
+    if signatures:
+        return dict(interpreter.get_signature_runner(signatures[0]).get_output_details())
+    return {details["name"]: details for details in interpreter.get_output_details()}
 
 
 def _open_onnx(path: Path, threads: int) -> Opened:
@@ -229,13 +290,13 @@ def _open_onnx(path: Path, threads: int) -> Opened:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (image,), (output,) = session.get_inputs(), session.get_outputs()
-
+    (image,), given = session.get_inputs(), session.get_outputs()
+    names = [output.name for output in given]
     channels_first = image.shape[1] == 3
 
-    def run(images: np.ndarray) -> np.ndarray:
-        given = images.transpose(0, 3, 1, 2) if channels_first else images
-        return session.run([output.name], {image.name: given})[0].astype(np.float32, copy=False)
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        answers = session.run(names, {image.name: images.transpose(0, 3, 1, 2) if channels_first else images})
+        return {name: answer.astype(np.float32, copy=False) for name, answer in zip(names, answers, strict=True)}
 
     def tensor(value: Any) -> Tensor:
         name = value.type.removeprefix("tensor(").removesuffix(")")
@@ -244,7 +305,7 @@ def _open_onnx(path: Path, threads: int) -> Opened:
 
     return Opened(
         tensor(image),
-        tensor(output),
+        {output.name: tensor(output) for output in given},
         metadata.from_onnx(session.get_modelmeta().custom_metadata_map, where=str(path)),
         run,
         batch=64,

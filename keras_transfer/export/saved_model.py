@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_transfer.export import metadata
 from keras_transfer.export.graph import Graph
 from keras_transfer.export.metadata import Card
-from keras_transfer.specs import PROBABILITIES_OUTPUT, Aspect
+from keras_transfer.specs import Aspect
 
 Decode = Callable[[Any, int, Aspect], Any]
 """`decode(encoded, side, aspect)`: a scalar string tensor to uint8 (side, side, 3), of TensorFlow operations."""
@@ -23,7 +23,7 @@ def write(graph: Graph, path: Path, card: Card, decode: Decode | None = None) ->
 
     `serving_default`: `image`, uint8 (batch, side, side, 3); `serve_bytes`: `image_bytes`, strings (batch,) of JPEG,
     PNG, BMP or GIF files, JPEG turned as the camera noted (Exif), the others as they are stored. Both give
-    `probabilities`, float32 (batch, classes).
+    the contract's outputs by name, float32 (batch, …).
     decode: how training read pictures and made them square, so that serving does the same.
     """
     module = tf.Module()
@@ -52,10 +52,10 @@ def write_frozen(graph: Graph, path: Path, *, batch: int) -> None:
 def _serve_bytes(graph: Graph, aspect: Aspect, decode: Decode) -> Any:
     side = graph.image_size
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")], autograph=False)
     def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         picture = tf.TensorSpec((side, side, 3), tf.uint8)
         images = tf.map_fn(lambda each: decode(each, side, aspect), image_bytes, fn_output_signature=picture)
-        return {PROBABILITIES_OUTPUT: graph.function(image=images)[PROBABILITIES_OUTPUT]}
+        return graph.function(image=images)
 
     return serve_bytes

@@ -13,26 +13,17 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from keras_transfer.errors import ExportError
-from keras_transfer.specs import PROBABILITIES_OUTPUT, Value
+from keras_transfer.specs import PROBABILITIES_OUTPUT
 
-BINS = 15
-"""Of the expected calibration error, as in the paper."""
 RANGE = (0.05, 20.0)
+"""Within which a temperature is looked for."""
 
 
-class Calibration(Value):
-    """A temperature, and what it does to the expected calibration error (0-1) of the pictures it was fitted on."""
-
-    temperature: float
-    error_before: float
-    error_after: float
-
-
-def fit(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
+def fit(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature with the least log loss.
 
     >>> sure = np.array([[0.99, 0.01]] * 4)
-    >>> fit(sure, np.array([0, 0, 0, 1])).temperature > 1
+    >>> fit(sure, np.array([0, 0, 0, 1])) > 1
     True
 
     probabilities: float (n, classes) of validation pictures, rows sum to 1. labels: class positions (n,).
@@ -46,26 +37,12 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
         scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
         return -float(scaled[np.arange(len(labels)), labels].mean())
 
-    found = float(np.exp(minimize_scalar(log_loss, bounds=np.log(RANGE), method="bounded").x))
-    return Calibration(
-        temperature=found,
-        error_before=expected_calibration_error(probabilities, labels),
-        error_after=expected_calibration_error(apply(probabilities, found), labels),
-    )
+    return float(np.exp(minimize_scalar(log_loss, bounds=np.log(RANGE), method="bounded").x))
 
 
 def apply(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return probabilities, float32 (n, classes), as a model says them whose logits are divided by `temperature`."""
     return softmax(_logits(probabilities) / temperature, axis=1).astype(np.float32)
-
-
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean distance between confidence and accuracy over 15 equal bins of confidence (Naeini 2015)."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [abs(float((confidence[bins == each] - right[bins == each]).sum())) for each in range(BINS)]
-    return sum(gaps) / len(labels)
 
 
 def fold(model: keras.Model, temperature: float) -> keras.Model:

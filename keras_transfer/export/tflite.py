@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from keras_transfer.export import metadata, pixels
 from keras_transfer.export.graph import Scaling
 from keras_transfer.export.metadata import Card
 from keras_transfer.export.refine import refine
-from keras_transfer.specs import IMAGE_INPUT
+from keras_transfer.specs import IMAGE_INPUT, Output
 
 SMALL_KERNEL = 16_384
 """Weights below which a convolution keeps float32 where only storage is saved: in EfficientNet-Lite0 early small ones
@@ -34,11 +34,24 @@ class Frozen:
     path: Path
     scaling: Scaling | None = None
     """What it does to pixels first, where that is known."""
+    whole: bool = True
+    """Whether a fully quantized file gives whole numbers (see `whole_outputs`)."""
 
     @cached_property
     def float32(self) -> bytes:
         """The TFLite file as the converter writes it."""
         return _converted(self)
+
+
+def whole_outputs(outputs: Sequence[Output]) -> bool:
+    """Return whether 256 steps are enough for every output: numbers 0-1, one for each class.
+
+    >>> whole_outputs((Output(name="location", shape=(25, 4), kind="boxes"),))
+    False
+
+    Boxes, embeddings and maps are given as float32, which is also what MediaPipe Tasks takes of them.
+    """
+    return all(output.labels == "axis" and len(output.shape) == 1 for output in outputs)
 
 
 def convert(source: Frozen, card: Card, calibration: np.ndarray | None = None) -> bytes:
@@ -93,13 +106,14 @@ def _dynamic(source: Frozen, calibration: np.ndarray | None) -> bytes:
 
 def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     pictures = _calibration(calibration)
+    others = [] if source.whole else [tf.lite.OpsSet.TFLITE_BUILTINS]  # choosing boxes has no whole-number kernel
     quantized = _converted(
         source,
         optimizations=[tf.lite.Optimize.DEFAULT],
         representative_dataset=lambda: ({IMAGE_INPUT: picture[None]} for picture in pictures),
-        supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8],
+        supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *others],
         inference_input_type=tf.uint8,
-        inference_output_type=tf.uint8,
+        inference_output_type=tf.uint8 if source.whole else tf.float32,
     )
     refined = refine(quantized, source.float32, pictures)
     if source.scaling is None:
@@ -183,9 +197,9 @@ def small_convolutions(model: bytes, below: int) -> list[str]:
     from ai_edge_litert.tools import flatbuffer_utils
 
     tree = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
-    (graph,) = tree.subgraphs
     return [
         graph.tensors[operator.outputs[0]].name.decode()
+        for graph in tree.subgraphs
         for operator in graph.operators
         if tree.operatorCodes[operator.opcodeIndex].builtinCode == BuiltinOperator.CONV_2D
         and np.prod(graph.tensors[operator.inputs[1]].shape) < below

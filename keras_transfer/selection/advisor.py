@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,21 +13,60 @@ from keras_transfer.errors import DataError, UsageError, WeightsError
 from keras_transfer.selection import policy, reasons, scores
 from keras_transfer.selection.findings import (
     Advice,
+    BlockFeatures,
     BlockScore,
     Limits,
     Measure,
     Measurement,
+    Question,
     Ranked,
     Reason,
     Recipes,
-    Task,
 )
-from keras_transfer.specs import BackboneSpec, Event, Listener, Plan, Stage, silent
+from keras_transfer.selection.near import near_copies
+from keras_transfer.specs import BackboneSpec, Event, Listener, Plan, silent
 
 T = TypeVar("T")
 
-Judged = tuple[Ranked, scores.Probe | None]
-"""A backbone's scores, and the probe of its last block."""
+BATCH_SIZE = int(Plan.model_fields["batch_size"].default)
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """All that stays the same while one question is answered."""
+
+    question: Question
+    measure: Measure
+    recipes: Recipes
+    limits: Limits
+    began: float
+    """`time.perf_counter()` when reading the pictures began."""
+    unknown: list[str]
+    """Grows by a sentence for each thing that cannot be known."""
+
+    @property
+    def spent_seconds(self) -> float:
+        """What advice has taken so far."""
+        return time.perf_counter() - self.began
+
+    def tried(self, what: str, score: Callable[..., T], *arguments: Any, **options: Any) -> T | None:
+        """Return a score, or None where it cannot be had, and why stands in `unknown`."""
+        try:
+            return score(*arguments, **options)
+        except DataError as error:
+            self.unknown.append(f"{what}: {error}")
+            return None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A backbone's scores, and what is needed of it later."""
+
+    ranked: Ranked
+    probe: scores.Probe | None
+    """Of its last block."""
+    learning_ms: Callable[[], float] | None
+
 
 INT8_SHARE = 0.30
 """Size of a full int8 file over the float32 one (EfficientNet-Lite0: 4.0 of 13.5 MB)."""
@@ -41,8 +81,12 @@ ANECDOTE_PICTURES = 5
 """Fewer pictures of a class than this and a probe of it is an anecdote."""
 
 
+TIMED_FROM_SECONDS = 120
+"""Expected training from which a step of it is timed: building the step alone takes seconds."""
+
+
 def advise(
-    task: Task,
+    question: Question,
     specs: Sequence[BackboneSpec],
     measure: Measure,
     recipes: Recipes,
@@ -51,9 +95,9 @@ def advise(
     share: float | None = None,
     listener: Listener = silent,
 ) -> Advice:
-    """Return a plan for a task, the number behind each choice, and what could not be known.
+    """Return a plan for a question, the number behind each choice, and what could not be known.
 
-    >>> advise(task, specs, measure, recipes).plan.backbone  # doctest: +SKIP
+    >>> advise(question, specs, measure, recipes).plan.backbone  # doctest: +SKIP
     'EfficientNetLite0'
 
     specs: the backbones to choose from, at least one; those whose weights are not at hand are said to be left out.
@@ -65,68 +109,88 @@ def advise(
     """
     if not specs:
         raise UsageError("Advice needs at least one backbone to choose from. See: keras-transfer backbones")
-    began, limits = time.perf_counter() - task.seconds, limits or Limits()
-    batch_size = Plan.model_fields["batch_size"].default
-    unknown = list(_doubts(task))
+    began = time.perf_counter() - question.seconds
+    inquiry = Inquiry(question, measure, recipes, limits or Limits(), began, list(_doubts(question)))
+    measured = _measured(inquiry, specs, share, listener)
+    best = _taken(measured)
+    if best is None:
+        inquiry.unknown.append(
+            "No pretrained weights are at hand, so nothing was measured: the plan rests on counts alone."
+        )
+    noise = _noise(inquiry, best)
+    doubted = noise.rate if noise else None
+    chosen, size_reasons = best, tuple[Reason, ...]()
+    if best:
+        chosen, size_reasons = _at_larger_size(inquiry, best, specs, doubted)
+        chosen = _timed(inquiry, chosen, doubted)
+    ranked = chosen.ranked if chosen else None
+    ranking = tuple(ranked if ranked and each is best else each.ranked for each in measured)
+    choice = policy.choose(question, ranked, doubted, recipes, BATCH_SIZE)
+    told = policy.alternatives(question, choice, ranked, recipes) if ranked else ()
+    return Advice(
+        plan=_plan(question, ranked, choice, specs[0]),
+        reasons=(
+            *reasons.about_question(question),
+            *reasons.about_backbone(ranked, ranking),
+            *size_reasons,
+            *choice.reasons,
+        ),
+        ranking=ranking,
+        label_noise=doubted,
+        suspects=noise.suspects if noise else (),
+        unknown=tuple(inquiry.unknown),
+        seconds=inquiry.spent_seconds,
+        training_seconds=told[0].seconds if told else None,
+        alternatives=told,
+    )
+
+
+def _plan(question: Question, ranked: Ranked | None, choice: policy.Choice, otherwise: BackboneSpec) -> Plan:
+    """Return the plan of what was chosen; `otherwise` is the backbone where none was measured."""
+    return Plan(
+        data=question.source,
+        task=question.task,
+        backbone=ranked.backbone if ranked else otherwise.name,
+        recipe=choice.recipe,
+        stages=choice.stages,
+        image_size=ranked.image_size if ranked else max(question.image_size, otherwise.min_size),
+        batch_size=BATCH_SIZE,
+        seed=question.seed,
+    )
+
+
+def _measured(inquiry: Inquiry, specs: Sequence[BackboneSpec], share: float | None, listener: Listener) -> list[Judged]:
+    """Measure the backbones, as many as the share allows, and return them best first."""
     measured: list[Judged] = []
     for done, spec in enumerate(specs):
         if measured and share is not None:
-            ahead = max((ranked for ranked, _ in measured), key=_standing)
-            stages = policy.choose(task, ahead, None, recipes, batch_size).stages
-            training = policy.training_seconds(task, stages, ahead.picture_ms)
+            training = _expected_seconds(inquiry, max((each.ranked for each in measured), key=_standing), None)
             # Of a backbone that was not looked at yet all that is known is what the others took.
-            if (time.perf_counter() - began) * (1 + 1 / len(measured)) > share * training:
-                unknown.append(
+            if inquiry.spent_seconds * (1 + 1 / len(measured)) > share * training:
+                inquiry.unknown.append(
                     f"{spec.name} was not measured: advice would cost more than {share:.0%} of the {training:.0f} s "
                     f"that training takes. Ask for it by name to have it measured."
                 )
                 continue
         listener(Event("progress", f"measuring {spec.name}", done=done, total=len(specs)))
         try:
-            measurement = measure(spec, max(task.image_size, spec.min_size))
+            measurement = inquiry.measure(spec, max(inquiry.question.image_size, spec.min_size))
         except WeightsError as error:
-            unknown.append(f"{spec.name} was not measured: {error}")
+            inquiry.unknown.append(f"{spec.name} was not measured: {error}")
             continue
-        measured.append(_ranked(spec, measurement, task, limits, unknown))
-    measured.sort(key=lambda pair: _standing(pair[0]), reverse=True)
-    ranking = tuple(ranked for ranked, _ in measured)
-    best = _taken(measured)
-    if best is None:
-        unknown.append("No pretrained weights are at hand, so nothing was measured: the plan rests on counts alone.")
-    chosen, probe = best or (None, None)
-    noise = _noise(probe, task.labels, unknown)
-    choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
-    size_reasons: tuple[Reason, ...] = ()
-    if best:
-        spec = next(each for each in specs if each.name == best[0].backbone)
-        spent = time.perf_counter() - began
-        chosen, size_reasons = _at_larger_size(best, spec, measure, task, limits, choice.stages, spent, unknown)
-        ranking = tuple(chosen if each is best[0] else each for each in ranking)
-        choice = policy.choose(task, chosen, noise.rate if noise else None, recipes, batch_size)
-    plan = Plan(
-        data=task.source,
-        backbone=chosen.backbone if chosen else specs[0].name,
-        recipe=choice.recipe,
-        stages=choice.stages,
-        image_size=chosen.image_size if chosen else max(task.image_size, specs[0].min_size),
-        batch_size=batch_size,
-        seed=task.seed,
-    )
-    return Advice(
-        plan=plan,
-        reasons=(*reasons.about_task(task), *reasons.about_backbone(chosen, ranking), *size_reasons, *choice.reasons),
-        ranking=ranking,
-        label_noise=noise.rate if noise else None,
-        suspects=noise.suspects if noise else (),
-        unknown=tuple(unknown),
-        seconds=time.perf_counter() - began,
-        training_seconds=policy.training_seconds(task, choice.stages, chosen.picture_ms) if chosen else None,
-    )
+        measured.append(_judged(inquiry, spec, measurement))
+    return sorted(measured, key=lambda each: _standing(each.ranked), reverse=True)
 
 
-def _doubts(task: Task) -> list[str]:
+def _expected_seconds(inquiry: Inquiry, ranked: Ranked, label_noise: float | None) -> float:
+    """What training as advised for a backbone would take."""
+    stages = policy.choose(inquiry.question, ranked, label_noise, inquiry.recipes, BATCH_SIZE).stages
+    return policy.training_seconds(inquiry.question, stages, ranked)
+
+
+def _doubts(question: Question) -> list[str]:
     """What the counts alone forbid to conclude."""
-    counts, doubts = task.class_counts, []
+    counts, doubts = question.class_counts, []
     smallest, largest = int(counts.min()), int(counts.max())
     if smallest < ANECDOTE_PICTURES:
         few = int((counts < ANECDOTE_PICTURES).sum())
@@ -134,10 +198,10 @@ def _doubts(task: Task) -> list[str]:
             f"{few} of {len(counts)} classes have fewer than {ANECDOTE_PICTURES} pictures: "
             f"what is said of them is a guess."
         )
-    looked_at = len(task.labels) / len(counts)
-    if looked_at < ANECDOTE_PICTURES <= counts.sum() / len(counts):
+    looked_at = len(question.labels) / len(counts)
+    if looked_at < ANECDOTE_PICTURES <= question.pictures / len(counts):
         doubts.append(
-            f"{len(task.labels)} pictures were looked at, {looked_at:.1f} of each of {len(counts)} classes: what a "
+            f"{len(question.labels)} pictures were looked at, {looked_at:.1f} of each of {len(counts)} classes: what a "
             f"probe says of them is a guess."
         )
     if smallest and largest > 20 * smallest:
@@ -145,60 +209,104 @@ def _doubts(task: Task) -> list[str]:
             f"The largest class has {largest / smallest:.0f} times the pictures of the smallest: accuracy will mostly "
             f"speak of the large ones."
         )
-    if task.shift.alike:
+    if question.shift.alike:
         doubts.append("All pictures looked at are the same: nothing can be learned from them.")
     return doubts
 
 
-def _ranked(spec: BackboneSpec, measurement: Measurement, task: Task, limits: Limits, unknown: list[str]) -> Judged:
-    """Score one backbone, and give its last block's probe; what cannot be had is None, and why stands in `unknown`."""
-
-    def tried(what: str, score: Callable[..., T], *arguments: Any) -> T | None:
-        try:
-            return score(*arguments)
-        except DataError as error:
-            unknown.append(f"{what} of {spec.name}: {error}")
-            return None
-
-    last = measurement.blocks[-1].features
-    probes = [
-        tried(f"Probe after block {i}", scores.linear_probe, block.features, task.labels)
-        for i, block in enumerate(measurement.blocks)
-    ]
-    tells = any(probe.tells for probe in probes if probe)
-    knows = measurement.blocks[int(np.argmax([probe.accuracy if probe else 0.0 for probe in probes]))]
-    mirror = (
-        tried("Mirroring", scores.lost_by, knows.mirrored, knows.features, task.labels)
-        if tells and knows.mirrored is not None
-        else None
-    )
+def _judged(inquiry: Inquiry, spec: BackboneSpec, measurement: Measurement) -> Judged:
+    """Score one backbone; what cannot be had is None, and why stands in `unknown`."""
+    question, limits, last = inquiry.question, inquiry.limits, measurement.blocks[-1].features
+    groups = question.groups
+    if groups is None:
+        found = inquiry.tried(f"Near copies of {spec.name}", near_copies, last, question.labels)
+        groups = np.arange(len(question.labels)) if found is None else found
+    probes = [_probe(inquiry, f"{spec.name}", i, block, groups) for i, block in enumerate(measurement.blocks)]
+    probe = probes[-1]
+    mirror = _lost_by_mirroring(inquiry, spec, measurement.blocks, probes, groups)
     size_mb = measurement.size_bytes * (INT8_SHARE if limits.int8 else 1) / 1e6
-    source = measurement.source_probabilities
-    if source is None:
-        unknown.append(f"LEEP of {spec.name}: its weights bring no predictions of source classes.")
+    h_score, leep = _of_one_label(inquiry, spec, measurement)
     ranked = Ranked(
         backbone=spec.name,
         image_size=measurement.image_size,
-        probe_accuracy=probes[-1].accuracy if probes[-1] else None,
-        standard_error=probes[-1].standard_error if probes[-1] else None,
-        balanced_accuracy=probes[-1].balanced_accuracy if probes[-1] else None,
-        tells=tells,
-        logme=tried("LogME", scores.logme, last, task.labels),
-        h_score=tried("H-score", scores.regularized_h_score, last, task.labels),
-        leep=None if source is None else tried("LEEP", scores.leep, source, task.labels),
-        intrinsic_dimension=tried("Intrinsic dimension", scores.intrinsic_dimension, last),
+        probe_accuracy=probe.accuracy if probe else None,
+        standard_error=probe.standard_error if probe else None,
+        balanced_accuracy=probe.balanced_accuracy if probe else None,
+        judged_on=_judged_on(question, groups),
+        tells=any(each.tells for each in probes if each),
+        logme=inquiry.tried(f"LogME of {spec.name}", scores.logme, last, question.labels),
+        h_score=h_score,
+        leep=leep,
+        intrinsic_dimension=inquiry.tried(f"Intrinsic dimension of {spec.name}", scores.intrinsic_dimension, last),
         mirror_loss=mirror and mirror[0],
         mirror_error=mirror and mirror[1],
         size_mb=size_mb,
         picture_ms=measurement.picture_ms,
         blocks=tuple(
-            BlockScore(accuracy=probe.accuracy, standard_error=probe.standard_error, distance=block.distance)
-            for probe, block in zip(probes, measurement.blocks, strict=True)
-            if probe
+            BlockScore(
+                accuracy=each.accuracy, standard_error=each.standard_error, distance=block.distance, work=block.work
+            )
+            for each, block in zip(probes, measurement.blocks, strict=True)
+            if each
         ),
         obstacle=_obstacle(spec, size_mb, measurement.picture_ms, limits),
     )
-    return ranked, probes[-1]
+    return Judged(ranked, probe, measurement.learning_ms)
+
+
+def _probe(inquiry: Inquiry, name: str, position: int, block: BlockFeatures, groups: np.ndarray) -> scores.Probe | None:
+    """Probe one block: on the source's own validation pictures where it brings some, else with groups left out."""
+    question = inquiry.question
+    validation = None
+    if question.validation_labels is not None and block.validation is not None:
+        validation = block.validation, question.validation_labels
+    what = f"Probe after block {position} of {name}"
+    return inquiry.tried(
+        what, scores.linear_probe, block.features, question.labels, groups=groups, validation=validation
+    )
+
+
+def _judged_on(question: Question, groups: np.ndarray) -> str:
+    """Say which pictures a probe was judged on."""
+    count, apart = len(question.labels), len(np.unique(groups))
+    if question.validation_labels is not None:
+        return f"on {len(question.validation_labels)} validation pictures of the source's own"
+    if question.groups is not None:
+        return f"with each of {apart} groups left out as a whole"
+    if apart == count:
+        return "with each picture left out in turn"
+    return f"with near copies left out together ({count} pictures, {apart} of them different)"
+
+
+def _lost_by_mirroring(
+    inquiry: Inquiry,
+    spec: BackboneSpec,
+    blocks: Sequence[BlockFeatures],
+    probes: Sequence[scores.Probe | None],
+    groups: np.ndarray,
+) -> tuple[float, float] | None:
+    """Return what a probe of the block that knows most loses on mirrored pictures; None where none knows anything."""
+    knows = blocks[int(np.argmax([probe.accuracy if probe else 0.0 for probe in probes]))]
+    if knows.mirrored is None or not any(probe.tells for probe in probes if probe):
+        return None
+    labels = inquiry.question.labels
+    what = f"Mirroring of {spec.name}"
+    return inquiry.tried(what, scores.lost_by, knows.mirrored, knows.features, labels, groups=groups)
+
+
+def _of_one_label(inquiry: Inquiry, spec: BackboneSpec, measurement: Measurement) -> tuple[float | None, float | None]:
+    """Return H-score and LEEP, which are defined where a picture has one class."""
+    labels, source = inquiry.question.labels, measurement.source_probabilities
+    if inquiry.question.several_labels:
+        inquiry.unknown.append(f"H-score and LEEP of {spec.name}: they take one class per picture.")
+        return None, None
+    h_score = inquiry.tried(
+        f"H-score of {spec.name}", scores.regularized_h_score, measurement.blocks[-1].features, labels
+    )
+    if source is None:
+        inquiry.unknown.append(f"LEEP of {spec.name}: its weights bring no predictions of source classes.")
+        return h_score, None
+    return h_score, inquiry.tried(f"LEEP of {spec.name}", scores.leep, source, labels)
 
 
 def _obstacle(spec: BackboneSpec, size_mb: float, picture_ms: float, limits: Limits) -> str:
@@ -221,61 +329,64 @@ def _taken(measured: Sequence[Judged]) -> Judged | None:
     """The smallest backbone among those that chance does not tell from the best."""
     if not measured:
         return None
-    fitting = [pair for pair in measured if not pair[0].obstacle]
+    fitting = [each for each in measured if not each.ranked.obstacle]
     if not fitting:
-        nearest = measured[0][0]
+        nearest = measured[0].ranked
         raise UsageError(
             f"No backbone whose weights are at hand stays within the limits; the best of them, {nearest.backbone}: "
             f"{nearest.obstacle}. Allow more, or fetch other weights. See: keras-transfer backbones"
         )
-    best = fitting[0][0]
+    best = fitting[0].ranked
     if best.probe_accuracy is None or best.standard_error is None:
         return fitting[0]
     floor = best.probe_accuracy - best.standard_error
-    return min((pair for pair in fitting if (pair[0].probe_accuracy or 0) >= floor), key=lambda pair: pair[0].size_mb)
+    near = [each for each in fitting if (each.ranked.probe_accuracy or 0) >= floor]
+    return min(near, key=lambda each: each.ranked.size_mb)
 
 
 def _at_larger_size(
-    best: Judged,
-    spec: BackboneSpec,
-    measure: Measure,
-    task: Task,
-    limits: Limits,
-    stages: Sequence[Stage],
-    spent_seconds: float,
-    unknown: list[str],
-) -> tuple[Ranked, tuple[Reason, ...]]:
+    inquiry: Inquiry, best: Judged, specs: Sequence[BackboneSpec], label_noise: float | None
+) -> tuple[Judged, tuple[Reason, ...]]:
     """Take a third more pixels a side where a probe gains more than chance from them and looking is affordable."""
-    chosen, probe = best
+    question, chosen = inquiry.question, best.ranked
+    spec = next(each for each in specs if each.name == chosen.backbone)
     size = min(spec.input_size, -(-(chosen.image_size * 4 // 3) // 32) * 32)
-    if task.size_is_given or size <= chosen.image_size or probe is None:
-        return chosen, ()
-    training = policy.training_seconds(task, stages, chosen.picture_ms)
+    if question.size_is_given or size <= chosen.image_size or best.probe is None:
+        return best, ()
+    training = _expected_seconds(inquiry, chosen, label_noise)
+    looked_at = len(question.labels) + len(() if question.validation_labels is None else question.validation_labels)
     # The second look costs what the first did, and more for the pixels.
-    more = len(task.labels) * chosen.picture_ms / 1000 * ((size / chosen.image_size) ** 2 - 1)
-    if 2 * spent_seconds + more > ADVICE_SHARE * training:
+    more = looked_at * chosen.picture_ms / 1000 * ((size / chosen.image_size) ** 2 - 1)
+    if 2 * inquiry.spent_seconds + more > ADVICE_SHARE * training:
         sentence = (
             f"A larger size was not tried: advice would cost more than {ADVICE_SHARE:.0%} of the "
             f"{training:.0f} s that training takes."
         )
-        return chosen, (Reason(topic="larger size", sentence=sentence, value=training),)
-    larger, larger_probe = _ranked(spec, measure(spec, size), task, limits, unknown)
-    gain, error = scores.gain(probe, larger_probe) if larger_probe else (0.0, 0.0)
-    better = gain > error and not larger.obstacle
+        return best, (Reason(topic="larger size", sentence=sentence, value=training),)
+    larger = _judged(inquiry, spec, inquiry.measure(spec, size))
+    gain, error = scores.gain(best.probe, larger.probe) if larger.probe else (0.0, 0.0)
+    better = gain > error and not larger.ranked.obstacle
     sentence = f"At {size} pixels a probe is right in {gain * 100:+.1f} points more, " + (
         "which is worth its time." if better else "which chance alone could give or the limits forbid."
     )
-    return larger if better else chosen, (Reason(topic="larger size", sentence=sentence, value=gain),)
+    return larger if better else best, (Reason(topic="larger size", sentence=sentence, value=gain),)
 
 
-def _noise(probe: scores.Probe | None, labels: np.ndarray, unknown: list[str]) -> scores.LabelNoise | None:
-    if probe is None:
+def _timed(inquiry: Inquiry, chosen: Judged, label_noise: float | None) -> Judged:
+    """Time a step of training where training is long enough for that to be nothing beside it."""
+    if chosen.learning_ms is None or _expected_seconds(inquiry, chosen.ranked, label_noise) < TIMED_FROM_SECONDS:
+        return chosen
+    return replace(chosen, ranked=chosen.ranked.model_copy(update={"learning_ms": chosen.learning_ms()}))
+
+
+def _noise(inquiry: Inquiry, best: Judged | None) -> scores.LabelNoise | None:
+    """Return which labels a probe doubts, each by a fit that had not seen its picture nor any of its group."""
+    if best is None or best.probe is None:
         return None
-    if not probe.tells:
-        unknown.append("Label noise: a probe that is right no more often than chance cannot doubt labels.")
+    if inquiry.question.several_labels:
+        inquiry.unknown.append("Label noise: it is told from pictures with one class each.")
         return None
-    try:
-        return scores.label_noise(probe.probabilities, labels)
-    except DataError as error:
-        unknown.append(f"Label noise: {error}")
+    if not best.probe.tells:
+        inquiry.unknown.append("Label noise: a probe that is right no more often than chance cannot doubt labels.")
         return None
+    return inquiry.tried("Label noise", scores.label_noise, best.probe.probabilities, inquiry.question.labels)

@@ -22,6 +22,10 @@ class BlockFeatures:
     """Of its activations' statistics from the source's, in deviations; None without batch norm."""
     mirrored: np.ndarray | None = None
     """float32 (up to n, channels): the features of the first pictures with left and right exchanged."""
+    validation: np.ndarray | None = None
+    """float32 (m, channels): the features of the validation pictures looked at."""
+    work: float = 1.0
+    """Share of the backbone's multiply-adds that the block does, 0-1."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Measurement:
     """For one picture in LiteRT on this machine."""
     source_probabilities: np.ndarray | None = None
     """float (n, source classes), where the weights bring the head they were trained with."""
+    learning_ms: Callable[[], float] | None = None
+    """Times a step of training and returns what a picture costs in it where every weight learns; takes seconds."""
 
 
 Measure = Callable[[BackboneSpec, int], Measurement]
@@ -46,24 +52,42 @@ Recipes = Mapping[str, Callable[[int], tuple[Stage, ...]]]
 
 
 @dataclass(frozen=True)
-class Task:
+class Question:
     """The pictures and labels that advice is asked for."""
 
     source: str
     labels: np.ndarray
-    """Of the pictures looked at, int (n,)."""
+    """Of the training pictures looked at: class positions, int (n,), or bool (n, classes) where a picture may have
+    several labels."""
     class_counts: np.ndarray
     """Training pictures of each class, int (classes,)."""
+    pictures: int
+    """Training pictures in all: fewer than the counts add up to where a picture has several labels."""
     image_size: int
     """Side in pixels that the package would take by itself."""
     typical_size: int
     """Shorter side of the pictures themselves in pixels, the median."""
     shift: InputShift
+    validation_labels: np.ndarray | None = None
+    """Of the validation pictures looked at, in the form of `labels`; None where the source brought no validation split:
+    one that was drawn from the training pictures shares their sessions and proves nothing more."""
+    validation_pictures: int = 0
+    """How many are passed after each epoch."""
+    groups: np.ndarray | None = None
+    """int (n,): pictures with the same number belong together (a session, a person) and are left out together; None
+    where nothing is known, and near copies are looked for instead."""
+    task: str = "classification"
+    """What the plan trains."""
     size_is_given: bool = False
     """Whether a person asked for `image_size`, so that no other is tried."""
     seed: int = 0
     seconds: float = 0.0
     """What reading and judging the pictures took: it counts as advice."""
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether a picture may have any number of labels, rather than one class."""
+        return self.labels.ndim == 2
 
 
 class Limits(Value):
@@ -90,6 +114,8 @@ class BlockScore(Value):
     accuracy: float
     standard_error: float
     distance: float | None
+    work: float = 1.0
+    """Share of the backbone's multiply-adds that the block does, 0-1."""
 
 
 class Ranked(Value):
@@ -98,9 +124,13 @@ class Ranked(Value):
     backbone: str
     image_size: int
     probe_accuracy: float | None
+    """Of pictures named right; where a picture may have several labels, their label ranking average precision."""
     standard_error: float | None
     balanced_accuracy: float | None
-    """The probe's, each class counting the same."""
+    """The probe's, each class counting the same; where a picture may have several labels, the mean of their average
+    precision."""
+    judged_on: str = ""
+    """Which pictures the probe was judged on, for a person."""
     tells: bool
     """Whether the probe of any block tells the classes apart better than chance would."""
     logme: float | None
@@ -114,9 +144,21 @@ class Ranked(Value):
     size_mb: float
     """As it would be shipped: float32, or int8 where that is asked for."""
     picture_ms: float
+    learning_ms: float | None = None
+    """What a picture takes here in an epoch in which every weight learns; None where no step of training was timed."""
     blocks: tuple[BlockScore, ...]
     obstacle: str = ""
     """Why it cannot be taken, whatever its scores; empty where it can."""
+
+
+class Alternative(Value):
+    """A recipe that could be trained: the advised one, or one that costs less."""
+
+    recipe: str
+    seconds: float
+    """What it will roughly take on this machine."""
+    sentence: str
+    """What it takes and what it is expected to give."""
 
 
 class Advice(Value):
@@ -134,6 +176,13 @@ class Advice(Value):
     """What advice took."""
     training_seconds: float | None
     """What the plan will roughly take on this machine; None where nothing was measured."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The advised recipe, then those that cost less, deepest first; empty where nothing was measured."""
+
+    @property
+    def cost(self) -> str:
+        """What training takes and what each cheaper recipe takes and gives, in a line; empty where it is not known."""
+        return "; ".join(each.sentence for each in self.alternatives)
 
     @property
     def blocks(self) -> tuple[BlockScore, ...]:

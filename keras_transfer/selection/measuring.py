@@ -16,6 +16,9 @@ from keras_transfer.specs import Block
 
 TIMED_RUNS = 9
 
+STEP, TIMED_STEPS = 32, 2
+"""Pictures in a step of training that is timed, and steps after the one that builds it."""
+
 MIRRORED = 300
 """Pictures that are looked at mirrored too: what a probe loses by it is then known to two or three points."""
 
@@ -29,6 +32,8 @@ def measure(
     images: np.ndarray,
     engine: Engine,
     classifier: tuple[np.ndarray, np.ndarray] | None = None,
+    *,
+    validation: np.ndarray | None = None,
 ) -> Measurement:
     """Return what each block of a frozen backbone says of the pictures, from one pass over them.
 
@@ -37,6 +42,7 @@ def measure(
 
     model: flat, `image` uint8 (batch, side, side, 3) to the feature map. images: uint8 (n, side, side, 3).
     classifier: kernel (features, source classes) and bias that the source had behind the pooled feature map.
+    validation: uint8 (m, side, side, 3), pictures that probes are judged on.
     """
     norms = [_last_norm(block) for block in blocks]
     pooled = [keras.layers.GlobalAveragePooling2D()(block.output) for block in blocks]
@@ -45,21 +51,43 @@ def measure(
         pooled += [keras.layers.GlobalAveragePooling2D()(each) for each in (norm.input, keras.ops.square(norm.input))]
     widths = [int(each.shape[-1]) for each in pooled]
     compute = engine(keras.Model(model.input, keras.layers.Concatenate()(pooled)), images[:8])
-    mirrored, parts = (
-        iter(np.split(compute(pictures), np.cumsum(widths)[:-1], axis=1))
-        for pictures in (images[: min(MIRRORED, len(images) // 2), :, ::-1], images)
-    )
-    features = [next(parts) for _ in blocks]
-    distances = [None if norm is None else _distance(norm, next(parts), next(parts)) for norm in norms]
+
+    def parts(pictures: np.ndarray) -> list[np.ndarray]:
+        return np.split(compute(pictures), np.cumsum(widths)[:-1], axis=1)
+
+    plain = parts(images)
+    mirrored = parts(images[: min(MIRRORED, len(images) // 2), :, ::-1])
+    judged = [None] * len(blocks) if validation is None else parts(validation)[: len(blocks)]
+    moments = iter(plain[len(blocks) :])
+    distances = [None if norm is None else _distance(norm, next(moments), next(moments)) for norm in norms]
+    work = np.array([block.multiply_adds for block in blocks], np.float64)
+    shares = (work / max(work.sum(), 1)).tolist()
     return Measurement(
         image_size=int(images.shape[1]),
-        blocks=tuple(BlockFeatures(*each) for each in zip(features, distances, mirrored, strict=False)),
+        blocks=tuple(BlockFeatures(*each) for each in zip(plain, distances, mirrored, judged, shares, strict=False)),
         size_bytes=4 * model.count_params(),
         picture_ms=_median_ms(compute, images[:1]),
         source_probabilities=None
         if classifier is None
-        else softmax(features[-1] @ classifier[0] + classifier[1], axis=1),
+        else softmax(plain[len(blocks) - 1] @ classifier[0] + classifier[1], axis=1),
+        learning_ms=lambda: _learning_ms(model, images[:STEP]),
     )
+
+
+def _learning_ms(model: Any, images: np.ndarray) -> float:
+    """Return what a picture costs where every weight learns: a step of the backbone on a batch, batch norms frozen."""
+    learning = keras.models.clone_model(model)
+    for layer in learning.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    learning.compile(optimizer="adamw", loss="mse", jit_compile=False)
+    nothing = np.zeros((len(images), *learning.output.shape[1:]), np.float32)
+    times = []
+    for _ in range(1 + TIMED_STEPS):
+        began = time.perf_counter()
+        learning.train_on_batch(images, nothing)
+        times.append(time.perf_counter() - began)
+    # The first builds the step, and is no part of what the others take.
+    return float(min(times[1:]) * 1000 / len(images))
 
 
 def _last_norm(block: Block) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_transfer.selection.findings import Ranked, Reason, Recipes, Task
+from keras_transfer.selection.findings import Alternative, Question, Ranked, Reason, Recipes
 from keras_transfer.specs import Stage
 
 SOLVED = 0.98
@@ -33,8 +33,20 @@ was measured, 130 photographs, letting them learn was as accurate: 88.3 % of 100
 seeds."""
 
 LEARNING_LOOKS = 6
-"""Frozen looks in LiteRT that a picture costs in each epoch in which blocks learn: `scripts/bench advise` prints the
-training time expected with it as a share of the real one."""
+"""Frozen looks in LiteRT that a picture costs in each epoch in which every weight learns, where no step of training was
+timed. Two AVX-512 cores need 4.1 at 96 px and 5.5 at 224 px, in CPU-seconds of the step alone; two AVX2 cores train 10
+to 14 pictures a second at 224 px, which is several times as many looks. No one figure fits both: where it matters a
+step is timed."""
+
+FORWARD = 0.3
+"""Of what a picture costs where every weight learns, the share of the way forward: what a validation picture costs, and
+one on its way to the first block that learns. 0.27 to 0.32 at 96 to 224 px."""
+
+GIVES = {
+    "full": "every weight can move",
+    "head_then_top": "on five measured tasks 0.0 to 1.4 points less than full; the last blocks learn",
+}
+"""What a recipe is expected to give, for a person (`scripts/bench advise`); of the head alone the probe says it."""
 
 WITHOUT_FLIP = {"light": "light_no_flip"}
 """Augmentation that leaves left and right where they are, for each that does not."""
@@ -52,32 +64,94 @@ class Choice:
     reasons: tuple[Reason, ...]
 
 
-def choose(task: Task, best: Ranked | None, label_noise: float | None, recipes: Recipes, batch_size: int) -> Choice:
+def choose(
+    question: Question, best: Ranked | None, label_noise: float | None, recipes: Recipes, batch_size: int
+) -> Choice:
     """Return the stages for a task and the backbone that suits it best.
 
-    >>> choose(task, ranked, 0.02, {"head": head, "full": full}, 32).recipe  # doctest: +SKIP
+    >>> choose(question, ranked, 0.02, {"head": head, "full": full}, 32).recipe  # doctest: +SKIP
     'full'
 
     best: None where nothing could be measured; then the choice rests on counts alone. recipes: `head` must be among
     them; of those in `ORDER` the deepest that is justified and known is taken.
     """
     blocks = len(best.blocks) if best and best.blocks else 5
-    name, depth = _depth(task, best, recipes, blocks)
+    name, depth = _depth(question, best, recipes, blocks)
     stages, reasons = recipes[name](blocks), [depth]
     for decide in (_epochs, _rates, _augmentation, _batch_norm, _labels):
-        stages, reason = decide(stages, task, best, label_noise, batch_size)
+        stages, reason = decide(stages, question, best, label_noise, batch_size)
         reasons.append(reason)
     return Choice(name, stages, tuple(reasons))
 
 
-def training_seconds(task: Task, stages: Sequence[Stage], picture_ms: float) -> float:
-    """Return roughly how long stages take: a picture is looked at once a view where the head learns."""
-    looks = sum(LEARNING_LOOKS * stage.epochs if stage.blocks else stage.views for stage in stages)
-    return looks * float(task.class_counts.sum()) * picture_ms / 1000
+def training_seconds(question: Question, stages: Sequence[Stage], ranked: Ranked) -> float:
+    """Return roughly how long stages take, validation after each epoch included.
+
+    >>> training_seconds(question, recipes["full"](5), ranked)  # doctest: +SKIP
+    2520.0
+
+    Where the head learns a picture is looked at once a view; where blocks learn each epoch goes forward and back
+    through them. What stands before them is computed once a view, unless every block learns.
+    """
+    learning_ms = ranked.learning_ms or LEARNING_LOOKS * ranked.picture_ms
+    every = question.pictures + question.validation_pictures
+    ms = 0.0
+    for stage in stages:
+        share = _learning_share(stage, ranked)
+        ms += stage.views * (1 - share) * ranked.picture_ms * every
+        passes = question.pictures + FORWARD * question.validation_pictures
+        ms += stage.epochs * share * learning_ms * passes
+    return ms / 1000
 
 
-def _depth(task: Task, best: Ranked | None, recipes: Recipes, blocks: int) -> tuple[str, Reason]:
-    pictures, smallest = int(task.class_counts.sum()), int(task.class_counts.min())
+def _learning_share(stage: Stage, ranked: Ranked) -> float:
+    """Share of the backbone's work from the first block that learns onwards; all of it where that is not known yet."""
+    if not stage.blocks:
+        return 0.0
+    if isinstance(stage.blocks, str) or not ranked.blocks:
+        return 1.0
+    first = min(each % len(ranked.blocks) for each in stage.blocks)
+    return float(sum(block.work for block in ranked.blocks[first:]))
+
+
+def alternatives(question: Question, choice: Choice, best: Ranked, recipes: Recipes) -> tuple[Alternative, ...]:
+    """Return what the chosen recipe takes, and what each that takes less would take and is expected to give.
+
+    >>> [each.recipe for each in alternatives(question, choice, ranked, recipes)]  # doctest: +SKIP
+    ['full', 'head_then_top', 'head']
+    """
+    chosen = training_seconds(question, choice.stages, best)
+    told = [Alternative(recipe=choice.recipe, seconds=chosen, sentence=f"{choice.recipe} takes {about(chosen)}")]
+    for name in ORDER[ORDER.index(choice.recipe) + 1 :]:
+        if name not in recipes:
+            continue
+        seconds = training_seconds(question, recipes[name](len(best.blocks) or 5), best)
+        if seconds >= told[-1].seconds:
+            continue
+        gives = _head_gives(best) if name == "head" else GIVES[name]
+        told.append(Alternative(recipe=name, seconds=seconds, sentence=f"{name} {about(seconds)}, {gives}"))
+    return tuple(told)
+
+
+def _head_gives(best: Ranked) -> str:
+    if best.probe_accuracy is None:
+        return "at what could not be measured"
+    return f"at about what the probe says: {best.probe_accuracy:.1%}"
+
+
+def about(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    >>> about(42.4), about(2520)
+    ('about 42 s', 'about 42 min')
+    """
+    if seconds < 90:
+        return f"about {max(seconds, 1):.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} hours"
+
+
+def _depth(question: Question, best: Ranked | None, recipes: Recipes, blocks: int) -> tuple[str, Reason]:
+    pictures, smallest = question.pictures, int(question.class_counts.min())
     probe = best.probe_accuracy if best else None
     balanced = best.balanced_accuracy if best else None
     if balanced is not None and balanced >= SOLVED:
@@ -109,9 +183,9 @@ Adapted = tuple[tuple[Stage, ...], Reason]
 
 
 def _epochs(
-    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+    stages: Sequence[Stage], question: Question, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
-    per_epoch = max(1, int(np.ceil(task.class_counts.sum() / batch_size)))
+    per_epoch = max(1, int(np.ceil(question.pictures / batch_size)))
     epochs = sum(stage.epochs for stage in stages if stage.blocks) or sum(stage.epochs for stage in stages)
     what = "where blocks learn" if any(stage.blocks for stage in stages) else "of the head"
     sentence = f"{epochs} epochs {what}, as the recipe has them: {epochs * per_epoch} steps."
@@ -119,7 +193,7 @@ def _epochs(
 
 
 def _rates(
-    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+    stages: Sequence[Stage], question: Question, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
     rates = ", ".join(f"{stage.name} {stage.learning_rate:g}" for stage in stages)
     distances = [block.distance for block in best.blocks if block.distance is not None] if best else []
@@ -134,7 +208,7 @@ def _rates(
 
 
 def _augmentation(
-    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+    stages: Sequence[Stage], question: Question, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
     loss, error = (best.mirror_loss, best.mirror_error) if best else (None, None)
     if loss is None or error is None:
@@ -154,9 +228,9 @@ def _augmentation(
 
 
 def _batch_norm(
-    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+    stages: Sequence[Stage], question: Question, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
-    pictures = int(task.class_counts.sum())
+    pictures = question.pictures
     policies = {stage.batch_norm for stage in stages if stage.blocks}
     if min(pictures, batch_size) < FEWEST_IN_A_BATCH and "train" in policies:
         stages = [stage.model_copy(update={"batch_norm": "frozen"}) if stage.blocks else stage for stage in stages]
@@ -168,7 +242,7 @@ def _batch_norm(
 
 
 def _labels(
-    stages: Sequence[Stage], task: Task, best: Ranked | None, label_noise: float | None, batch_size: int
+    stages: Sequence[Stage], question: Question, best: Ranked | None, label_noise: float | None, batch_size: int
 ) -> Adapted:
     if label_noise is None or label_noise < NOISY:
         known = "not known" if label_noise is None else f"{label_noise:.1%}"

@@ -6,25 +6,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_transfer.selection.findings import Ranked, Reason, Task
+from keras_transfer.selection.findings import Question, Ranked, Reason
 
 
-def about_task(task: Task) -> tuple[Reason, ...]:
+def about_question(question: Question) -> tuple[Reason, ...]:
     """Return what there is to learn from."""
-    counts = task.class_counts
-    shift = task.shift
+    counts = question.class_counts
+    shift = question.shift
     return (
         Reason(
             topic="pictures",
             sentence=f"{len(counts)} classes with {counts.min()} to {counts.max()} training pictures each, "
-            f"{counts.sum()} in all.",
-            value=float(counts.sum()),
+            f"{question.pictures} in all.",
+            value=float(question.pictures),
         ),
         Reason(
             topic="input",
-            sentence=f"The pictures are about {task.typical_size} pixels a side; {shift.grey_share:.0%} of them are "
-            f"grey, and at {task.image_size} pixels {shift.fine_detail:.2%} of their variation is fine detail (sharp "
-            f"photographs: 2 to 10 %).",
+            sentence=f"The pictures are about {question.typical_size} pixels a side; {shift.grey_share:.0%} of them "
+            f"are grey, and at {question.image_size} pixels {shift.fine_detail:.2%} of their variation is fine detail "
+            f"(sharp photographs: 2 to 10 %).",
             value=shift.fine_detail,
         ),
     )
@@ -54,6 +54,12 @@ def about_backbone(chosen: Ranked | None, ranking: Sequence[Ranked]) -> tuple[Re
             sentence=f"{chosen.backbone}{among}: a linear classifier on its frozen features is right in "
             f"{chosen.probe_accuracy:.1%}{'' if chosen.tells else ', no more than chance gives'}.",
             value=chosen.probe_accuracy,
+        ),
+        Reason(
+            topic="how probes are judged",
+            sentence=f"A probe is fitted to training pictures and judged {chosen.judged_on}; the standard error of "
+            f"what it says is {(chosen.standard_error or 0) * 100:.1f} points.",
+            value=chosen.standard_error,
         ),
         size,
     ]

@@ -1,18 +1,21 @@
 """Scores how well features suit labels, before anything is trained: pure functions, one per published method.
 
-Features are float (n, d), one row per picture; labels are int (n,). What cannot be scored (one class only, values
-that are not finite, features that are all alike) raises DataError: a number there would look measured.
+Features are float (n, d), one row per picture; labels are int (n,), or, for LogME and probes, bool (n, classes) where a
+picture may have several. What cannot be scored (one class only, values that are not finite, features that are all
+alike) raises DataError: a number there would look measured.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.covariance import ledoit_wolf_shrinkage
-from sklearn.linear_model import LinearRegression, RidgeClassifierCV, RidgeCV
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_transfer.errors import DataError
@@ -29,16 +32,21 @@ class Probe:
     """What a linear classifier made of the features, each picture judged by a fit that had not seen it."""
 
     accuracy: float
+    """Mean of `right`."""
     standard_error: float
-    """Of `accuracy`, binomial."""
+    """Of `accuracy`: binomial, or over groups where pictures belong together."""
     balanced_accuracy: float
-    """Mean over classes of the share that is named right: naming the largest class alone gives 1 / classes."""
+    """Mean over classes of the share that is named right: naming the largest class alone gives 1 / classes. Where a
+    picture may have several labels: the mean of their average precision."""
     tells: bool
-    """Whether `balanced_accuracy` is above what chance gives, by two standard errors of that."""
+    """Whether the classes are told apart better than chance does, by two standard errors: `balanced_accuracy` above
+    1 / classes; where a picture may have several labels, `accuracy` above that of ranking by how frequent they are."""
     probabilities: np.ndarray
-    """float (n, classes present), in the order of the sorted labels; rows sum to 1."""
+    """Of the *training* pictures, out of group: float (n, classes present), in the order of the sorted labels; rows sum
+    to 1 where a picture has one class."""
     right: np.ndarray
-    """bool (n,): whether the likeliest class is the label."""
+    """Of the pictures judged, float (n,) or (validation pictures,): 1 where the likeliest class is the label, 0 where
+    not; where a picture may have several labels, the precision of their ranking."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
     variance, directions = _principal(features)
     energy = variance * count
     left = features @ directions / np.sqrt(energy)
-    return float(np.mean([_evidence(left, energy, labels == each, count, width) for each in np.unique(labels)]))
+    columns = labels.T if labels.ndim == 2 else [labels == each for each in np.unique(labels)]
+    return float(np.mean([_evidence(left, energy, each, count, width) for each in columns]))
 
 
 def _evidence(left: np.ndarray, energy: np.ndarray, target: np.ndarray, count: int, width: int) -> float:
@@ -196,40 +205,119 @@ def intrinsic_dimension(features: np.ndarray, *, discard: float = 0.1) -> float:
     return float(line.coef_[0])
 
 
-def linear_probe(features: np.ndarray, labels: np.ndarray) -> Probe:
+def linear_probe(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Probe:
     """Return how often a linear classifier on the features is right about pictures it has not seen.
 
     >>> labels = np.repeat([0, 1], 20)
     >>> linear_probe(np.eye(2)[labels] + np.random.default_rng(0).normal(0, 0.1, (40, 2)), labels).accuracy
     1.0
 
-    Ridge regression on the classes' indicators, for which leaving each picture out in turn is exact and costs one
+    groups: int (n,), pictures that are left out together, each by itself where it is None. validation: features and
+    labels of other pictures, which the classifier of all n is judged on instead; what it says of the n stays out of
+    group.
+
+    Ridge regression on the classes' indicators, for which leaving groups out in turn is exact and costs one
     decomposition; the penalty is the one with the least squared error on the pictures left out. A class of one
-    picture counts as missed, which it is.
+    group counts as missed, which it is.
 
     Source: Alain & Bengio, Understanding intermediate layers using linear classifier probes, 2016; leaving one out:
-    Rifkin & Lippert, Notes on Regularized Least Squares, 2007, section 3.
+    Rifkin & Lippert, Notes on Regularized Least Squares, 2007, section 3; leaving several out: Hastie, Tibshirani &
+    Friedman, The Elements of Statistical Learning, 2009, section 7.10, with a block of the smoother for its diagonal.
     """
     features, labels = _checked(features, labels)
-    classes, position = np.unique(labels, return_inverse=True)
-    ridge = RidgeCV(len(labels) * PROBE_PENALTIES, scoring="neg_mean_squared_error", store_cv_results=True)
-    ridge.fit(StandardScaler().fit_transform(features), np.eye(len(classes))[position])
-    left_out = ridge.cv_results_[..., int(np.argmin(np.abs(len(labels) * PROBE_PENALTIES - ridge.alpha_)))]
+    _, groups = np.unique(np.arange(len(labels)) if groups is None else groups, return_inverse=True)
+    if groups.max() == 0:
+        raise DataError("A probe leaves out one group after another, so it needs two. All pictures belong to one.")
+    indicators = _indicators(labels)
+    left_out, answer = _ridge(features, indicators, groups)
     likely = np.clip(left_out, 1e-6, None)
-    right = left_out.argmax(axis=1) == position
-    accuracy = float(right.mean())
-    error = float(np.sqrt(accuracy * (1 - accuracy) / len(labels)))
-    counts, chance = np.bincount(position), 1 / len(classes)
+    answers, truth, together = left_out, labels, groups
+    if validation is not None:
+        answers, truth, together = answer(validation[0]), validation[1], np.arange(len(validation[1]))
+    right = _right(answers, truth, np.unique(labels))
+    accuracy, error = _mean_over_groups(right, together)
+    if labels.ndim == 2:
+        # What ranking every picture's labels by how frequent they are is worth, on the same pictures.
+        by_chance = _right(np.tile(indicators.mean(axis=0), (len(truth), 1)), truth, np.unique(labels))
+        beyond, beyond_error = _mean_over_groups(right - by_chance, together)
+        known = truth.any(axis=0) & ~truth.all(axis=0)
+        balanced = float(average_precision_score(truth[:, known], answers[:, known])) if known.any() else 0.0
+        tells = beyond > 2 * beyond_error
+    else:
+        balanced, chance_error = _class_by_class(right, truth, together, 1 / indicators.shape[1])
+        tells = balanced > 1 / indicators.shape[1] + 2 * chance_error
+        likely /= likely.sum(axis=1, keepdims=True)
+    return Probe(accuracy, error, balanced, tells, likely, right)
+
+
+Answer = Callable[[np.ndarray], np.ndarray]
+"""From features (m, d) to what a linear classifier says of each class, (m, classes)."""
+
+
+def _ridge(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Answer]:
+    """Return what fits without a picture's group say of it, (n, classes), and the classifier fitted on all."""
+    scaler = StandardScaler().fit(features)
+    rows = scaler.transform(features)
+    variance, directions = _principal(rows)
+    energy = variance * len(rows)
+    left = rows @ directions / np.sqrt(energy)
+    mean = targets.mean(axis=0)
+    explained = left.T @ (targets - mean)
+    sizes = np.bincount(groups)
+    together = [np.flatnonzero(groups == each) for each in np.flatnonzero(sizes > 1)]
+    best: tuple[float, np.ndarray, float] | None = None
+    for penalty in len(rows) * PROBE_PENALTIES:
+        kept = energy / (energy + penalty)
+        residual = targets - mean - (left * kept) @ explained
+        # H = 1/n + U diag(kept) U' smooths the targets; residuals without a group are (I - H_group)^-1 of those with.
+        missed = residual / (1 - 1 / len(rows) - left**2 @ kept)[:, None]
+        for members in together:
+            smoother = 1 / len(rows) + (left[members] * kept) @ left[members].T
+            missed[members] = np.linalg.solve(np.eye(len(members)) - smoother, residual[members])
+        error = float((missed**2).mean())
+        if best is None or error < best[0]:
+            best = error, targets - missed, float(penalty)
+    assert best is not None
+    weights = (directions * (np.sqrt(energy) / (energy + best[2]))) @ explained
+    return best[1], lambda others: scaler.transform(np.asarray(others, np.float64)) @ weights + mean
+
+
+def _indicators(labels: np.ndarray) -> np.ndarray:
+    """Return the columns that a probe is fitted to, float (n, classes present), or (n, classes) of several labels."""
+    return (labels if labels.ndim == 2 else labels[:, None] == np.unique(labels)).astype(np.float64)
+
+
+def _right(answers: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return what each answer (n, classes) is worth, float (n,): see `Probe.right`."""
+    if labels.ndim == 1:
+        return (classes[answers.argmax(axis=1)] == labels).astype(np.float64)
+    # Label ranking average precision: of the labels ranked as high as one that is there, the share that is there too.
+    rank = rankdata(-answers, method="max", axis=1)
+    among = rankdata(np.where(labels, -answers, np.inf), method="max", axis=1)
+    there = labels.sum(axis=1)
+    share = np.where(labels, among / rank, 0.0).sum(axis=1)
+    return np.divide(share, there, out=np.ones(len(labels)), where=there > 0)
+
+
+def _mean_over_groups(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Return the mean of values (n,) and its standard error, to which pictures of one group count as one."""
+    mean = float(values.mean())
+    return mean, float(np.sqrt((np.bincount(groups, weights=values - mean) ** 2).sum()) / len(values))
+
+
+def _class_by_class(right: np.ndarray, labels: np.ndarray, groups: np.ndarray, chance: float) -> tuple[float, float]:
+    """Return the mean over classes of the share that is right, and what chance moves that by."""
+    _, position = np.unique(labels, return_inverse=True)
+    counts = np.bincount(position)
+    apart = np.array([len(np.unique(groups[position == each])) for each in range(len(counts))])
     balanced = float((np.bincount(position, weights=right) / counts).mean())
-    chance_error = float(np.sqrt((chance * (1 - chance) / counts).sum()) / len(classes))
-    return Probe(
-        accuracy=accuracy,
-        standard_error=error,
-        balanced_accuracy=balanced,
-        tells=balanced > chance + 2 * chance_error,
-        probabilities=likely / likely.sum(axis=1, keepdims=True),
-        right=right,
-    )
+    return balanced, float(np.sqrt((chance * (1 - chance) / apart).sum()) / len(counts))
 
 
 def gain(before: Probe, after: Probe) -> tuple[float, float]:
@@ -247,7 +335,9 @@ def gain(before: Probe, after: Probe) -> tuple[float, float]:
     return _difference(before.right, after.right)
 
 
-def lost_by(changed: np.ndarray, features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+def lost_by(
+    changed: np.ndarray, features: np.ndarray, labels: np.ndarray, *, groups: np.ndarray | None = None
+) -> tuple[float, float]:
     """Return how much less often a linear classifier is right about changed pictures, and that difference's error.
 
     >>> features, labels = np.tile([[-1.0], [1.0]], (40, 1)), np.tile([0, 1], 40)
@@ -255,24 +345,27 @@ def lost_by(changed: np.ndarray, features: np.ndarray, labels: np.ndarray) -> tu
     1.0
 
     changed: float (m, d), features of the first m pictures after something was done to them. The classifier is fitted
-    on the other n - m and judges the m both ways. Both figures between -1 and 1; the error is that of `gain`.
-    Raises DataError for fewer than `FEWEST_CHANGED`.
+    on those of the other n - m that share no group with them, and judges the m both ways. Both figures between -1 and
+    1; the error is that of `gain`. Raises DataError for fewer than `FEWEST_CHANGED`.
     """
     features, labels = _checked(features, labels)
     count = len(changed)
     if count < FEWEST_CHANGED:
         raise DataError(f"What a change costs is told from {FEWEST_CHANGED} pictures or more. Received: {count}.")
+    groups = np.arange(len(labels)) if groups is None else groups
     changed, _ = _checked(changed, labels[:count])
-    _checked(features[count:], labels[count:])
-    classifier = make_pipeline(StandardScaler(), RidgeClassifierCV((len(labels) - count) * PROBE_PENALTIES))
-    classifier.fit(features[count:], labels[count:])
-    before, after = (classifier.predict(each) == labels[:count] for each in (features[:count], changed))
+    others = np.setdiff1d(np.flatnonzero(~np.isin(groups, groups[:count])), np.arange(count))
+    _checked(features[others], labels[others])
+    _, among = np.unique(groups[others], return_inverse=True)
+    _, answer = _ridge(features[others], _indicators(labels[others]), among)
+    classes = np.unique(labels[others])
+    before, after = (_right(answer(each), labels[:count], classes) for each in (features[:count], changed))
     return _difference(after, before)
 
 
 def _difference(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """Return how much more often `after` is right than `before`, bool (n,) each, and the error of that."""
-    difference = after.astype(np.float64) - before
+    """Return how much more often `after` is right than `before`, float (n,) each, and the error of that."""
+    difference = after - before
     return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
 
 
@@ -338,7 +431,9 @@ def _checked(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
     if not np.isfinite(features).all():
         bad = int((~np.isfinite(features)).any(axis=1).sum())
         raise DataError(f"Features must be finite. Received: NaN or infinity in {bad} of {len(features)} rows.")
-    if len(np.unique(labels)) < 2:
+    if labels.ndim == 2 and not (labels.any(axis=0) & ~labels.all(axis=0)).any():
+        raise DataError("A score needs a label that some pictures have and others have not. Received: none such.")
+    if labels.ndim == 1 and len(np.unique(labels)) < 2:
         raise DataError(f"A score needs pictures of at least two classes. Received: {len(np.unique(labels))}.")
     if np.ptp(features, axis=0).max(initial=0) == 0:
         raise DataError("All pictures give the same features, so nothing can be told from them: are they all alike?")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_transfer.specs import PROBABILITIES_OUTPUT, Block, Losses, Merit, Network
-
-POOL_LAYER = "pool"
-LOGITS_LAYER = "logits"
+from keras_transfer.specs import LOGITS_LAYER, POOL_LAYER, PROBABILITIES_OUTPUT, Block, Losses, Merit, Network
 
 
 def attach(features: keras.Model, *, classes: int, dropout: float, seed: int, activation: str) -> keras.Model:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ import numpy as np
 from keras_transfer.errors import TrainingError
 from keras_transfer.training.prefix import Compute
 
+Shapes = Sequence[tuple[int, ...]]
+"""Of the features of one picture, one for each tensor."""
+
 DEFAULT_LIMIT_BYTES = 20 * 1024**3
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class Key:
     view: int
     seed: int
     dtype: str
+    weighting: str
+    """How the weights of pictures were made; they stay with the view, because which pictures can be read, and so count,
+    is known only once they were."""
 
     @property
     def name(self) -> str:
@@ -45,12 +52,12 @@ class Key:
 
 @dataclass(frozen=True)
 class View:
-    """One stored view of a split, in the order of the split, memory-mapped."""
+    """One stored view of a split, in the order of the split, memory-mapped but for the weights."""
 
-    features: np.ndarray
-    """(n, …) in the store's dtype."""
+    features: tuple[np.ndarray, ...]
+    """One array (n, …) for each tensor that crosses the cut, in the store's dtype."""
     targets: np.ndarray
-    """float32 (n, classes)."""
+    """float32 (n, …): of this view, because augmentation may move or mix them."""
     weights: np.ndarray
     """float32 (n,)."""
 
@@ -61,9 +68,9 @@ def default_folder() -> Path:
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
 
 
-def size_bytes(count: int, feature_shape: tuple[int, ...], dtype: str, *, views: int = 1) -> int:
-    """Return the bytes that `views` views of `count` pictures take."""
-    return views * count * int(np.prod(feature_shape)) * np.dtype(dtype).itemsize
+def size_bytes(count: int, feature_shapes: Shapes, dtype: str, *, views: int = 1) -> int:
+    """Return the bytes that the features of `views` views of `count` pictures take, all tensors together."""
+    return views * count * sum(map(math.prod, feature_shapes)) * np.dtype(dtype).itemsize
 
 
 def obtain(
@@ -71,7 +78,7 @@ def obtain(
     key: Key,
     *,
     count: int,
-    feature_shape: tuple[int, ...],
+    feature_shapes: Shapes,
     compute: Compute,
     batches: Iterable[tuple[Any, Any, Any]],
     limit_bytes: int = DEFAULT_LIMIT_BYTES,
@@ -84,10 +91,10 @@ def obtain(
     """
     place = folder / "features" / key.name
     if not (place / "key.json").exists():
-        needed = size_bytes(count, feature_shape, key.dtype)
+        needed = size_bytes(count, feature_shapes, key.dtype)
         try:
             _evict(folder / "features", limit_bytes - needed, keep=key.prefix_digest)
-            _write(place, key, count, feature_shape, compute, batches)
+            _write(place, key, count, feature_shapes, compute, batches)
         except OSError as error:
             raise TrainingError(
                 f"The feature cache '{folder}' cannot take {needed / 1e6:.0f} MB ({error.strerror or error}). "
@@ -102,28 +109,29 @@ def _write(
     place: Path,
     key: Key,
     count: int,
-    feature_shape: tuple[int, ...],
+    feature_shapes: Shapes,
     compute: Compute,
     batches: Iterable[tuple[Any, Any, Any]],
 ) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{key.name}-"))
     try:
-        features = np.lib.format.open_memmap(
-            draft / "features.npy", mode="w+", dtype=key.dtype, shape=(count, *feature_shape)
-        )
-        targets, weights, done = [], [], 0
-        for images, target, weight in batches:
-            batch = compute(np.asarray(images))
-            features[done : done + len(batch)] = batch
-            targets.append(np.asarray(target))
-            weights.append(np.asarray(weight))
-            done += len(batch)
+        arrays: list[np.memmap] = []
+        done = 0
+        for images, targets, weights in batches:
+            parts = [*compute(np.asarray(images)), np.asarray(targets), np.asarray(weights)]
+            if not arrays:  # the shape of targets is the task's, and known from the first of them
+                kinds = [key.dtype] * len(feature_shapes) + [str(part.dtype) for part in parts[-2:]]
+                named = zip(_files(len(feature_shapes)), parts, kinds, strict=True)
+                arrays = [_empty(draft / name, count, part, kind) for name, part, kind in named]
+            here = slice(done, done + len(parts[-1]))
+            for array, part in zip(arrays, parts, strict=True):
+                array[here] = part[: max(count - done, 0)]
+            done += len(parts[-1])
         if done != count:
             raise TrainingError(f"The {key.split} split gave {done} pictures where {count} were counted.")
-        features.flush()
-        np.save(draft / "targets.npy", np.concatenate(targets))
-        np.save(draft / "weights.npy", np.concatenate(weights))
+        for array in arrays:
+            array.flush()
         (draft / "key.json").write_text(json.dumps({"version": VERSION, **asdict(key)}, indent=1))
         try:
             draft.rename(place)
@@ -134,15 +142,22 @@ def _write(
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def _files(tensors: int) -> list[str]:
+    return [*(f"features-{number}.npy" for number in range(tensors)), "targets.npy", "weights.npy"]
+
+
+def _empty(file: Path, count: int, like: np.ndarray, dtype: str) -> np.memmap:
+    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(count, *like.shape[1:]))
+
+
 def _open(place: Path, key: Key) -> View:
     stored = json.loads((place / "key.json").read_text())
     if stored != {"version": VERSION, **asdict(key)}:
         raise TrainingError(f"The stored features in '{place}' are of other data or another version: delete them.")
-    return View(
-        features=np.load(place / "features.npy", mmap_mode="r"),
-        targets=np.load(place / "targets.npy"),
-        weights=np.load(place / "weights.npy"),
+    *features, targets, weights = (
+        np.load(place / name, mmap_mode="r") for name in _files(len(list(place.glob("features-*.npy"))))
     )
+    return View(tuple(features), targets, np.array(weights))
 
 
 def _evict(folder: Path, allowed_bytes: int, *, keep: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,18 @@ from keras_transfer.errors import TrainingError
 from keras_transfer.specs import Event, Listener, Network, Stage
 from keras_transfer.training import checkpoints
 from keras_transfer.training.freezing import Freeze
-from keras_transfer.training.learning_rates import SCHEDULES, key, optimizer
-from keras_transfer.training.resizing import resized
-from keras_transfer.training.stage_data import Settings, StageData
+from keras_transfer.training.job import Job
+from keras_transfer.training.learning_rates import SCHEDULES, key, optimizer, peak_of
+from keras_transfer.training.stage_data import StageData
+from keras_transfer.training.steps import (
+    Step,
+    averaged,
+    evaluation,
+    judged_while_learning,
+    learning_step,
+    means,
+    suffix_of,
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,9 @@ class Loop:
     method: keras.optimizers.Optimizer
     average: list[Any]
     """A shadow of each trainable variable of the suffix; empty where nothing is averaged."""
-    step: Callable[..., Any]
-    evaluate: Callable[..., Any]
+    step: Step
+    evaluate: Callable[[], tuple[float, float]]
+    """Loss and merit of a validation picture."""
     stage: Stage
     data: StageData
     began: float
@@ -61,6 +70,8 @@ class Loop:
     listener: Listener
     pictures: int
     """Of validation."""
+    judged: bool
+    """Whether steps say what their batches were worth; rows of the history have a `merit` of training then."""
 
     @property
     def tracked(self) -> list[Any]:
@@ -87,22 +98,57 @@ class Loop:
 
 
 def fit(
-    network: Network,
-    freeze: Freeze,
-    stage: Stage,
-    data: StageData,
-    settings: Settings,
-    *,
-    checkpoint: Path,
-    began: float,
-    seconds: float | None,
-    listener: Listener,
+    job: Job, stage: Stage, freeze: Freeze, data: StageData, *, began: float, seconds: float | None = None
 ) -> Reached:
     """Train the suffix behind the cut and leave the network at its best epoch on validation.
 
-    seconds: wall-clock budget since `began` (`time.perf_counter`); it then sets the schedule and the end.
+    stage: with its blocks and its rate decided. began: `time.perf_counter` when the stage was asked for; seconds:
+    wall-clock budget since then, which sets the schedule and the end in place of the number of epochs.
     """
+    loop = _loop(job, stage, freeze, data, began, seconds)
+    fresh = Reached(best=checkpoints.values(loop.suffix.variables, "b"))
+    reached = _resumed(job.checkpoint, stage, loop.tracked) or fresh
+    job.network.model.stop_training = False
+    loop.callbacks.on_train_begin()
+    while not loop.ended(reached) and not job.network.model.stop_training:
+        loop.callbacks.on_epoch_begin(reached.epoch)
+        reached = _epoch(loop, reached)
+        row = reached.history[-1]
+        loop.callbacks.on_epoch_end(reached.epoch - 1, {name: row[name] for name in row if name != "epoch"})
+        if seconds is None:
+            _keep(job.checkpoint, stage, reached, loop.tracked)
+        values = row | {"pictures_per_second": job.settings.counts["train"] / row["seconds"]}
+        job.listener(Event("epoch", stage.name, reached.epoch, None if seconds else stage.epochs, values))
+    loop.callbacks.on_train_end()
+    checkpoints.assign(loop.suffix.variables, reached.best, "b")
+    return reached
+
+
+def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float, seconds: float | None) -> Loop:
+    """Put together what every epoch works with, all that is traced or allocated included."""
+    network = job.network
     suffix = suffix_of(network, data)
+    method = _method(network, stage, freeze)
+    method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
+    average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
+    return Loop(
+        suffix=suffix,
+        method=method,
+        average=average,
+        step=learning_step(suffix, network, method, stage, data, average),
+        evaluate=evaluation(suffix, network, data),
+        stage=stage,
+        data=data,
+        began=began,
+        budget=seconds,
+        callbacks=keras.callbacks.CallbackList(list(job.settings.callbacks), model=network.model, epochs=stage.epochs),
+        listener=job.listener,
+        pictures=job.settings.counts["validation"],
+        judged=judged_while_learning(network),
+    )
+
+
+def _method(network: Network, stage: Stage, freeze: Freeze) -> keras.optimizers.Optimizer:
     factors = {
         key(variable): stage.block_decay ** freeze.distance[id(layer)]
         for layer in freeze.learning
@@ -110,51 +156,18 @@ def fit(
     }
     method = optimizer(stage, factors)
     if network.model.compute_dtype == "float16":  # small gradients would vanish below the smallest half float
-        method = keras.optimizers.LossScaleOptimizer(method)
-    method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
-    average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
-    step, evaluate = steps(suffix, network, method, stage, data, average)
-    callbacks = keras.callbacks.CallbackList(list(settings.callbacks), model=network.model, epochs=stage.epochs)
-    loop = Loop(
-        suffix=suffix,
-        method=method,
-        average=average,
-        step=step,
-        evaluate=evaluate,
-        stage=stage,
-        data=data,
-        began=began,
-        budget=seconds,
-        callbacks=callbacks,
-        listener=listener,
-        pictures=settings.counts["validation"],
-    )
-    fresh = Reached(best=checkpoints.values(suffix.variables, "b"))
-    reached = _resumed(checkpoint, stage, loop.tracked) or fresh
-    network.model.stop_training = False
-    callbacks.on_train_begin()
-    while not loop.ended(reached) and not network.model.stop_training:
-        callbacks.on_epoch_begin(reached.epoch)
-        reached = _epoch(loop, reached)
-        row = reached.history[-1]
-        callbacks.on_epoch_end(reached.epoch - 1, {name: row[name] for name in row if name != "epoch"})
-        if seconds is None:
-            _keep(checkpoint, stage, reached, loop.tracked)
-        values = row | {"pictures_per_second": settings.counts["train"] / row["seconds"]}
-        listener(Event("epoch", stage.name, reached.epoch, None if seconds else stage.epochs, values))
-    callbacks.on_train_end()
-    checkpoints.assign(suffix.variables, reached.best, "b")
-    return reached
+        return keras.optimizers.LossScaleOptimizer(method)
+    return method
 
 
 def _epoch(loop: Loop, reached: Reached) -> Reached:
     """Learn from every training picture once and say on validation what came of it."""
     started = time.perf_counter()
     totals, waited, rate = _learn(loop, reached.epoch)
-    loss, merit = _means(totals)
+    loss, merit = means(totals)
     _check_finite(loop, reached, loss)
-    with _averaged(loop.suffix, loop.average):
-        validation_loss, validation_merit = _validate(loop.evaluate, loop.data.validation)
+    with averaged(loop.suffix, loop.average):
+        validation_loss, validation_merit = loop.evaluate()
         highest = max([validation_merit, *(row["validation_merit"] for row in reached.history)])
         better = validation_merit >= highest - _by_chance(highest, loop.pictures)
         best = checkpoints.values(loop.suffix.variables, "b") if better else reached.best
@@ -163,7 +176,7 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
     row = {
         "epoch": float(reached.epoch + 1),
         "loss": loss,
-        "merit": merit,
+        **({"merit": merit} if loop.judged else {}),
         "validation_loss": validation_loss,
         "validation_merit": validation_merit,
         "learning_rate": rate,
@@ -198,12 +211,12 @@ def _by_chance(merit: float, pictures: int) -> float:
 
 def _learn(loop: Loop, epoch: int) -> tuple[Any, float, float]:
     """Take every training step of an epoch; return the summed results, the seconds of waiting and the last rate."""
-    schedule = SCHEDULES[loop.stage.schedule]
+    schedule, peak = SCHEDULES[loop.stage.schedule], peak_of(loop.stage)
     totals, waited, rate = tf.zeros((3,)), 0.0, 0.0
     batches = iter(loop.data.train(epoch))
     for number in range(loop.data.steps):
         progress = loop.progress(epoch, number)
-        rate = loop.stage.learning_rate * schedule(progress)
+        rate = peak * schedule(progress)
         loop.method.learning_rate = rate
         asked = time.perf_counter()
         batch = next(batches, None)
@@ -225,85 +238,8 @@ def _check_finite(loop: Loop, reached: Reached, loss: float) -> None:
     checkpoints.assign(loop.suffix.variables, reached.best, "b")
     raise TrainingError(
         f"Stage '{loop.stage.name}' diverged in epoch {reached.epoch + 1}: its loss is no longer a number. "
-        f"The last good weights are kept; try a learning rate below {loop.stage.learning_rate:g}."
+        f"The last good weights are kept; try a learning rate below {peak_of(loop.stage):g}."
     )
-
-
-def suffix_of(network: Network, data: StageData) -> keras.Model:
-    """Return what a stage trains: from the cut, or from the picture where the stage is streamed, to the logits."""
-    return keras.Model(network.model.input if data.cut is None else data.cut, list(network.raw))
-
-
-def steps(
-    suffix: keras.Model,
-    network: Network,
-    method: keras.optimizers.Optimizer,
-    stage: Stage,
-    data: StageData,
-    average: list[Any],
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the compiled training and evaluation step; both return a batch's sums of losses, merits and weights."""
-    # One signature for whole and last batches: a second shape would be a second trace, which takes seconds.
-    evaluated = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in data.validation().element_spec]
-    trained = [tf.TensorSpec((None, *data.train_shape), evaluated[0].dtype), *evaluated[1:]]
-    learner = resized(suffix, data.train_shape)
-    trainable = suffix.trainable_variables
-    momentum = stage.ema or 0.0
-
-    def sums(raw: tuple[Any, ...], targets: Any, weights: Any, losses: Any) -> Any:
-        merits = network.merit(raw, targets)
-        return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(merits * weights), tf.reduce_sum(weights)])
-
-    @tf.function(input_signature=trained)
-    def train_step(features: Any, targets: Any, weights: Any) -> Any:
-        with tf.GradientTape() as tape:
-            raw = _in_float32(learner(tf.cast(features, tf.float32), training=True))
-            losses = network.losses(raw, targets, stage.label_smoothing)
-            loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
-            if learner.losses:
-                loss += tf.add_n(learner.losses)
-            scaled = method.scale_loss(loss)
-        method.apply(tape.gradient(scaled, [variable.value for variable in trainable]), trainable)
-        for shadow, variable in zip(average, trainable, strict=False):
-            shadow.assign(shadow * momentum + variable.value * (1 - momentum))
-        return sums(raw, targets, weights, losses)
-
-    @tf.function(input_signature=evaluated)
-    def evaluation_step(features: Any, targets: Any, weights: Any) -> Any:
-        raw = _in_float32(suffix(tf.cast(features, tf.float32), training=False))
-        return sums(raw, targets, weights, network.losses(raw, targets, 0.0))
-
-    return train_step, evaluation_step
-
-
-def _in_float32(outputs: Any) -> tuple[Any, ...]:
-    return tuple(tf.cast(each, tf.float32) for each in tf.nest.flatten(outputs))
-
-
-def _validate(evaluate: Callable[..., Any], validation: Callable[[], Any]) -> tuple[float, float]:
-    totals = tf.zeros((3,))
-    for batch in validation():
-        totals += evaluate(*batch)
-    return _means(totals)
-
-
-def _means(totals: Any) -> tuple[float, float]:
-    loss, merit, weight = (float(value) for value in totals)
-    return loss / max(weight, 1e-9), merit / max(weight, 1e-9)
-
-
-@contextmanager
-def _averaged(suffix: keras.Model, average: list[Any]) -> Iterator[None]:
-    """Put the averaged weights in place while it lasts; do nothing where there is no average."""
-    pairs = list(zip(suffix.trainable_variables, average, strict=False))
-    kept = [variable.numpy() for variable, _ in pairs]
-    for variable, shadow in pairs:
-        variable.assign(shadow)
-    try:
-        yield
-    finally:
-        for (variable, _), value in zip(pairs, kept, strict=True):
-            variable.assign(value)
 
 
 def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) -> None:

@@ -21,8 +21,10 @@ class Freeze:
     frozen: tuple[Any, ...]
     blocks: tuple[int, ...]
     """Positions of the learning blocks, in order."""
-    cut: Any
-    """KerasTensor up to which nothing learns and nothing is random; None where the first block learns."""
+    cut: tuple[Any, ...]
+    """All KerasTensors that cross from what neither learns nor is random to what does, in the order they are made: the
+    end of the last frozen block, and before it every feature that the head taps there. Without a learning block they
+    are the network's features; there are none where the first block learns."""
     prefix_work: int
     """Multiply-adds that one picture costs up to the cut."""
     distance: dict[int, int]
@@ -38,7 +40,7 @@ def decide(network: Network, stage: Stage) -> Freeze:
     total = len(network.blocks)
     blocks = _positions(stage, total)
     owner = {id(layer): block.index for block in network.blocks for layer in block.layers}
-    head = _head_layers(network, owner)
+    head = _head(network, owner)
     learning: list[Any] = []
     frozen: list[Any] = []
     distance: dict[int, int] = {}
@@ -76,15 +78,19 @@ def digest(layers: Iterable[Any]) -> str:
     return sha.hexdigest()
 
 
-def _cut(network: Network, blocks: tuple[int, ...]) -> tuple[Any, int]:
-    """Return the tensor up to which nothing learns, and the multiply-adds up to there."""
-    first = blocks[0] if blocks else len(network.blocks)
-    ends = [block.index for block in network.blocks[:first] if block.alone]
-    if blocks and not ends:
-        return None, 0
-    until = ends[-1] + 1 if blocks else first
-    cut = network.blocks[until - 1].output if blocks else network.features[0]
-    return cut, sum(block.multiply_adds for block in network.blocks[:until])
+def _cut(network: Network, blocks: tuple[int, ...]) -> tuple[tuple[Any, ...], int]:
+    """Return the tensors that cross from what is frozen to what learns, and the multiply-adds up to there."""
+    work = [block.multiply_adds for block in network.blocks]
+    if not blocks:
+        return network.features, sum(work)
+    ends = [block.index for block in network.blocks[: blocks[0]] if block.alone]
+    if not ends:
+        return (), 0
+    until = ends[-1] + 1
+    end = network.blocks[ends[-1]].output
+    frozen = {id(layer.output) for block in network.blocks[:until] for layer in block.layers}
+    tapped = [feature for feature in network.features if id(feature) in frozen and feature is not end]
+    return (*tapped, end), sum(work[:until])
 
 
 def _positions(stage: Stage, total: int) -> tuple[int, ...]:
@@ -101,7 +107,14 @@ def _positions(stage: Stage, total: int) -> tuple[int, ...]:
     return tuple(sorted({block % total for block in stage.blocks}))
 
 
-def _head_layers(network: Network, owner: dict[int, int]) -> set[int]:
-    layers = network.model.layers
-    first = next(i for i, layer in enumerate(layers) if layer.output is network.features[0])
-    return {id(layer) for layer in layers[first:] if id(layer) not in owner}
+def _head(network: Network, owner: dict[int, int]) -> set[int]:
+    """Return the ids of the layers that take the features, or what comes of them, and are in no block."""
+    reached = {id(feature) for feature in network.features}
+    head = set()
+    for operation in network.model.operations:  # in the order of the graph
+        nodes = operation._inbound_nodes  # `input` is refused of a layer that several strides share
+        takes = any(id(tensor) in reached for node in nodes for tensor in node.input_tensors)
+        if takes and id(operation) not in owner:
+            head.add(id(operation))
+            reached |= {id(tensor) for node in nodes for tensor in node.outputs}
+    return head

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_transfer.errors import UsageError, unknown
+from keras_transfer.errors import TrainingError, UsageError, unknown
 from keras_transfer.specs import Stage
 
 Schedule = Callable[[float], float]
@@ -52,7 +52,7 @@ def optimizer(stage: Stage, factors: Mapping[int, float]) -> keras.optimizers.Op
         raise UsageError(unknown("optimizer", stage.optimizer, classes))
     accumulate = stage.accumulate if stage.accumulate > 1 else None
     return _with_factors(kind, factors)(
-        learning_rate=stage.learning_rate,
+        learning_rate=0.0 if stage.learning_rate == "auto" else peak_of(stage),  # whoever looks for it sets it
         weight_decay=stage.weight_decay or None,
         gradient_accumulation_steps=accumulate,
         name=stage.optimizer.lower(),
@@ -60,6 +60,13 @@ def optimizer(stage: Stage, factors: Mapping[int, float]) -> keras.optimizers.Op
 
 
 _NOT_A_METHOD = ("Optimizer", "LossScaleOptimizer")
+
+
+def peak_of(stage: Stage) -> float:
+    """Return the peak rate of a stage that has begun; TrainingError where it is still to be found."""
+    if isinstance(stage.learning_rate, str):
+        raise TrainingError(f"The rate of stage '{stage.name}' ({stage.learning_rate}) was not found before it began.")
+    return stage.learning_rate
 
 
 def key(variable: Any) -> int:

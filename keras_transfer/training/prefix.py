@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from keras_transfer.errors import UsageError, unknown
 TOLERANCE = 1e-4
 """Largest difference from Keras, relative to the largest feature (absolute where features are below 1)."""
 
-Compute = Callable[[np.ndarray], np.ndarray]
-"""uint8 (batch, height, width, 3) in, float32 features (batch, …) out."""
+Compute = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+"""uint8 (batch, height, width, 3) in; float32 features (batch, …) out, one array for each output of the model."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,12 @@ class Prefix:
     engine: str
     reason: str
     compute: Compute
-    feature_shape: tuple[int, ...]
+    feature_shapes: tuple[tuple[int, ...], ...]
+    """Of one picture, one for each output of the model."""
+    largest: float
+    """Magnitude of the largest feature of the pictures it was proven on."""
     digest: str
-    """SHA-256 over the graph and the weights: equal digests give equal features."""
+    """SHA-256 over the graph, its constants and its weights: equal digests give equal features."""
 
 
 def build(model: keras.Model, *, check: np.ndarray, engine: str = "auto") -> Prefix:
@@ -44,15 +47,16 @@ def build(model: keras.Model, *, check: np.ndarray, engine: str = "auto") -> Pre
     """
     if engine != "auto" and engine not in ENGINES:
         raise UsageError(unknown("engine", engine, ["auto", *ENGINES]))
-    reference = np.asarray(model(check, training=False), np.float32)
-    scale = max(1.0, float(np.abs(reference).max(initial=0.0)))
+    reference = _arrays(model(check, training=False))
+    shapes = tuple(each.shape[1:] for each in reference)
+    largest = max(float(np.abs(each).max(initial=0.0)) for each in reference)
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     candidates = [engine] if engine != "auto" else ["keras"] if on_gpu else list(ENGINES)
     passed_over = []
     for name in [*candidates, "keras"]:
         try:
             compute = ENGINES[name](model)
-            difference = float(np.abs(compute(check) - reference).max(initial=0.0)) / scale
+            difference = _difference(compute(check), reference)
         except Exception as error:  # converters raise what they like; a bfloat16 graph is one that none of them takes
             if name == "keras":
                 raise
@@ -61,21 +65,36 @@ def build(model: keras.Model, *, check: np.ndarray, engine: str = "auto") -> Pre
             continue
         if difference <= TOLERANCE or name == "keras":
             reason = "; ".join([f"{name} agrees with Keras to {difference:.0e}", *passed_over])
-            return Prefix(name, reason, compute, tuple(reference.shape[1:]), _digest(model))
+            return Prefix(name, reason, compute, shapes, largest, digest_of(model))
         passed_over.append(f"{name} differs by {difference:.0e}")
     raise AssertionError("Keras agrees with itself")
+
+
+def _difference(features: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
+    """The largest difference of any feature, as a share of the largest one of its tensor."""
+    return max(
+        float(np.abs(ours - theirs).max(initial=0.0)) / max(1.0, float(np.abs(theirs).max(initial=0.0)))
+        for ours, theirs in zip(features, reference, strict=True)
+    )
+
+
+def _arrays(outputs: Any) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(each, np.float32) for each in tf.nest.flatten(outputs))
 
 
 def _litert(model: keras.Model) -> Compute:
     from ai_edge_litert.interpreter import Interpreter
 
     graph, image, features = _frozen_graph(model)
-    converter = tf.compat.v1.lite.TFLiteConverter(graph.as_graph_def(), [image], [features])
+    converter = tf.compat.v1.lite.TFLiteConverter(graph.as_graph_def(), [image], features)
     interpreter = Interpreter(model_content=converter.convert(), num_threads=os.cpu_count())
-    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    source = interpreter.get_input_details()[0]["index"]
+    # The converter gives outputs in an order of its own; they keep the names of their tensors.
+    by_name = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
+    targets = [by_name[tensor.op.name] for tensor in features]
     chunk = 16  # measured best of 1, 4, 16, 32: activations of a batch still fit the cache
 
-    def compute(images: np.ndarray) -> np.ndarray:
+    def compute(images: np.ndarray) -> tuple[np.ndarray, ...]:
         parts = []
         for start in range(0, len(images), chunk):
             part = images[start : start + chunk]
@@ -83,8 +102,8 @@ def _litert(model: keras.Model) -> Compute:
             interpreter.allocate_tensors()
             interpreter.set_tensor(source, part)
             interpreter.invoke()
-            parts.append(interpreter.get_tensor(target))
-        return np.concatenate(parts)
+            parts.append([interpreter.get_tensor(target) for target in targets])
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
     return compute
 
@@ -94,17 +113,17 @@ def _onnxruntime(model: keras.Model) -> Compute:
     import tf2onnx
 
     signature = [tf.TensorSpec(model.input.shape, tf.uint8, name="image")]
-    function = tf.function(lambda image: model(image, training=False), input_signature=signature)
+    function = tf.function(lambda image: _named(model(image, training=False)), input_signature=signature)
     graph, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=18)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})[0]
+    return lambda images: tuple(session.run(None, {name: images}))
 
 
 def _keras(model: keras.Model) -> Compute:
     signature = [tf.TensorSpec(model.input.shape, tf.uint8)]
     function = tf.function(lambda image: model(image, training=False), input_signature=signature)
-    return lambda images: np.asarray(function(tf.constant(images)), np.float32)
+    return lambda images: _arrays(function(tf.constant(images)))
 
 
 ENGINES: dict[str, Callable[[keras.Model], Compute]] = {
@@ -114,8 +133,13 @@ ENGINES: dict[str, Callable[[keras.Model], Compute]] = {
 }
 
 
-def _frozen_graph(model: keras.Model) -> tuple[tf.Graph, Any, Any]:
-    """The graph, its input and its output, with the weights as constants from the start.
+def _named(outputs: Any) -> list[Any]:
+    """The outputs in a flat list, each under a name of its own, so that they are found in whatever order they come."""
+    return [tf.identity(each, f"features_{position:03}") for position, each in enumerate(tf.nest.flatten(outputs))]
+
+
+def _frozen_graph(model: keras.Model) -> tuple[tf.Graph, Any, list[Any]]:
+    """The graph, its input and its outputs, with the weights as constants from the start.
 
     Tracing with variables and freezing them afterwards says the same in three times the time.
     """
@@ -125,14 +149,48 @@ def _frozen_graph(model: keras.Model) -> tuple[tf.Graph, Any, Any]:
         image = tf.compat.v1.placeholder(tf.uint8, model.input.shape, name="image")
         constants = [(variable, tf.constant(value)) for variable, value in values]
         with keras.StatelessScope(state_mapping=constants):
-            return graph, image, model(image, training=False)
+            return graph, image, _named(model(image, training=False))
 
 
-def _digest(model: keras.Model) -> str:
-    # The configuration names layers, and names move from build to build: kinds and shapes say the same and do not.
+def digest_of(model: keras.Model) -> str:
+    """Return the SHA-256 (hex) of what `model` computes: kinds, constants and wiring of its operations, and weights.
+
+    Names are left out, because they move from build to build.
+    """
     sha = hashlib.sha256(repr(model.input.shape).encode())
-    for operation in model.operations:
-        sha.update(f"{type(operation).__name__}{getattr(operation.output, 'shape', '')}".encode())
+    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+    made = [tensor for node in nodes for tensor in node.outputs]
+    position = {id(tensor): number for number, tensor in enumerate(made)}
+    for node in nodes:
+        called = _placed((node.arguments.args, node.arguments.kwargs), position) if node.input_tensors else ()
+        given = [tensor.shape for tensor in node.outputs]
+        sha.update(repr((type(node.operation).__name__, _constants(node.operation), called, given)).encode())
+    sha.update(repr([position[id(tensor)] for tensor in model.outputs]).encode())
     for variable in model.weights:
         sha.update(variable.numpy().tobytes())
     return sha.hexdigest()
+
+
+def _constants(operation: Any) -> Any:
+    """What an operation is set to, such as the factor of a scaling or the epsilon of a norm, its name left out."""
+    try:
+        config = operation.get_config()
+    except NotImplementedError:  # an operation that is called with its constants has no settings of its own
+        return None
+    return _plain({key: value for key, value in config.items() if key not in ("name", "trainable")})
+
+
+def _placed(argument: Any, position: Mapping[int, int]) -> Any:
+    """What a node was called with, each tensor by where it is made and each constant by its value."""
+    return tf.nest.map_structure(lambda each: position.get(id(each), _plain(each)), argument)
+
+
+def _plain(value: Any) -> Any:
+    """A value whose `repr` says all of it: that of a large array leaves out its middle."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, (np.ndarray, tf.Tensor)):
+        return np.asarray(value).tolist()
+    return value if isinstance(value, (str, int, float, bool, type(None))) else type(value).__name__

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from keras_transfer.errors import TrainingError
-from keras_transfer.specs import Feed, Network, Stage, Value
+from keras_transfer.specs import Stage, Value
 from keras_transfer.training import checkpoints, freezing
 from keras_transfer.training.batch_norm import fused
-from keras_transfer.training.fit import steps, suffix_of
+from keras_transfer.training.freezing import Freeze
+from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer
-from keras_transfer.training.stage_data import Settings, prepare
+from keras_transfer.training.stage_data import StageData, decide, prefixes, prepare
+from keras_transfer.training.steps import learning_step, suffix_of
 from keras_transfer.training.surgery import chosen
 
 SMOOTHING = 0.9
 DIVERGED = 4.0
 """The search ends where the smoothed loss is this many times the lowest seen."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The rates that are tried: `tries` of them, evenly spaced on a logarithmic scale."""
+
+    lowest: float = 1e-6
+    highest: float = 1.0
+    tries: int = 80
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Float64 (tries,), rising."""
+        return np.geomspace(self.lowest, self.highest, self.tries)
 
 
 class RateCurve(Value):
@@ -31,46 +48,55 @@ class RateCurve(Value):
     """Where the loss fell fastest."""
 
 
-def find(
-    network: Network,
-    stage: Stage,
-    feed: Feed,
-    settings: Settings,
-    *,
-    lowest: float = 1e-6,
-    highest: float = 1.0,
-    tries: int = 80,
-) -> RateCurve:
-    """Train `stage` for `tries` steps at rates that rise from `lowest` to `highest`, then put everything back.
+def find(job: Job, stage: Stage, tried: Range = Range()) -> RateCurve:
+    """Return how the loss of `stage` moves as its rate rises, and put everything back.
 
-    >>> find(network, stage, feed, settings).suggestion  # doctest: +SKIP
+    >>> find(job, stage).suggestion  # doctest: +SKIP
     0.0021
 
-    Weights, batch-norm statistics, random state and what may learn are afterwards exactly what they were; the optimizer
-    is one of its own. Raises TrainingError where the loss is no number from the start. Method: Smith 2017, "Cyclical
-    Learning Rates for Training Neural Networks", section 3.3; the steepest point as in fastai.
+    Weights, batch-norm statistics, random state and what may learn are afterwards exactly what they were.
+    Raises TrainingError where the loss is no number from the start.
     """
-    before = checkpoints.values(network.model.variables, "v")
-    learned = [layer.trainable for layer in network.model.layers]
+    learned = [layer.trainable for layer in job.network.model.layers]
     try:
-        rates, losses = _tried(network, chosen(network, stage, feed, settings), feed, settings, lowest, highest, tries)
+        stage = chosen(job, stage)
+        freeze = freezing.decide(job.network, stage)
+        freezing.apply(freeze)
+        ready = prefixes(job, freeze, job.settings.engine)
+        data = prepare(job, stage, freeze, decide(job, stage, freeze, ready), ready)
+        return search(job, stage, freeze, data, tried)
     finally:
-        for layer, trainable in zip(network.model.layers, learned, strict=True):
+        for layer, trainable in zip(job.network.model.layers, learned, strict=True):
             layer.trainable = trainable
-        checkpoints.assign(network.model.variables, before, "v")
+
+
+def search(
+    job: Job,
+    stage: Stage,
+    freeze: Freeze,
+    data: StageData,
+    tried: Range = Range(),
+) -> RateCurve:
+    """Return what `find` returns, of a stage that has begun: with its blocks decided and its batches at hand.
+
+    The optimizer is one of its own. Method: Smith 2017, "Cyclical Learning Rates for Training Neural Networks",
+    section 3.3; the steepest point as in fastai.
+    """
+    before = checkpoints.values(job.network.model.variables, "v")
+    try:
+        rates, losses = _tried(job, stage, freeze, data, tried)
+    finally:
+        checkpoints.assign(job.network.model.variables, before, "v")
     if len(losses) < 3:
-        raise TrainingError(f"No learning rate from {lowest:g} on gives stage '{stage.name}' a loss that is a number.")
+        raise TrainingError(
+            f"No learning rate from {tried.lowest:g} on gives stage '{stage.name}' a loss that is a number."
+        )
     steepest = int(np.argmin(np.gradient(np.array(losses), np.log(rates))))
     return RateCurve(rates=tuple(rates), losses=tuple(losses), suggestion=rates[steepest])
 
 
-def _tried(
-    network: Network, stage: Stage, feed: Feed, settings: Settings, lowest: float, highest: float, tries: int
-) -> tuple[list[float], list[float]]:
-    freeze = freezing.decide(network, stage)
-    freezing.apply(freeze)
-    data = prepare(network.model, freeze, stage, feed, settings)
-    suffix = suffix_of(network, data)
+def _tried(job: Job, stage: Stage, freeze: Freeze, data: StageData, tried: Range) -> tuple[list[float], list[float]]:
+    suffix = suffix_of(job.network, data)
     method = optimizer(stage, {})
     method.build(suffix.trainable_variables)
     batches = itertools.chain.from_iterable(data.train(epoch) for epoch in itertools.count())
@@ -78,15 +104,15 @@ def _tried(
     losses: list[float] = []
     running = 0.0
     with fused(freeze.learning, momentum=stage.batch_norm_momentum):
-        step, _ = steps(suffix, network, method, stage, data, [])
-        for number, batch in enumerate(itertools.islice(batches, tries)):
-            rate = lowest * (highest / lowest) ** (number / (tries - 1))
+        step = learning_step(suffix, job.network, method, stage, data, [])
+        for number, (rate, batch) in enumerate(zip(tried.rates, batches, strict=False)):
             method.learning_rate = rate
             total, _, weight = (float(value) for value in step(*batch))
+            # A mean that forgets, made up for at the start, where it still leans towards 0 (Kingma & Ba 2015).
             running = SMOOTHING * running + (1 - SMOOTHING) * total / max(weight, 1e-9)
             smoothed = running / (1 - SMOOTHING ** (number + 1))
             if not math.isfinite(smoothed) or smoothed > DIVERGED * min(losses, default=math.inf):
                 break
-            rates.append(rate)
+            rates.append(float(rate))
             losses.append(smoothed)
     return rates, losses

@@ -83,10 +83,11 @@ RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
 }
 
 
-def stages(name: str, blocks: int, *, pretrained: bool = True) -> tuple[Stage, ...]:
+def stages(name: str, blocks: int, *, pretrained: bool = True, epochs: int | None = None) -> tuple[Stage, ...]:
     """Return the stages of recipe `name` for a backbone of `blocks` blocks.
 
-    pretrained: False for random weights, whose batch norms have no statistics yet and must take them.
+    pretrained: False for random weights, whose batch norms have no statistics yet and must take them. epochs: of every
+    stage, in place of the recipe's own.
 
     >>> [stage.name for stage in stages("head_then_top", 5)]
     ['head', 'top']
@@ -96,7 +97,10 @@ def stages(name: str, blocks: int, *, pretrained: bool = True) -> tuple[Stage, .
     if name not in RECIPES:
         raise UsageError(unknown("recipe", name, RECIPES))
     made = RECIPES[name](blocks)
-    return made if pretrained else tuple(stage.model_copy(update={"batch_norm": "train"}) for stage in made)
+    changes: dict[str, object] = {} if pretrained else {"batch_norm": "train"}
+    if epochs is not None:
+        changes["epochs"] = epochs
+    return tuple(stage.model_copy(update=changes) for stage in made)
 
 
 def _top(blocks: int) -> tuple[int, ...]:

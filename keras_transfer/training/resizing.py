@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_transfer.errors import UsageError
 
@@ -22,12 +24,13 @@ def check(size: int, *, stage: str, full_size: int) -> None:
         )
 
 
-def resized(model: keras.Model, shape: tuple[int | None, ...]) -> keras.Model:
-    """Return `model` on inputs of `shape` (height, width, channels); every layer and weight is shared with it."""
-    if tuple(model.input.shape[1:]) == tuple(shape):
+def resized(model: keras.Model, shapes: Sequence[tuple[int | None, ...]]) -> keras.Model:
+    """Return `model` on inputs of `shapes`, (height, width, channels) each; layers and weights are shared with it."""
+    if [tuple(source.shape[1:]) for source in model.inputs] == [tuple(shape) for shape in shapes]:
         return model
-    source = keras.Input(shape, dtype=model.input.dtype)
-    return keras.models.clone_model(model, input_tensors=source, clone_function=_same)
+    sources = [keras.Input(shape, dtype=old.dtype) for shape, old in zip(shapes, model.inputs, strict=True)]
+    structure = tf.nest.pack_sequence_as(model.input, sources)
+    return keras.models.clone_model(model, input_tensors=structure, clone_function=_same)
 
 
 def _same(layer: Any) -> Any:

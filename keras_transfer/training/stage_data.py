@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,166 +16,183 @@ from rich.filesize import decimal
 
 from keras_transfer.devices import prefetch, without_autotune
 from keras_transfer.order import of_epoch
-from keras_transfer.specs import Event, Feed, Listener, Stage, silent
+from keras_transfer.specs import Event, Listener, Stage, Value
 from keras_transfer.training import costs, feature_store
-from keras_transfer.training.feature_store import DEFAULT_LIMIT_BYTES, Key, View
+from keras_transfer.training.feature_store import Key, View
 from keras_transfer.training.freezing import Freeze
+from keras_transfer.training.job import Job, Settings
 from keras_transfer.training.prefix import Prefix, build
 from keras_transfer.training.resizing import resized
 
 CHECK_PICTURES = 16
+STREAMED = "none"
+"""The engine of a stage that stores nothing."""
+
+Prefixes = Callable[[int], Prefix]
+"""The frozen part, ready for pictures of that side."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all stages of a run share."""
+class Way(Value):
+    """How a stage comes by its inputs: decided once, when it begins, because a disk that features fill says later that
+    they do not fit."""
 
-    image_size: int
-    counts: Mapping[str, int]
-    """Pictures per split."""
-    batch_size: int = 32
-    seed: int = 0
-    data_digest: str = ""
-    aspect: str = "stretch"
-    engine: str = "auto"
-    """Who computes frozen parts: a row of `prefix.ENGINES`, whose features are then stored; `stream` to store nothing;
-    `auto` to take the fastest, and to store where that is cheaper (`costs.py`)."""
-    store_dtype: str = "float16"
-    cache_folder: Path = field(default_factory=feature_store.default_folder)
-    cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
-    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    engine: str
+    """Who computes the frozen part, a row of `prefix.ENGINES`; `STREAMED` where pictures are the inputs."""
+    reason: str
+    dtype: str = "float32"
+    """Of the features in the store."""
+    views: int = 1
 
 
 @dataclass(frozen=True)
 class StageData:
-    """The batches of one stage: (inputs, targets float32 (batch, classes), weights float32 (batch,))."""
+    """The batches of one stage: (inputs, targets float32 (batch, …), weights float32 (batch,)).
+
+    Inputs are pictures, or a tuple with an array for each tensor of the cut.
+    """
 
     train: Callable[[int], Any]
     """Epoch number in, tf.data.Dataset out, shuffled as a function of (seed, epoch)."""
     validation: Callable[[], Any]
     steps: int
     """Batches per epoch."""
-    cut: Any
-    """KerasTensor that the inputs stand for; None where they are pictures."""
-    train_shape: tuple[int, ...]
-    """Of one training input, batch left out; that of validation is the network's own."""
+    cut: tuple[Any, ...]
+    """KerasTensors that the inputs stand for; none where they are pictures."""
+    train_shapes: tuple[tuple[int, ...], ...]
+    """Of the inputs of one training picture; those of validation are the network's own."""
     engine: str
     reason: str
 
 
-def prepare(
-    model: keras.Model, freeze: Freeze, stage: Stage, feed: Feed, settings: Settings, listener: Listener = silent
-) -> StageData:
-    """Return the batches of `stage`: features of what `freeze` leaves frozen, from the store, where that is cheaper
-    than to compute it anew in each epoch; else pictures.
+def prefixes(job: Job, freeze: Freeze, engine: str) -> Prefixes:
+    """Return what makes the frozen part ready on `engine`, once for each side of pictures that is asked for."""
 
-    model: the whole network.
-    """
-    cut, views = freeze.cut, min(stage.views, stage.epochs) if stage.augment != "none" else 1
-    steps = -(-settings.counts["train"] // settings.batch_size)
-    if cut is None:
-        return _streamed(stage, feed, settings, steps, "the first block learns: there is no frozen part to store")
+    @functools.cache
+    def ready(side: int) -> Prefix:
+        frozen = keras.Model(job.network.model.input, list(freeze.cut))
+        check = np.asarray(next(iter(job.feed("train", image_size=side, batch_size=CHECK_PICTURES)))[0])
+        return build(resized(frozen, [(side, side, 3)]), check=check, engine=engine)
+
+    return ready
+
+
+def decide(job: Job, stage: Stage, freeze: Freeze, ready: Prefixes) -> Way:
+    """Return how `stage` comes by its inputs: from the store where that is cheaper than to compute what `freeze` leaves
+    frozen anew in each epoch, and where it fits."""
+    settings = job.settings
+    if not freeze.cut:
+        return Way(engine=STREAMED, reason="the first block learns: there is no frozen part to store")
     if settings.engine == "stream":
-        return _streamed(stage, feed, settings, steps, "streaming was asked for")
-    frozen = keras.Model(model.input, cut)
-    size = stage.image_size or settings.image_size
-
-    def prefix_at(side: int) -> tuple[Prefix, str]:
-        check = np.asarray(next(iter(feed("train", image_size=side, batch_size=CHECK_PICTURES)))[0])
-        made = build(resized(frozen, (side, side, 3)), check=check, engine=settings.engine)
-        return made, _safe_dtype(made, check, settings.store_dtype)
-
-    prefix, dtype = prefix_at(size)
-    whole = prefix if size == settings.image_size else prefix_at(settings.image_size)[0]
-    needed = feature_store.size_bytes(
-        settings.counts["train"], prefix.feature_shape, dtype, views=views
-    ) + feature_store.size_bytes(settings.counts["validation"], whole.feature_shape, dtype)
+        return Way(engine=STREAMED, reason="streaming was asked for")
+    views = min(stage.views, stage.epochs) if stage.augment != "none" else 1
+    prefix, whole = ready(stage.image_size or settings.image_size), ready(settings.image_size)
+    dtype = _safe_dtype(prefix, settings.store_dtype)
+    trained = feature_store.size_bytes(settings.counts["train"], prefix.feature_shapes, dtype, views=views)
+    needed = trained + feature_store.size_bytes(settings.counts["validation"], whole.feature_shapes, dtype)
     allowed = min(settings.cache_limit_bytes, _free_bytes(settings.cache_folder))
     if needed > allowed:
         reason = f"{decimal(needed)} of features do not fit the {decimal(allowed)} the cache may take"
-        return _streamed(stage, feed, settings, steps, reason)
-    one = feature_store.size_bytes(1, prefix.feature_shape, dtype)
+        return Way(engine=STREAMED, reason=reason)
+    one = feature_store.size_bytes(1, prefix.feature_shapes, dtype)
     share = costs.store_share(freeze.prefix_work, one, engine=prefix.engine, views=views, epochs=stage.epochs)
     if share > 1 and settings.engine == "auto":
         reason = f"{decimal(one)} of features per picture cost {share:.1f} times as much as computing them anew"
-        return _streamed(stage, feed, settings, steps, reason)
-
-    def view(split: str, prefix: Prefix, side: int, number: int, augment: str) -> View:
-        key = Key(
-            data_digest=settings.data_digest,
-            prefix_digest=prefix.digest,
-            engine=prefix.engine,
-            split=split,
-            image_size=side,
-            aspect=settings.aspect,
-            augment=augment,
-            view=number,
-            seed=settings.seed,
-            dtype=dtype,
-        )
-        batches = feed(split, image_size=side, batch_size=settings.batch_size, augment=augment, epoch=number)
-        return feature_store.obtain(
-            settings.cache_folder,
-            key,
-            count=settings.counts[split],
-            feature_shape=prefix.feature_shape,
-            compute=prefix.compute,
-            batches=_told(batches, f"features of {split}, view {number + 1}", settings.counts[split], listener),
-            limit_bytes=settings.cache_limit_bytes,
-        )
-
-    stored = [view("train", prefix, size, number, stage.augment) for number in range(views)]
-    validation = _in_order(view("validation", whole, settings.image_size, 0, "none"), settings.batch_size)
-    return StageData(
-        train=lambda epoch: shuffled(stored, settings.batch_size, settings.seed, epoch),
-        validation=lambda: validation,
-        steps=steps,
-        cut=cut,
-        train_shape=prefix.feature_shape,
-        engine=prefix.engine,
-        reason=f"{decimal(needed)} of features stored once, {share:.0%} of the cost of streaming; {prefix.reason}",
-    )
+        return Way(engine=STREAMED, reason=reason)
+    reason = f"{decimal(needed)} of features stored once, {share:.0%} of the cost of streaming; {prefix.reason}"
+    return Way(engine=prefix.engine, reason=reason, dtype=dtype, views=views)
 
 
-def _streamed(stage: Stage, feed: Feed, settings: Settings, steps: int, reason: str) -> StageData:
+def prepare(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -> StageData:
+    """Return the batches of `stage`, in the way that was decided; features that are not stored yet are computed."""
+    return (_streamed if way.engine == STREAMED else _stored)(job, stage, freeze, way, ready)
+
+
+def _streamed(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -> StageData:
+    settings, feed = job.settings, job.feed
     size, batch = stage.image_size or settings.image_size, settings.batch_size
     return StageData(
         train=lambda epoch: feed(
             "train", image_size=size, batch_size=batch, augment=stage.augment, epoch=epoch, shuffle=True
         ),
         validation=lambda: feed("validation", image_size=settings.image_size, batch_size=batch),
-        steps=steps,
-        cut=None,
-        train_shape=(size, size, 3),
-        engine="none",
-        reason=reason,
+        steps=_steps(settings),
+        cut=(),
+        train_shapes=((size, size, 3),),
+        engine=way.engine,
+        reason=way.reason,
     )
 
 
-def shuffled(views: list[View], batch_size: int, seed: int, epoch: int) -> Any:
-    """Return batches of each picture in a new order, from the next of its views: after as many epochs as views, each
-    view was seen once."""
-    count = len(views[0].features)
-    order = of_epoch(count, seed=seed, epoch=epoch)
-    first_view = np.random.default_rng(seed).integers(len(views), size=count)
+def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -> StageData:
+    settings = job.settings
+    size = stage.image_size or settings.image_size
+    views = [_view(job, way, ready(size), "train", size, stage.augment, number) for number in range(way.views)]
+    whole = _view(job, way, ready(settings.image_size), "validation", settings.image_size, "none", 0)
+    validation = _in_order(whole, settings.batch_size)
+    return StageData(
+        train=lambda epoch: shuffled(views, settings, epoch),
+        validation=lambda: validation,
+        steps=_steps(settings),
+        cut=freeze.cut,
+        train_shapes=ready(size).feature_shapes,
+        engine=way.engine,
+        reason=way.reason,
+    )
 
-    def gather(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+
+def _view(job: Job, way: Way, prefix: Prefix, split: str, side: int, augment: str, number: int) -> View:
+    """Return one view of a split from the store, where it is computed first if it is not there."""
+    settings = job.settings
+    key = Key(
+        data_digest=settings.data_digest,
+        prefix_digest=prefix.digest,
+        engine=prefix.engine,
+        split=split,
+        image_size=side,
+        aspect=settings.aspect,
+        augment=augment,
+        view=number,
+        seed=settings.seed,
+        dtype=way.dtype,
+        weighting=settings.balance if split == "train" and settings.balance == "weights" else "none",
+    )
+    batches = job.feed(split, image_size=side, batch_size=settings.batch_size, augment=augment, epoch=number)
+    total = settings.counts[split]
+    return feature_store.obtain(
+        settings.cache_folder,
+        key,
+        count=total,
+        feature_shapes=prefix.feature_shapes,
+        compute=prefix.compute,
+        batches=_told(batches, f"features of {split}, view {number + 1}", total, job.listener),
+        limit_bytes=settings.cache_limit_bytes,
+    )
+
+
+def shuffled(views: list[View], settings: Settings, epoch: int) -> Any:
+    """Return batches in the order of the epoch, each picture from the next of its views: after as many epochs as views,
+    each view was seen once."""
+    count = len(views[0].weights)
+    order = of_epoch(count, seed=settings.seed, epoch=epoch, labels=settings.labels, balance=settings.balance)
+    first_view = np.random.default_rng(settings.seed).integers(len(views), size=count)
+
+    def gather(rows: np.ndarray) -> tuple[np.ndarray, ...]:
         chosen = (first_view[rows] + epoch) % len(views)
         parts = [np.empty((len(rows), *part.shape[1:]), part.dtype) for part in _arrays(views[0])]
         for number, view in enumerate(views):
             here = chosen == number
             for part, array in zip(parts, _arrays(view), strict=True):
                 part[here] = array[rows[here]]
-        return parts[0], parts[1], parts[2]
+        return tuple(parts)
 
-    return _batches(order, gather, views[0], batch_size)
+    return _batches(order, gather, views[0], settings.batch_size)
 
 
 def _in_order(view: View, batch_size: int) -> Any:
-    def gather(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return view.features[rows], view.targets[rows], view.weights[rows]
+    def gather(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(array[rows] for array in _arrays(view))
 
-    return _batches(np.arange(len(view.features)), gather, view, max(batch_size, 128))
+    return _batches(np.arange(len(view.weights)), gather, view, max(batch_size, 128))
 
 
 def _batches(order: np.ndarray, gather: Callable[..., Any], like: View, batch_size: int) -> Any:
@@ -183,19 +201,24 @@ def _batches(order: np.ndarray, gather: Callable[..., Any], like: View, batch_si
         parts = tf.numpy_function(gather, [rows], dtypes, stateful=False)
         for part, array in zip(parts, _arrays(like), strict=True):
             part.set_shape((None, *array.shape[1:]))
-        return tuple(parts)
+        *features, targets, weights = parts
+        return tuple(features), targets, weights
 
     dataset = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(read)
     return prefetch(without_autotune(dataset))
 
 
-def _arrays(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return view.features, view.targets, view.weights
+def _arrays(view: View) -> tuple[np.ndarray, ...]:
+    return (*view.features, view.targets, view.weights)
 
 
-def _safe_dtype(prefix: Prefix, check: np.ndarray, wanted: str) -> str:
+def _steps(settings: Settings) -> int:
+    return -(-settings.counts["train"] // settings.batch_size)
+
+
+def _safe_dtype(prefix: Prefix, wanted: str) -> str:
     """Half precision ends at 65,504: features anywhere near that are stored whole."""
-    return "float32" if wanted == "float16" and np.abs(prefix.compute(check)).max(initial=0) > 8_000 else wanted
+    return "float32" if wanted == "float16" and prefix.largest > 8_000 else wanted
 
 
 def _free_bytes(folder: Path) -> int:

@@ -5,119 +5,139 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from keras_transfer.errors import RunError, TrainingError
 from keras_transfer.files import write_bytes
-from keras_transfer.specs import Event, Feed, Listener, Network, Stage, StageResult, silent
-from keras_transfer.training import checkpoints, freezing, resizing
+from keras_transfer.specs import Event, Network, Stage, StageResult
+from keras_transfer.training import beginning, checkpoints, freezing, resizing
 from keras_transfer.training.batch_norm import fused
 from keras_transfer.training.fit import Reached, fit
-from keras_transfer.training.learning_rates import optimizer
-from keras_transfer.training.stage_data import Settings, prepare
+from keras_transfer.training.freezing import Freeze
+from keras_transfer.training.job import Job
+from keras_transfer.training.learning_rates import optimizer, peak_of
+from keras_transfer.training.stage_data import StageData
 from keras_transfer.training.surgery import chosen
 
 
-def train(
-    network: Network,
-    stages: Sequence[Stage],
-    feed: Feed,
-    settings: Settings,
-    *,
-    folder: Path,
-    seconds: float | None = None,
-    listener: Listener = silent,
-) -> tuple[StageResult, ...]:
-    """Train `network` in place, stage by stage, and return what each did.
+@dataclass(frozen=True)
+class Begun:
+    """A stage that is ready to learn, and what must be as before should it not be kept."""
 
-    folder: where `stages/` and the checkpoint are; what is found there of the same stages is not done again, and its
-    seconds are in the results as if this process had spent them.
+    index: int
+    asked: Stage
+    """As the plan has it."""
+    stage: Stage
+    """With its blocks and its rate decided."""
+    freeze: Freeze
+    data: StageData
+    weights: Mapping[str, np.ndarray]
+    """Of the whole network when the stage began."""
+    frozen_digest: str
+    began: float
+    """`time.perf_counter` when the stage was asked for."""
+
+
+def train(job: Job, stages: Sequence[Stage], *, seconds: float | None = None) -> tuple[StageResult, ...]:
+    """Train the network of `job` in place, stage by stage, and return what each did.
+
+    What is found in the job's folder of the same stages is not done again, and its seconds are in the results as if
+    this process had spent them.
     seconds: a budget of wall-clock time for the last stage, which then replaces its number of epochs.
     Raises TrainingError where a stage diverges or a frozen tensor moved; what was reached before is on disk.
     """
-    for stage in stages:
-        _check(network, stage, settings)  # all mistakes in the list show before the first hour, not after it
-    results = _finished(network, stages, folder)
+    check(job.network, stages, image_size=job.settings.image_size)
+    results = _finished(job, stages)
     epochs = {stage.name: 0 if seconds and stage is stages[-1] else stage.epochs for stage in stages}
-    listener(Event("stages", ", ".join(epochs), total=len(stages), values=epochs))
+    job.listener(Event("stages", ", ".join(epochs), total=len(stages), values=epochs))
     for result in results:
-        listener(_told(result))
+        job.listener(_told(result))
     for index in range(len(results), len(stages)):
         budget = seconds if index == len(stages) - 1 else None
-        result = _run(network, stages[index], index, _reached(results), feed, settings, folder, budget, listener)
+        result = _run(job, index, stages[index], _reached(results), budget)
         results.append(result)
-        listener(_told(result))
+        job.listener(_told(result))
     return tuple(results)
 
 
-def _run(
-    network: Network,
-    stage: Stage,
-    index: int,
-    before: StageResult | None,
-    feed: Feed,
-    settings: Settings,
-    folder: Path,
-    seconds: float | None,
-    listener: Listener,
-) -> StageResult:
-    began = time.perf_counter()
-    asked, stage = stage, chosen(network, stage, feed, settings)
-    freeze = freezing.decide(network, stage)
-    freezing.apply(freeze)
-    told = {"budget_seconds": seconds} if seconds else {}
-    listener(Event("stage", f"{stage.name}: {_learns(freeze)}", done=index, values=told))
-    start = checkpoints.values(network.model.variables, "v")
-    digest_before = freezing.digest(freeze.frozen)
-    data = prepare(network.model, freeze, stage, feed, settings, listener)
-    listener(Event("note", data.reason))
-    with fused(freeze.learning, momentum=stage.batch_norm_momentum):
-        reached = fit(
-            network,
-            freeze,
-            stage,
-            data,
-            settings,
-            checkpoint=folder / "checkpoint.npz",
-            began=began,
-            seconds=seconds,
-            listener=listener,
+def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None:
+    """Raise UsageError for a mistake in any of the stages: they show before the first hour, not after it."""
+    for stage in stages:
+        if stage.blocks != "surgical":
+            freezing.decide(network, stage)
+        if stage.image_size:
+            resizing.check(stage.image_size, stage=stage.name, full_size=image_size)
+        optimizer(stage, {})
+
+
+def _run(job: Job, index: int, asked: Stage, before: StageResult | None, seconds: float | None) -> StageResult:
+    begun = _begun(job, index, asked, seconds)
+    with fused(begun.freeze.learning, momentum=begun.stage.batch_norm_momentum):
+        reached = fit(job, begun.stage, begun.freeze, begun.data, began=begun.began, seconds=seconds)
+    if freezing.digest(begun.freeze.frozen) != begun.frozen_digest:
+        raise TrainingError(
+            f"Stage '{asked.name}' moved a frozen tensor; the model before it is kept in '{job.folder}'."
         )
-    digest_after = freezing.digest(freeze.frozen)
-    if digest_after != digest_before:
-        raise TrainingError(f"Stage '{stage.name}' moved a frozen tensor; the model before it is kept in '{folder}'.")
     kept, reason = _gate(reached, before)
     if not kept:
-        checkpoints.assign(network.model.variables, start, "v")
+        checkpoints.assign(job.network.model.variables, begun.weights, "v")
+    result = _result(job, begun, reached, kept, reason)
+    job.listener(Event("note" if kept else "warning", f"{asked.name}: {reason}"))
+    _keep(job, begun, result)
+    return result
+
+
+def _begun(job: Job, index: int, asked: Stage, seconds: float | None) -> Begun:
+    """Decide what the stage leaves open, or follow what was decided before this process, and get its batches."""
+    began = time.perf_counter()
+    place = _place(job.folder, index, asked)
+    before = beginning.kept(job, asked, place)
+    stage = before.stage if before else chosen(job, asked)
+    freeze = freezing.decide(job.network, stage)
+    freezing.apply(freeze)
+    told = {"budget_seconds": seconds} if seconds else {}
+    job.listener(Event("stage", f"{stage.name}: {_learns(freeze)}", done=index, values=told))
+    weights = checkpoints.values(job.network.model.variables, "v")
+    digest = freezing.digest(freeze.frozen)
+    stage, data = beginning.begin(job, asked, stage, freeze, place, before)
+    job.listener(Event("note", data.reason))
+    return Begun(index, asked, stage, freeze, data, weights, digest, began)
+
+
+def _result(job: Job, begun: Begun, reached: Reached, kept: bool, reason: str) -> StageResult:
     rows = reached.history
-    place = _place(folder, index, stage)
-    checkpoints.save(place / "weights.npz", checkpoints.values(network.model.variables, "v"), {"stage": stage.name})
-    result = StageResult(
-        name=stage.name,
-        index=index,
-        learned_blocks=freeze.blocks,
+    return StageResult(
+        name=begun.stage.name,
+        index=begun.index,
+        learned_blocks=begun.freeze.blocks,
         epochs=len(rows),
         best_epoch=reached.best_epoch,
-        seconds=round(reached.earlier_seconds + time.perf_counter() - began, 3),
-        pictures_per_second=round(settings.counts["train"] * len(rows) / _passing(rows), 1),
-        engine=data.engine,
-        engine_reason=data.reason,
+        seconds=round(reached.earlier_seconds + time.perf_counter() - begun.began, 3),
+        pictures_per_second=round(job.settings.counts["train"] * len(rows) / _passing(rows), 1),
+        engine=begun.data.engine,
+        engine_reason=begun.data.reason,
         validation_merit=reached.merit,
         validation_loss=reached.loss,
+        learning_rate=peak_of(begun.stage),
         kept=kept,
         reason=reason,
-        frozen_tensors=sum(len(layer.weights) for layer in freeze.frozen),
-        frozen_digest_before=digest_before,
-        frozen_digest_after=digest_after,
+        frozen_tensors=sum(len(layer.weights) for layer in begun.freeze.frozen),
+        frozen_digest_before=begun.frozen_digest,
+        frozen_digest_after=freezing.digest(begun.freeze.frozen),
         history=rows,
     )
-    listener(Event("note" if kept else "warning", f"{stage.name}: {reason}"))
-    write_bytes(
-        place / "result.json",
-        json.dumps({"stage": asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}).encode(),
-    )
-    (folder / "checkpoint.npz").unlink(missing_ok=True)
-    return result
+
+
+def _keep(job: Job, begun: Begun, result: StageResult) -> None:
+    """Put weights and result on disk, the result last: it is what says that the stage is done."""
+    place, model = _place(job.folder, begun.index, begun.asked), job.network.model
+    checkpoints.save(place / "weights.npz", checkpoints.values(model.variables, "v"), {"stage": begun.asked.name})
+    done = {"stage": begun.asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}
+    write_bytes(place / "result.json", json.dumps(done).encode())
+    job.checkpoint.unlink(missing_ok=True)
 
 
 def _told(result: StageResult) -> Event:
@@ -139,14 +159,6 @@ def _passing(history: Sequence[Mapping[str, float]]) -> float:
     return max(sum(row["seconds"] for row in history), 1e-9)
 
 
-def _check(network: Network, stage: Stage, settings: Settings) -> None:
-    if stage.blocks != "surgical":
-        freezing.decide(network, stage)
-    if stage.image_size:
-        resizing.check(stage.image_size, stage=stage.name, full_size=settings.image_size)
-    optimizer(stage, {})
-
-
 def _gate(reached: Reached, before: StageResult | None) -> tuple[bool, str]:
     """A stage stands only where it beat what it began from: by accuracy, or by loss at equal accuracy."""
     now = f"{reached.merit:.1%} on validation"
@@ -161,9 +173,9 @@ def _reached(results: Sequence[StageResult]) -> StageResult | None:
     return next((result for result in reversed(results) if result.kept), None)
 
 
-def _finished(network: Network, stages: Sequence[Stage], folder: Path) -> list[StageResult]:
+def _finished(job: Job, stages: Sequence[Stage]) -> list[StageResult]:
     """Load what earlier processes finished of this very list of stages."""
-    results: list[StageResult] = []
+    folder, results = job.folder, list[StageResult]()
     for index, stage in enumerate(stages):
         place = _place(folder, index, stage)
         if not (place / "result.json").exists():
@@ -174,7 +186,7 @@ def _finished(network: Network, stages: Sequence[Stage], folder: Path) -> list[S
         results.append(StageResult.model_validate(found["result"]))
     if results:
         arrays, _ = checkpoints.load(_place(folder, len(results) - 1, stages[len(results) - 1]) / "weights.npz")
-        checkpoints.assign(network.model.variables, arrays, "v")
+        checkpoints.assign(job.network.model.variables, arrays, "v")
     return results
 
 

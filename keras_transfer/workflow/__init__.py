@@ -1,25 +1,54 @@
-"""The verbs: the one place where data, backbones, tasks, training, selection, evaluation and export meet."""
+"""The verbs: the one place where data, backbones, tasks, training, selection, evaluation and export meet.
 
-from keras_transfer.export.precisions import Candidate
-from keras_transfer.export.profiler import Operator
-from keras_transfer.selection.findings import Advice, Limits
-from keras_transfer.workflow.advising import TransferCurve, advise, bench_transfer
-from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
-from keras_transfer.workflow.exporting import (
-    Benched,
-    Verified,
-    bench_latency,
-    bench_on_phone,
-    choose_precision,
-    export,
-    export_model,
-    profile,
-    verify,
-)
-from keras_transfer.workflow.pictures import bench_input, doctor
-from keras_transfer.workflow.reporting import report_of
-from keras_transfer.workflow.training import train
-from keras_transfer.workflow.using import Prediction, evaluate, predict
+A name is imported when it is first asked for, so that a verb loads what it needs and no more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_transfer.data.sources import recognised
+    from keras_transfer.export.precisions import Candidate
+    from keras_transfer.export.profiler import Operator
+    from keras_transfer.selection.findings import Advice, Limits
+    from keras_transfer.workflow.advising import TransferCurve, advise, bench_transfer
+    from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, profile
+    from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
+    from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
+    from keras_transfer.workflow.listing import Listed, exported_files, listed
+    from keras_transfer.workflow.pictures import bench_input, doctor
+    from keras_transfer.workflow.proving import Verified
+    from keras_transfer.workflow.rates import RateCurve, lr_find
+    from keras_transfer.workflow.reporting import report_of
+    from keras_transfer.workflow.training import train
+    from keras_transfer.workflow.using import Prediction, evaluate, predict
+
+_PLACES = {
+    "data.sources": ("recognised",),
+    "export.precisions": ("Candidate",),
+    "export.profiler": ("Operator",),
+    "selection.findings": ("Advice", "Limits"),
+    "workflow.advising": ("TransferCurve", "advise", "bench_transfer"),
+    "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "profile"),
+    "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
+    "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
+    "workflow.listing": ("Listed", "exported_files", "listed"),
+    "workflow.pictures": ("bench_input", "doctor"),
+    "workflow.proving": ("Verified",),
+    "workflow.rates": ("RateCurve", "lr_find"),
+    "workflow.reporting": ("report_of",),
+    "workflow.training": ("train",),
+    "workflow.using": ("Prediction", "evaluate", "predict"),
+}
+"""Where each name is: modules of this package, and what they give."""
+
+_MODULE_OF = {name: f"keras_transfer.{module}" for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "Advice",
@@ -27,8 +56,10 @@ __all__ = [
     "BlockShape",
     "Candidate",
     "Limits",
+    "Listed",
     "Operator",
     "Prediction",
+    "RateCurve",
     "TransferCurve",
     "Verified",
     "advise",
@@ -43,10 +74,37 @@ __all__ = [
     "evaluate",
     "export",
     "export_model",
+    "exported_files",
     "fetch",
+    "listed",
+    "lr_find",
     "predict",
     "profile",
+    "recognised",
     "report_of",
     "train",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'keras_transfer.workflow' has no attribute {name!r}")
+    with nullcontext() if "tensorflow" in sys.modules else _hushed():
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep what libraries write to file descriptor 2 while they are loaded from people.
+
+    TensorFlow 2.21 tells of oneDNN and CUDA there before it reads TF_CPP_MIN_LOG_LEVEL. Errors are exceptions.
+    """
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

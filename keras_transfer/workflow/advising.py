@@ -10,13 +10,14 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_transfer import order
 from keras_transfer import plan as plans
 from keras_transfer.backbones import blocks, features, registry, weights
 from keras_transfer.data import pipeline, sources
@@ -25,7 +26,7 @@ from keras_transfer.evaluation import plots
 from keras_transfer.evaluation.verdict import labels_saved
 from keras_transfer.files import write_bytes
 from keras_transfer.selection import advisor, measuring, pictures
-from keras_transfer.selection.findings import Advice, Limits, Measurement, Task
+from keras_transfer.selection.findings import Advice, Limits, Measurement, Question
 from keras_transfer.specs import (
     BackboneSpec,
     Feed,
@@ -37,17 +38,26 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.training import prefix, recipes
-from keras_transfer.workflow.joints import TRANSFER, fitting_size, settings_of
+from keras_transfer.workflow.building import TRANSFER, fitting_size, settings_of
 from keras_transfer.workflow.training import train, with_scratch
 
 LOOKED_AT = 1000
 """Training pictures that advice measures: a probe's accuracy is then known to about a point and a half."""
 
+JUDGED_ON = 500
+"""Validation pictures of the source's own that probes are judged on: known to two points, for half the looks."""
+
+TASK_OF = {"class": "classification", "classes": "multilabel"}
+"""What is trained on pictures that are labelled so; of other labels nothing here is a measure."""
+
 METHODS = (("transfer", "scratch"), ("linear probe",))
 """What a transfer curve compares; those beside each other share a run, as scratch gets the seconds of transfer."""
 
 ROW = ("method", "per_class", "seed", "accuracy", "seconds", "cpu_seconds")
-"""What a row of a transfer curve holds."""
+"""What a row of a transfer curve holds of a measurement."""
+
+OF = {"data_digest": "data set", "backbone": "backbone", "recipe": "recipe"}
+"""What a row says it was measured of, and what a person calls it: rows of anything else are no part of a curve."""
 
 
 @dataclass(frozen=True)
@@ -78,26 +88,36 @@ def advise(
     names: backbones to choose from; where left out, those whose weights are at hand, as many as can be measured in a
     share of the training's time. limits: what the device allows. image_size: side in pixels; from the pictures and the
     backbone where it is left out. write: where to put the plan. splits: the pictures of `source`, where they are read
-    already.
+    already. Raises UsageError for pictures that are labelled with anything but classes.
     """
     began = time.perf_counter()
     splits = splits or sources.load(source, seed=seed, listener=listener)
+    if splits.annotation not in TASK_OF:
+        raise UsageError(
+            f"Advice measures pictures that have one class, or several labels. Received: '{source}', which is labelled "
+            f"with {splits.annotation}. Train by a recipe instead: keras-transfer train {source} --recipe head_then_top"
+        )
     specs = [registry.backbone(name) for name in names] or sorted(
         filter(_at_hand, registry.rows()),
         key=lambda row: row.parameters,  # the first to be looked at costs least
     )
     specs = specs or [registry.backbone(str(Plan.model_fields["backbone"].default))]
     feed = pipeline.make_feed(splits, seed=seed, listener=listener)
-    look = functools.cache(lambda side: _looked_at(feed, side))
+    look = functools.cache(functools.partial(_looked_at, splits, feed, seed))
     size = image_size or fitting_size(specs[0], splits.typical_size)
-    images, labels = look(size)
-    task = Task(
+    looked_at = look(size)
+    question = Question(
         source=source,
-        labels=labels,
-        class_counts=np.bincount(splits.train.labels, minlength=len(splits.class_names)),
+        labels=looked_at.labels,
+        class_counts=_class_counts(splits),
+        pictures=len(splits.train),
         image_size=size,
         typical_size=splits.typical_size,
-        shift=pictures.input_shift(images),
+        shift=pictures.input_shift(looked_at.images),
+        validation_labels=looked_at.validation_labels,
+        validation_pictures=len(splits.validation),
+        groups=looked_at.groups,
+        task=TASK_OF[splits.annotation],
         size_is_given=image_size is not None,
         seed=seed,
         seconds=time.perf_counter() - began,
@@ -108,13 +128,14 @@ def advise(
         return measuring.measure(
             built.model,
             blocks.cut(built.model, spec),
-            look(side)[0],
-            lambda model, check: prefix.build(model, check=check).compute,
+            look(side).images,
+            _computed,
             weights.classifier(spec),
+            validation=look(side).validation,
         )
 
     share = None if names else advisor.ADVICE_SHARE
-    advice = advisor.advise(task, specs, measure, recipes.RECIPES, limits=limits, share=share, listener=listener)
+    advice = advisor.advise(question, specs, measure, recipes.RECIPES, limits=limits, share=share, listener=listener)
     if write:
         write_bytes(write, plans.to_toml(advice.plan).encode())
     return advice
@@ -138,20 +159,24 @@ def bench_transfer(
     'transfer'
 
     per_class: training pictures of each class, None for all; validation has no more. One row for each method, number
-    and seed: method, per_class, seed, accuracy (test), seconds, cpu_seconds. plot: where to put the curve as SVG.
-    keep: a run whose report is to tell of it. resume: a JSON file that has every row as soon as it is measured; rows
-    that are in it already are not measured again.
+    and seed: method, per_class, seed, accuracy (test), seconds, cpu_seconds, and what it was measured of: data_digest,
+    backbone, recipe. plot: where to put the curve as SVG. keep: a run whose report is to tell of it. resume: a JSON
+    file that has every row as soon as it is measured; rows that are in it already are not measured again.
+
+    Raises UsageError where `resume` holds no rows, or rows of other pictures, another backbone or recipe.
     """
     splits = sources.load(source, listener=listener)
     most = int(np.bincount(splits.train.labels).max())
-    before = _measured_before(resume)
+    of = dict(zip(OF, (splits.digest, backbone, recipe), strict=True))
+    before = _measured_before(resume, of)
     counts = dict.fromkeys(min(each or most, most) for each in per_class)
     rows: list[Mapping[str, Any]] = []
     for count, seed, methods in itertools.product(counts, seeds, METHODS):
         found = [row for row in before if (row["per_class"], row["seed"]) == (count, seed) and row["method"] in methods]
         if len(found) < len(methods):
             plan = Plan(data=source, backbone=backbone, recipe=recipe if "transfer" in methods else "head", seed=seed)
-            found = _points(plan, methods, count, fewer(splits, count, seed), listener)
+            points = _points(plan, methods, count, fewer(splits, count, seed), listener)
+            found = [{**point, **of} for point in points]
         rows += found
         if resume:
             later = [row for row in before if row not in rows]
@@ -163,14 +188,32 @@ def bench_transfer(
     return TransferCurve(tuple(rows), labels_saved(rows))
 
 
-def _measured_before(resume: Path | None) -> list[Mapping[str, Any]]:
-    """The rows that an earlier measurement left."""
+def _measured_before(resume: Path | None, of: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """The rows that an earlier measurement of the same things left."""
     if resume is None or not resume.exists():
         return []
     try:
-        return [{name: row[name] for name in ROW} for row in json.loads(resume.read_text())]
+        rows: list[Mapping[str, Any]] = [
+            {name: row[name] for name in (*ROW, *OF)} for row in json.loads(resume.read_text())
+        ]
     except (ValueError, TypeError, KeyError):
-        raise UsageError(f"'{resume}' holds no rows of a transfer curve. Name another file, or delete it.") from None
+        raise UsageError(
+            f"'{resume}' holds no rows of a transfer curve that say what they were measured of. Name another file, or "
+            f"delete it."
+        ) from None
+    for row, name in itertools.product(rows, OF):
+        if row[name] != of[name]:
+            raise UsageError(
+                f"'{resume}' holds rows of another {OF[name]} ({_shortened(row[name])}), which are no part of "
+                f"this curve ({_shortened(of[name])}). Name another file."
+            )
+    return rows
+
+
+def _shortened(value: Any) -> str:
+    """A digest as far as a person compares it; names as they are."""
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
 
 
 def _points(
@@ -235,7 +278,48 @@ def _at_hand(spec: BackboneSpec) -> bool:
     return any(held[source.kind](source) for source in spec.weights)
 
 
-def _looked_at(feed: Feed, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Up to `LOOKED_AT` training pictures, chosen by the seed, and their labels."""
-    images, targets, _ = next(iter(feed("train", image_size=size, batch_size=LOOKED_AT, shuffle=True)))
-    return np.asarray(images), np.asarray(targets).argmax(axis=1)
+def _computed(model: Any, check: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The one output of `model`, on the fastest engine that agrees with Keras on `check`."""
+    compute = prefix.build(model, check=check).compute
+    return lambda images: compute(images)[0]
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """The pictures that advice measures, at one size."""
+
+    images: np.ndarray
+    """Of the training split, uint8 (n, side, side, 3)."""
+    labels: np.ndarray
+    """int (n,), or bool (n, classes)."""
+    groups: np.ndarray | None
+    """int (n,), where the source says which pictures belong together."""
+    validation: np.ndarray | None
+    """uint8 (m, side, side, 3), where the source brought a validation split."""
+    validation_labels: np.ndarray | None
+
+
+def _looked_at(splits: Splits, feed: Feed, seed: int, size: int) -> LookedAt:
+    """Up to `LOOKED_AT` training pictures and `JUDGED_ON` validation pictures, chosen by the seed."""
+    images, labels = _first(feed, "train", size, LOOKED_AT, splits.annotation)
+    groups = splits.train.groups
+    if groups is not None:
+        rows = order.of_epoch(len(splits.train), seed=seed, epoch=0)[: len(labels)]
+        # A stream that does not fit the memory comes in an order of its own, in which no group can be told.
+        groups = groups[rows] if np.array_equal(splits.train.labels[rows], labels) else None
+    if "validation" not in splits.given:
+        return LookedAt(images, labels, groups, None, None)
+    return LookedAt(images, labels, groups, *_first(feed, "validation", size, JUDGED_ON, splits.annotation))
+
+
+def _first(feed: Feed, split: str, size: int, count: int, annotation: str) -> tuple[np.ndarray, np.ndarray]:
+    images, targets, _ = next(iter(feed(split, image_size=size, batch_size=count, shuffle=True)))
+    targets = np.asarray(targets)
+    return np.asarray(images), targets > 0.5 if annotation == "classes" else targets.argmax(axis=1)
+
+
+def _class_counts(splits: Splits) -> np.ndarray:
+    """Training pictures of each class, int (classes,)."""
+    if splits.annotation == "classes":
+        return splits.train.labels.sum(axis=0)
+    return np.bincount(splits.train.labels, minlength=len(splits.class_names))

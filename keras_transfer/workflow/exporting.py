@@ -1,12 +1,12 @@
-"""Exports runs, proves each file against the model, measures it, and writes the model card that goes with it."""
+"""Exports runs: writes files, proves them, gives those that hold their names, and writes the card beside them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,61 +14,16 @@ import numpy as np
 from keras_transfer import runs
 from keras_transfer.data import graph_decoding
 from keras_transfer.errors import ArtifactError, UsageError
-from keras_transfer.evaluation import metrics, model_card
-from keras_transfer.evaluation.metrics import Metrics
-from keras_transfer.export import (
-    contact_sheet,
-    exporters,
-    latency,
-    memory,
-    parity,
-    phone,
-    precisions,
-    profiler,
-    runtime,
-    temperature,
-)
-from keras_transfer.export.latency import Latency
-from keras_transfer.export.parity import Parity
+from keras_transfer.export import exporters, latency, precisions, runtime
 from keras_transfer.export.precisions import Candidate
-from keras_transfer.export.profiler import Operator
 from keras_transfer.files import write_bytes
-from keras_transfer.specs import (
-    Artifact,
-    Contract,
-    Event,
-    Feed,
-    Listener,
-    Run,
-    RunRecord,
-    Split,
-    Value,
-    silent,
-)
-from keras_transfer.workflow.joints import (
-    CALIBRATION_PICTURES,
-    EVALUATION_BATCH,
-    contract_of,
-    data_of,
-    predict_split,
-    some_pictures,
-)
+from keras_transfer.specs import Artifact, Contract, Event, Listener, Run, silent
+from keras_transfer.workflow import proving
+from keras_transfer.workflow.opened import Opened, some_pictures
+from keras_transfer.workflow.proving import Verified
+from keras_transfer.workflow.tasks import task_of
 
-
-class Verified(Value):
-    """One artifact, run in its own runtime and compared with the Keras model."""
-
-    artifact: Artifact
-    parity: Parity
-    latency: Latency
-
-
-class Benched(Value):
-    """One artifact, timed on this host at one batch size and thread count."""
-
-    artifact: Artifact
-    latency: Latency
-    peak_memory_bytes: int
+CALIBRATION_PICTURES = 200
 
 
 def export(
@@ -82,17 +37,22 @@ def export(
 ) -> tuple[Verified | Artifact, ...]:
     """Export `run` to `formats` (the plan's where left out) and prove each file against the Keras model.
 
-    calibrate: fold a temperature, fitted on the validation split, into every file. max_drop: percentage points of
-    accuracy that whole-number files may lose, their precision's own bound where it is left out. A file that is out of
-    tolerance is set aside under a `.rejected` name. Returns the artifacts as they are where `check` is False.
+    calibrate: fold what was settled on the validation split (a temperature) into every file. max_drop: percentage
+    points of merit that whole-number files may lose, their precision's own bound where it is left out. A file that is
+    out of tolerance is set aside under a `.rejected` name. Returns the artifacts as they are where `check` is False.
     """
     names = tuple(formats or run.record.plan.exports)
     with runs.locked(run.folder):
-        artifacts = _exported(run, run.exports, names, calibrate, listener)
-    if not check:
-        return artifacts
-    checked, scored = _judged(run, [artifact.path for artifact in artifacts], max_drop, listener)
-    write_card(run.exports, run.folder.name, run.record, scored, [shipped(each) for each in checked])
+        opened = Opened(_settled_for_good(run, listener) if calibrate else run, listener)
+        contract = opened.contract if calibrate else opened.plain
+        with _drafted(opened, run.exports, names, contract) as drafts:
+            if not check:
+                return exporters.promote(drafts, run.exports)
+            proven = proving.prove(opened, [each.path for each in drafts], "test", max_drop)
+            checked = tuple(_kept(each, run.exports) for each in proven)
+        proving.keep(opened, checked)
+        rows = proving.rows_of_exports(opened)
+        proving.write_card(run.exports, opened, opened.scored("test", contract), rows)
     return checked
 
 
@@ -113,25 +73,23 @@ def export_model(
         raise UsageError(f"'{folder}' is there already and not empty. Choose another folder, or add --force.")
     if path.suffix != ".keras":
         raise UsageError(f"A model to export is a run folder or a .keras file. Received: '{path}'")
-    reference_model = runtime.load(path, labels=labels)
-    contract = reference_model.artifact.contract
+    original = runtime.load(path, labels=labels)
+    contract = original.artifact.contract
+    task = task_of(contract.task)
     noise = np.random.default_rng(0).integers(0, 256, (64, contract.image_size, contract.image_size, 3), np.uint8)
-    reference = reference_model.predict(noise)
+    keys = [f"noise {number}" for number in range(len(noise))]
+    reference = original.predict(noise)
+    decided = np.concatenate([each.argmax(axis=1) for each in reference.values()])  # nobody labelled the noise
     model = keras.models.load_model(path, compile=False)
-    checked = []
-    for artifact in exporters.export(
-        model, folder, formats, contract, decode=graph_decoding.square_rgb, listener=listener
-    ):
-        opened = runtime.load(artifact.path)
-        compared = parity.compare(
-            reference,
-            opened.predict(noise),
-            reference.argmax(axis=1),
-            [f"noise {number}" for number in range(len(noise))],
-            precision=artifact.precision,
-        )
-        checked.append(Verified(artifact=artifact, parity=compared, latency=latency.measure(opened, noise)))
-    return tuple(map(_set_aside, checked))
+    decode = graph_decoding.square_rgb
+    with exporters.drafted(model, folder, formats, contract, decode=decode, listener=listener) as drafts:
+        checked = []
+        for draft in drafts:
+            loaded = runtime.load(draft.path)
+            compared = proving.compare(task, reference, loaded.predict(noise), decided, keys, draft)
+            verified = Verified(artifact=draft, parity=compared, latency=latency.measure(loaded, noise))
+            checked.append(_kept(verified, folder))
+    return tuple(checked)
 
 
 def choose_precision(
@@ -139,15 +97,15 @@ def choose_precision(
 ) -> tuple[Candidate, ...]:
     """Measure every TFLite precision that runs fast, and mark the smallest that loses little.
 
-    max_drop: percentage points of accuracy on the validation split; the test split has no say in what is chosen, so
-    that it can tell what the choice is worth. The table and its plot are kept in the exports as `precisions.json` and
+    max_drop: percentage points of merit on the validation split; the test split has no say in what is chosen, so that
+    it can tell what the choice is worth. The table and its plot are kept in the exports as `precisions.json` and
     `precisions.png`.
     """
     names = precisions.CANDIDATES
-    with tempfile.TemporaryDirectory() as folder:
-        artifacts = _exported(run, Path(folder), names, calibrate, listener)
-        paths = [artifact.path for artifact in artifacts]
-        checked = _compared(run, paths, "validation", max_drop, listener).checked
+    opened = Opened(run, listener)
+    contract = opened.contract if calibrate else opened.plain
+    with tempfile.TemporaryDirectory() as folder, _drafted(opened, Path(folder), names, contract) as drafts:
+        checked = proving.prove(opened, [draft.path for draft in drafts], "validation", max_drop)
     measured = precisions.choose(
         [
             Candidate(
@@ -170,162 +128,71 @@ def choose_precision(
 def verify(
     run: Run, paths: Sequence[Path | str] | None = None, *, max_drop: float | None = None, listener: Listener = silent
 ) -> tuple[Verified, ...]:
-    """Run each exported file of `run` in its own runtime on the test split and compare it with the Keras model."""
-    return _judged(run, [Path(path) for path in paths or exporters.exported(run.exports)], max_drop, listener)[0]
+    """Run each exported file of `run` in its own runtime on the test split and compare it with the Keras model.
 
-
-def bench_latency(
-    paths: Sequence[Path],
-    *,
-    batch_sizes: Sequence[int] = (1,),
-    threads: Sequence[int] = (1,),
-    repeats: int = 100,
-    contract: Contract | None = None,
-) -> tuple[Benched, ...]:
-    """Time each file at every batch size and thread count on this host, and how much memory it takes.
-
-    A TFLite file takes one picture a call: a larger batch is as many calls.
+    paths: only these files. A file that differs too much is set aside; those that were before are told of. Raises
+    ArtifactError where every export was rejected.
     """
-    found = []
-    for path in paths:
-        for count in threads:
-            opened = runtime.load(path, threads=count, contract=contract)
-            side = opened.artifact.contract.image_size
-            noise = np.random.default_rng(0).integers(0, 256, (max(batch_sizes), side, side, 3), np.uint8)
-            timed = [latency.measure(opened, noise, repeats=repeats, batch_size=size) for size in batch_sizes]
-            peak = memory.peak_bytes(path, opened.artifact.contract)
-            found += [Benched(artifact=opened.artifact, latency=each, peak_memory_bytes=peak) for each in timed]
-    return tuple(found)
+    opened = Opened(run, listener)
+    with runs.locked(run.folder):
+        files = [Path(path) for path in paths] if paths else _accepted(run, listener)
+        found = proving.prove(opened, files, "test", max_drop)
+        checked = tuple(_set_aside(each) for each in found)
+        proving.keep(opened, checked)
+    return checked
 
 
-def profile(path: Path, *, threads: int = 1, repeats: int = 100) -> tuple[Operator, ...]:
-    """Return the operators of a `.tflite` file in the order in which they run on this host, each with its time."""
-    runtime.load(path, threads=threads)  # says what is wrong with a file, which the profiler's own library does not
-    return profiler.profile(path, threads=threads, repeats=repeats)
-
-
-def bench_on_phone(path: Path, binary: Path, *, threads: int = 1, repeats: int = 100) -> str:
-    """Return what TensorFlow's `benchmark_model` says of a `.tflite` file on the phone that is plugged in."""
-    return phone.benchmark(path, binary, threads=threads, repeats=repeats)
-
-
-def _exported(
-    run: Run, folder: Path, names: Sequence[str], calibrate: bool, listener: Listener
-) -> tuple[Artifact, ...]:
-    splits, feed = data_of(None, run, listener)
-    contract = contract_of(run)
-    pictures = some_pictures(feed, "train", contract.image_size, CALIBRATION_PICTURES)
-    model = keras.models.load_model(run.model_path, compile=False)
-    if calibrate:
-        total = len(splits.validation)
-        answers = predict_split(model.predict_on_batch, feed, "validation", contract.image_size, total, listener)
-        found = temperature.fit(answers, splits.validation.labels)
-        before, after = found.error_before, found.error_after
-        listener(Event("note", f"temperature {found.temperature:.2f}: calibration error {before:.1%} -> {after:.1%}"))
-        contract = contract.model_copy(update={"temperature": found.temperature})
-        model = temperature.fold(model, found.temperature)
-    return exporters.export(
-        model, folder, names, contract, calibration=pictures, decode=graph_decoding.square_rgb, listener=listener
-    )
-
-
-class _Compared(NamedTuple):
-    """Files, and the model they were compared with, on one split."""
-
-    split: Split
-    feed: Feed
-    reference: np.ndarray
-    """What the Keras model says, before any temperature: float (n, classes)."""
-    checked: list[Verified]
-    answers: list[tuple[np.ndarray, np.ndarray]]
-    """What was wanted of each file and what it gave."""
-
-
-def _judged(
-    run: Run, paths: Sequence[Path], max_drop: float | None, listener: Listener
-) -> tuple[tuple[Verified, ...], Metrics]:
-    """Return what became of each file on the test split, and what the Keras model is worth there."""
-    found = _compared(run, paths, "test", max_drop, listener)
-    _draw_differences(run, found)
-    scored = metrics.score(found.reference, found.split.labels, run.record.class_names)
-    return tuple(map(_set_aside, found.checked)), scored
-
-
-def _compared(run: Run, paths: Sequence[Path], name: str, max_drop: float | None, listener: Listener) -> _Compared:
-    splits, feed = data_of(None, run, listener)
-    split = splits[name]
-    contract = contract_of(run)
-    reference_model = runtime.load(run.model_path, contract=contract)
-    reference = predict_split(reference_model.predict, feed, name, contract.image_size, len(split), listener)
-    images = some_pictures(feed, name, contract.image_size, 32)
-    checked, answers = [], []
-    for path in paths:
-        listener(Event("note", f"running {path.name} on the {name} split"))
-        loaded = runtime.load(path)
-        if loaded.artifact.contract.class_names != contract.class_names:
-            raise ArtifactError(f"'{path}' names other classes than the run in '{run.folder}'. Export it again.")
-        candidate = predict_split(loaded.predict, feed, name, contract.image_size, len(split), listener)
-        wanted = temperature.apply(reference, loaded.artifact.contract.temperature)
-        bound = max_drop if parity.TOLERANCES[loaded.artifact.precision].drop_points is not None else None
-        compared = parity.compare(
-            wanted,
-            candidate,
-            split.labels,
-            split.keys,
-            precision=loaded.artifact.precision,
-            tolerance=parity.tolerance(loaded.artifact.precision, drop_points=bound),
+def _accepted(run: Run, listener: Listener) -> tuple[Path, ...]:
+    """The files of a run that are in use; a warning for each that was set aside."""
+    files, aside = exporters.exported(run.exports), exporters.rejected(run.exports)
+    said = [f"{each.artifact.path.name}: {each.reason}" for each in aside]
+    if not files:
+        raise ArtifactError(
+            f"Every file exported from '{run.folder}' was set aside ({'; '.join(said)}). "
+            f"Export again, to other formats or with a larger --max-drop."
         )
-        checked.append(Verified(artifact=loaded.artifact, parity=compared, latency=latency.measure(loaded, images)))
-        answers.append((wanted, candidate))
-    return _Compared(split, feed, reference, checked, answers)
+    for each in said:
+        listener(Event("warning", f"set aside when it was exported: {each}"))
+    return files
+
+
+def _settled_for_good(run: Run, listener: Listener) -> Run:
+    """Return the run with what validation settles in its record, also where it was trained before that was kept."""
+    found = Opened(run, listener).fitted if run.record.settled is None else None
+    if found is None:
+        return run
+    settled = Run(run.folder, run.record.model_copy(update={"settled": dict(found.contract)}))
+    runs.write(settled)
+    return settled
+
+
+@contextlib.contextmanager
+def _drafted(opened: Opened, folder: Path, names: Sequence[str], contract: Contract) -> Iterator[tuple[Artifact, ...]]:
+    fold = opened.task.fold
+    with exporters.drafted(
+        fold(opened.model, contract) if fold else opened.model,
+        folder,
+        names,
+        contract,
+        calibration=some_pictures(opened.feed, "train", contract.image_size, CALIBRATION_PICTURES),
+        decode=graph_decoding.square_rgb,
+        listener=opened.listener,
+    ) as drafts:
+        yield drafts
+
+
+def _kept(verified: Verified, folder: Path) -> Verified:
+    """Give a draft its name in `folder`: its own where it holds, one that says so where it does not."""
+    if verified.parity.passed:
+        (artifact,) = exporters.promote([verified.artifact], folder)
+    else:
+        artifact = exporters.reject(verified.artifact, folder, verified.parity.reason)
+    return verified.model_copy(update={"artifact": artifact})
 
 
 def _set_aside(verified: Verified) -> Verified:
     path = verified.artifact.path
     if verified.parity.passed or path.name.endswith(exporters.REJECTED):
         return verified
-    aside = verified.artifact.model_copy(update={"path": exporters.reject(path)})
+    aside = exporters.reject(verified.artifact, path.parent, verified.parity.reason)
     return verified.model_copy(update={"artifact": aside})
-
-
-def _draw_differences(run: Run, found: _Compared) -> None:
-    """Keep, for each file, a contact sheet of the pictures it differs on most from the Keras model."""
-    keys = found.split.keys
-    positions = {key: position for position, key in enumerate(keys)}
-    worst = [[positions[key] for key, _ in each.parity.worst] for each in found.checked]
-    wanted = set().union(*worst)
-    seen: dict[int, np.ndarray] = {}
-    start = 0
-    for images, *_ in found.feed(found.split.name, image_size=run.record.image_size, batch_size=EVALUATION_BATCH):
-        here = [position for position in wanted if start <= position < start + len(images)]
-        seen |= {position: np.asarray(images[position - start]) for position in here}
-        start += len(images)
-    names = run.record.class_names
-    for each, rows, pair in zip(found.checked, worst, found.answers, strict=True):
-        captions = [
-            "\n".join([keys[row][-28:], *(f"{names[p[row].argmax()]} {p[row].max():.3f}" for p in pair)])
-            for row in rows
-        ]
-        sheet = contact_sheet.draw(np.stack([seen[row] for row in rows]), captions)
-        write_bytes(run.exports / "differences" / f"{each.artifact.path.name}.png", sheet)
-
-
-def shipped(verified: Verified) -> dict[str, Any]:
-    """An exported file as reports and model cards tell of it."""
-    return {
-        "name": verified.artifact.path.name,
-        "size_bytes": verified.artifact.size_bytes,
-        "accuracy": verified.parity.accuracy,
-        "agreement": verified.parity.agreement,
-        "latency_ms": verified.latency.median_ms,
-        "accepted": verified.parity.passed,
-    }
-
-
-def write_card(
-    folder: Path, name: str, record: RunRecord, scored: Metrics, exports: Sequence[Mapping[str, Any]]
-) -> None:
-    """Write `MODEL_CARD.md` and `model_card.json` of a run and its exports to `folder`."""
-    card = model_card.card(name, record, scored, exports)
-    write_bytes(folder / "model_card.json", card.model_dump_json(indent=2).encode())
-    write_bytes(folder / "MODEL_CARD.md", model_card.markdown(card).encode())

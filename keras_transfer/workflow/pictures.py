@@ -22,7 +22,8 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import prefix
 from keras_transfer.workflow.advising import _at_hand
-from keras_transfer.workflow.joints import EVALUATION_BATCH, fitting_size, some_pictures
+from keras_transfer.workflow.building import fitting_size
+from keras_transfer.workflow.opened import BATCH, some_pictures
 
 
 def doctor(
@@ -93,8 +94,8 @@ def _described(splits: Splits, listener: Listener) -> dict[str, np.ndarray] | No
     rows: dict[str, list[np.ndarray]] = {name: [] for name in splits.counts}
     done, total = 0, sum(splits.counts.values())
     for name, parts in rows.items():
-        for images, _, _ in feed(name, image_size=size, batch_size=EVALUATION_BATCH):
-            parts.append(compute(np.asarray(images)))
+        for images, _, _ in feed(name, image_size=size, batch_size=BATCH):
+            parts.append(compute(np.asarray(images))[0])
             done += len(images)
             listener(Event("progress", "Describing pictures", done=done, total=total))
     return {name: np.concatenate(parts) for name, parts in rows.items()}

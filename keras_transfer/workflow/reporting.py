@@ -1,4 +1,4 @@
-"""Writes the page that tells a person what a run is worth."""
+"""Writes the page that tells a person what a run is worth, from what was kept with it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-
 from keras_transfer import runs
-from keras_transfer.errors import RunError
-from keras_transfer.evaluation import gradcam, metrics, report
+from keras_transfer.evaluation import report
 from keras_transfer.evaluation.report import Evidence
+from keras_transfer.evaluation.thumbnails import Explain
 from keras_transfer.files import write_bytes
 from keras_transfer.selection.findings import Advice
-from keras_transfer.specs import (
-    Listener,
-    Run,
-    silent,
-)
-from keras_transfer.workflow.exporting import shipped, verify, write_card
-from keras_transfer.workflow.joints import ADVICE, EVALUATION_BATCH, TRANSFER, data_of, predict_split
+from keras_transfer.specs import Event, Listener, Run, silent
+from keras_transfer.workflow import proving
+from keras_transfer.workflow.building import ADVICE, TRANSFER
+from keras_transfer.workflow.opened import Opened, finished
 
 REPORT = "report.html"
 
@@ -34,46 +28,35 @@ def report_of(opened: Sequence[Run], *, listener: Listener = silent) -> Path:
     >>> report_of([runs.latest()])  # doctest: +SKIP
     PosixPath('saved_models/fashion-EfficientNetLite0/report.html')
 
-    It stands in the (first) run's folder, with the model card of that run.
+    It stands in the (first) run's folder, with the model card of that run. Answers and proofs that were kept are read;
+    of the pictures only those that are shown.
     """
-    evidence = [_evidence(run, listener) for run in opened]
-    first, place = evidence[0], opened[0].folder
-    write_card(place, first.name, first.record, first.metrics, first.exports)
-    text = report.render(first) if len(evidence) == 1 else report.render_comparison(evidence)
-    path = place / (REPORT if len(evidence) == 1 else "comparison.html")
+    every = [Opened(finished(run), listener) for run in opened]
+    evidence = [_evidence(each) for each in every]
+    first, place = every[0], opened[0].folder
+    proving.write_card(place, first, evidence[0].scored, evidence[0].exports)
+    task = first.task
+    one = len(evidence) == 1
+    text = report.render(evidence[0], task.section, task.show) if one else report.render_comparison(evidence)
+    path = place / (REPORT if one else "comparison.html")
     write_bytes(path, text.encode())
     return path
 
 
-def _evidence(run: Run, listener: Listener) -> Evidence:
-    """All that a report tells of a run, from its folder: predictions are made again, exports verified again."""
-    record = run.record
-    if not record.finished:
-        raise RunError(f"The run in '{run.folder}' is not finished. The command that began it goes on with it.")
-    splits, feed = data_of(None, run, listener)
-    model = keras.models.load_model(run.model_path, compile=False)
-    probabilities = predict_split(model.predict_on_batch, feed, "test", record.image_size, len(splits.test), listener)
-    of_batch = functools.lru_cache(maxsize=4)(
-        lambda number: next(
-            iter(feed("test", image_size=record.image_size, batch_size=EVALUATION_BATCH).skip(number).take(1))
-        )[0].numpy()
-    )
-
-    def picture(position: int) -> np.ndarray:
-        return of_batch(position // EVALUATION_BATCH)[position % EVALUATION_BATCH]
-
-    verified = verify(run, listener=listener) if run.exports.is_dir() else ()
+def _evidence(opened: Opened) -> Evidence:
+    """All that a report tells of a run, from its folder."""
+    run, test = opened.run, opened.splits.test
     advice, transfer = run.folder / ADVICE, run.folder / TRANSFER
     return Evidence(
         name=run.folder.name,
-        record=record,
-        metrics=metrics.score(probabilities, splits.test.labels, splits.class_names),
-        probabilities=probabilities,
-        labels=splits.test.labels,
-        keys=splits.test.keys,
-        picture=picture,
-        explain=lambda positions: gradcam.gradcam(model, np.stack([picture(i) for i in positions])),
-        exports=[shipped(each) for each in verified],
+        record=run.record,
+        scored=opened.scored("test", opened.contract),
+        answers=opened.answers("test", opened.contract),
+        labels=test.labels,
+        keys=test.keys,
+        pictures=functools.partial(opened.pictures, "test"),
+        explain=_explaining(opened),
+        exports=_exports(opened),
         advice=_told(Advice.model_validate_json(advice.read_bytes())) if advice.exists() else None,
         transfer=json.loads(transfer.read_bytes()) if transfer.exists() else (),
         commands=(
@@ -81,6 +64,20 @@ def _evidence(run: Run, listener: Listener) -> Evidence:
             f"keras-transfer report {run.folder}",
         ),
     )
+
+
+def _explaining(opened: Opened) -> Explain | None:
+    explain = opened.task.explain
+    return (lambda images: explain(opened.model, images)) if explain else None
+
+
+def _exports(opened: Opened) -> list[dict[str, Any]]:
+    rows = proving.rows_of_exports(opened)
+    unproven = [row["name"] for row in rows if "merit" not in row]
+    if unproven:
+        told = f"not proven on these pictures: {', '.join(unproven)}. Run: keras-transfer verify {opened.run.folder}"
+        opened.listener(Event("warning", told))
+    return rows
 
 
 def _told(advice: Advice) -> dict[str, Any]:

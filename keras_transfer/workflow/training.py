@@ -7,20 +7,21 @@ import importlib.util
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
 
 from keras_transfer import plan as plans
 from keras_transfer import runs
-from keras_transfer.backbones import features, registry
+from keras_transfer.backbones import features
 from keras_transfer.data import pipeline, sources
 from keras_transfer.errors import UsageError
 from keras_transfer.files import drafted, write_bytes
 from keras_transfer.selection.findings import Advice
 from keras_transfer.specs import (
     BackboneSpec,
+    Contract,
     Event,
     Feed,
     Listener,
@@ -28,14 +29,18 @@ from keras_transfer.specs import (
     Plan,
     Run,
     RunRecord,
+    Scored,
     Splits,
     Stage,
     StageResult,
     silent,
 )
 from keras_transfer.training import freezing, recipes, trainer, watchers
-from keras_transfer.training.stage_data import Settings
-from keras_transfer.workflow.joints import ADVICE, network_of, resolved, scores_on_test, settings_of
+from keras_transfer.training.job import Job, Settings
+from keras_transfer.workflow import checking
+from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of
+from keras_transfer.workflow.opened import Opened, predicted
+from keras_transfer.workflow.tasks import task_of
 
 
 def train(
@@ -55,11 +60,13 @@ def train(
     cache_limit_bytes: int | None = None,
     listener: Listener = silent,
 ) -> Run:
-    """Train what `plan` says, or go on where an unfinished run of the same plan stopped; return the run.
+    """Train what `plan` says, or go on where a run of the same plan stopped; return the run.
 
     >>> train(Plan(data="sample:fashion", backbone="EfficientNetLite0")).record.test["accuracy"]  # doctest: +SKIP
     0.87
 
+    A run of the same plan and pictures that is finished is returned as it is, with a note. Whatever can be refused
+    is refused before there is a run folder.
     compare: `scratch` also trains the same network from random weights, all of it, for as many seconds.
     engine: who computes frozen parts, see `training.prefix.ENGINES`; `stream` stores nothing.
     advice: what the plan came from; it is kept beside the run, for the report.
@@ -73,51 +80,78 @@ def train(
     if compare not in (None, "scratch"):
         raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
     watchers.check(watch)
-    spec = registry.backbone(plan.backbone)
-    splits = splits or sources.load(plan.data, seed=plan.seed, listener=listener)
+    spec = checking.check(plan, engine=engine)
+    splits = splits or sources.load(
+        plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
+    )
     plan = resolved(plan, spec, splits, listener)
-    place = runs.place_for(plan, Path(folder), name)
+    place = runs.place_for(plan, Path(folder), name, data_digest=splits.digest)
+    if done := _finished(place, compare, listener):
+        return done
+    began = time.perf_counter()
+    kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
+    settings = settings_of(plan, splits, engine, callbacks=tuple(callbacks), **kept)
+    feed = pipeline.make_feed(
+        splits,
+        aspect=plan.aspect,
+        seed=plan.seed,
+        balance=plan.balance,
+        strict=strict,
+        service=data_service,
+        listener=listener,
+    )
+    network, built = network_of(plan, spec, splits, plan.weights, listener)
+    stages = stages_of(plan, network)
+    prepared = time.perf_counter() - began
     facts = plan.model_dump(mode="json", exclude={"stages", "exports"})
+    # Whatever is refused was refused by now: a folder that no run came of would block its name.
     with runs.locked(place), watchers.watching(watch, place, facts, listener) as listener:
-        write_bytes(place / runs.PLAN, plans.to_toml(plan).encode())
-        if advice:
-            write_bytes(place / ADVICE, advice.model_dump_json(indent=2).encode())
-        began = time.perf_counter()
-        feed = pipeline.make_feed(
-            splits,
-            aspect=plan.aspect,
-            seed=plan.seed,
-            balance=plan.balance,
-            strict=strict,
-            service=data_service,
-            listener=listener,
-        )
-        settings = settings_of(
-            plan,
-            splits,
-            engine,
-            callbacks=tuple(callbacks),
-            cache_folder=Path(cache_folder) if cache_folder else None,
-            cache_limit_bytes=cache_limit_bytes,
-        )
-        network, built = network_of(plan, spec, splits, plan.weights, listener)
-        stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=plan.weights != "none")
-        prepared = time.perf_counter() - began
-        results = trainer.train(network, stages, feed, settings, folder=place, listener=listener)
+        _keep_plan(place, plan, advice)
+        results = trainer.train(Job(network, feed, settings, place, listener), stages)
         seconds = prepared + sum(result.seconds for result in results)  # earlier processes of this run included
-        if feed.unreadable:
-            named = ", ".join(list(feed.unreadable)[:10])
-            listener(
-                Event("warning", f"{len(feed.unreadable)} pictures could not be read and counted nothing: {named}")
-            )
+        _tell_unreadable(feed.unreadable, listener)
         network = _in_float32(network, plan, spec, splits)
-        with drafted(place / "model.keras") as draft:
-            network.model.save(draft)
-        run = Run(place, _record(plan, splits, results, built, network, feed, seconds))
+        _keep_model(place, network)
+        run = Run(place, _record(plan, splits, results, built, network, seconds))
+        run = _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
         if compare == "scratch":
             run = with_scratch(run, spec, splits, feed, settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
     return runs.open_run(place)
+
+
+def stages_of(plan: Plan, network: Network) -> tuple[Stage, ...]:
+    """Return the stages of `plan`, checked against the network they are to train."""
+    pretrained = plan.weights != "none"
+    stages = plan.stages or recipes.stages(plan.recipe, len(network.blocks), pretrained=pretrained, epochs=plan.epochs)
+    trainer.check(network, stages, image_size=int(plan.image_size or 0))
+    return stages
+
+
+def _finished(place: Path, compare: str | None, listener: Listener) -> Run | None:
+    """Return the run of `place` where nothing of what is asked for is left to do, and say so."""
+    done = runs.finished(place)
+    if done is None or (compare and not done.record.scratch):
+        return None
+    listener(Event("note", f"'{place}' is finished already; train anew with --run NAME, or another seed=NUMBER"))
+    return done
+
+
+def _keep_model(place: Path, network: Network) -> None:
+    with drafted(place / "model.keras") as draft:
+        network.model.save(draft)
+
+
+def _keep_plan(place: Path, plan: Plan, advice: Advice | None) -> None:
+    write_bytes(place / runs.PLAN, plans.to_toml(plan).encode())
+    if advice:
+        write_bytes(place / ADVICE, advice.model_dump_json(indent=2).encode())
+
+
+def _tell_unreadable(unreadable: Mapping[str, str], listener: Listener) -> None:
+    if unreadable:
+        named = ", ".join(list(unreadable)[:10])
+        listener(Event("warning", f"{len(unreadable)} pictures could not be read and counted nothing: {named}"))
 
 
 def _in_float32(network: Network, plan: Plan, spec: BackboneSpec, splits: Splits) -> Network:
@@ -135,12 +169,12 @@ def _record(
     results: tuple[StageResult, ...],
     built: features.Features,
     network: Network,
-    feed: Feed,
     seconds: float,
 ) -> RunRecord:
     best = next(result for result in reversed(results) if result.kept)
     return RunRecord(
         plan=plan,
+        merit_name=task_of(plan.task).merit_name,
         class_names=splits.class_names,
         counts=splits.counts,
         data_digest=splits.digest,
@@ -153,8 +187,23 @@ def _record(
         validation_merit=best.validation_merit,
         seconds=round(seconds, 2),
         environment=_environment(),
-        test=scores_on_test(network, feed, splits, int(plan.image_size or 0)),
+        data_folder=str(Path.cwd()),
     )
+
+
+def _judged(opened: Opened) -> Run:
+    """Return the run with what validation settles and what it is then worth on the test pictures."""
+    record = opened.record
+    settled = dict(opened.fitted.contract) if opened.fitted else {}
+    contract = Contract.model_validate({**opened.plain.model_dump(), **settled})
+    scored = opened.scored("test", contract)
+    return Run(opened.run.folder, record.model_copy(update={"settled": settled, "test": _by_key(scored)}))
+
+
+def _by_key(scored: Scored) -> dict[str, float]:
+    """The headline figures under names that programs read: `log loss` as `log_loss`."""
+    named = {name.replace(" ", "_").replace("-", "_"): value for name, value in scored.figures.items()}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def with_scratch(
@@ -167,17 +216,14 @@ def with_scratch(
     network, _ = network_of(record.plan, spec, splits, "none", silent)
     stage = Stage(name="scratch", blocks="all", epochs=10_000, learning_rate=1e-3, augment="light")
     spent = time.perf_counter() - began
-    (result,) = trainer.train(
-        network,
-        [stage],
-        feed,
-        settings,
-        folder=run.folder / "scratch",
-        seconds=max(record.seconds - spent, 1.0),
-        listener=listener,
+    job = Job(network, feed, settings, run.folder / "scratch", listener)
+    (result,) = trainer.train(job, [stage], seconds=max(record.seconds - spent, 1.0))
+    opened = Opened(run, given={"splits": splits})
+    said = predicted(
+        network.model.predict_on_batch, opened.plain.outputs, feed, "test", opened.plain, len(splits.test), silent
     )
-    scores = scores_on_test(network, feed, splits, record.image_size)
-    scratch = {"accuracy": scores["accuracy"], "seconds": round(spent + result.seconds, 2)}
+    worth = opened.task.score(said, splits.test.labels, opened.plain)
+    scratch = {worth.merit_name: worth.merit, "seconds": round(spent + result.seconds, 2)}
     return Run(run.folder, record.model_copy(update={"scratch": scratch}))
 
 

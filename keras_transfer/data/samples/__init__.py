@@ -2,54 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 
 import numpy as np
 
+from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
+from keras_transfer.data.samples.composed import composed
 from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import SPLIT_NAMES, Listener, Split, Splits, silent
 
-SAMPLES = {"fashion": "fashion.npz"}
-"""Name of a sample: its file in this folder, with `class_names` and, for each split, pictures `_x` and labels `_y`."""
+Parts = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Pictures, uint8 (n, height, width), and stored labels of each split."""
 
 
-def load(source: str, *, seed: int = 0, listener: Listener = silent) -> Splits:
+def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
     """Return an embedded data set, in the splits that it was published with.
 
     >>> load("sample:fashion").counts
     {'train': 1000, 'validation': 300, 'test': 1000}
 
-    Grey pictures come as RGB. Raises UsageError for a name that no sample has.
+    Grey pictures come as RGB. Raises UsageError for a name that no sample has, or labels of another kind.
     """
     name = source.partition(":")[2]
     if name not in SAMPLES:
         raise UsageError(unknown("sample", name, SAMPLES))
-    with resources.files(__package__).joinpath(SAMPLES[name]).open("rb") as file, np.load(file) as arrays:
-        class_names = tuple(str(each) for each in arrays["class_names"])
-        pictures = {split: arrays[f"{split}_x"] for split in SPLIT_NAMES}
-        labels = {split: arrays[f"{split}_y"].astype(np.int64) for split in SPLIT_NAMES}
+    holds, make = SAMPLES[name]
+    row = annotation_of(source, holds, asked=annotation)
+    class_names, parts = make()
+    listed = {split: [row.listed(label, class_names) for label in labels] for split, (_, labels) in parts.items()}
     splits = {
         split: Split(
             name=split,
-            pictures=np.repeat(pictures[split][..., None], 3, axis=-1)
-            if pictures[split].ndim == 3
-            else pictures[split],
-            labels=labels[split],
-            keys=tuple(f"{split}/{class_names[label]}/{position:04d}" for position, label in enumerate(labels[split])),
+            pictures=np.repeat(pictures[..., None], 3, axis=-1) if pictures.ndim == 3 else pictures,
+            labels=labels,
+            keys=tuple(f"{split}/{row.text(label)}/{position:04d}" for position, label in enumerate(listed[split])),
         )
-        for split in SPLIT_NAMES
+        for split, (pictures, labels) in parts.items()
     }
     return Splits(
         source=source,
         **splits,
         skipped=(),
-        annotation="class",
+        annotation=annotation,
         class_names=class_names,
         digest=digest_of(
-            (split, class_names[label], picture.tobytes())
-            for split in SPLIT_NAMES
-            for picture, label in zip(pictures[split], labels[split], strict=True)
+            (split, row.text(label), picture.tobytes())
+            for split, (pictures, _) in parts.items()
+            for picture, label in zip(pictures, listed[split], strict=True)
         ),
-        typical_size=int(min(pictures["train"].shape[1:3])),
+        typical_size=int(min(parts["train"][0].shape[1:3])),
+        given=SPLIT_NAMES,
     )
+
+
+def fashion() -> tuple[tuple[str, ...], Parts]:
+    """Return ten kinds of garment, one in each grey picture of 28 x 28 pixels: class names and parts."""
+    with resources.files(__package__).joinpath("fashion.npz").open("rb") as file, np.load(file) as arrays:
+        class_names = tuple(str(each) for each in arrays["class_names"])
+        return class_names, {name: (arrays[f"{name}_x"], arrays[f"{name}_y"].astype(np.int64)) for name in SPLIT_NAMES}
+
+
+def fashion_tags() -> tuple[tuple[str, ...], Parts]:
+    """Return pictures of one to four garments each, composed of those that `fashion` has in the same split."""
+    class_names, garments = fashion()
+    stored, places = ANNOTATIONS["classes"].stored, {position: position for position in range(len(class_names))}
+    parts = {}
+    for seed, (name, (pictures, labels)) in enumerate(garments.items()):
+        images, placed = composed(pictures, labels, count=len(pictures), seed=seed)
+        parts[name] = images, stored([[each.label for each in things] for things in placed], places)
+    return class_names, parts
+
+
+SAMPLES = {"fashion": ("class", fashion), "fashion-tags": ("classes", fashion_tags)}
+"""Name of a sample: what its pictures are labelled with, and what makes its class names and parts."""

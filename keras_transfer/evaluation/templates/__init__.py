@@ -19,4 +19,16 @@ def template(name: str) -> jinja2.Template:
     )
     environment.filters["percent"] = lambda value, digits=1: "-" if value is None else f"{value:.{digits}%}"
     environment.filters["megabytes"] = lambda value: f"{value / 1e6:.2f}"
+    environment.filters["figure"] = figure
     return environment.get_template(name)
+
+
+def figure(value: float | None, name: str) -> str:
+    """Return a headline figure as a person reads it: a share in percent, a loss as the number it is.
+
+    >>> figure(0.84, "accuracy"), figure(0.5563, "log loss"), figure(None, "top-5 accuracy")
+    ('84.0%', '0.556', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if name.endswith("loss") else f"{value:.1%}"

@@ -7,13 +7,20 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from keras_transfer.errors import DataError
-from keras_transfer.evaluation.metrics import calibration, score
+from keras_transfer.evaluation import classification
+from keras_transfer.evaluation.classification import calibration
+from keras_transfer.specs import Contract
 
 NAMES = ("cat", "dog", "owl")
 PROBABILITIES = np.array(
     [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.1, 0.1, 0.8]], np.float32
 )
 LABELS = np.array([0, 1, 1, 1, 2])
+
+
+def score(probabilities, labels, names):
+    contract = Contract(class_names=tuple(names), image_size=32)
+    return classification.score({"probabilities": probabilities}, labels, contract)
 
 
 def test_accuracy_counts_the_largest_probability():

@@ -1,0 +1,148 @@
+"""The table of annotations: what pictures are labelled with, and what that means wherever labels are handled.
+
+Adding one is a row. A label is *listed* as sources write it (a class name, a tuple of them) and *stored* as one row of
+`Split.labels`; everything else a data set does with labels is asked of the row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_transfer.errors import UsageError
+from keras_transfer.order import class_weights
+
+BAR = "|"
+"""Stands between the labels of one picture in a table."""
+
+LEAST = 3
+"""Different pictures that a stratum needs, one for each split."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One row of the table."""
+
+    name: str
+    meaning: str
+    """For a person, with the option that asks for it."""
+    columns: tuple[str, ...]
+    """Of a manifest: the ones it needs, the label's last."""
+    names: Callable[[Any], tuple[str, ...]]
+    """`names(listed label)`: the class names in it."""
+    unite: Callable[[Sequence[Any]], Any] | None
+    """`unite(listed labels of copies)`: the one label of a picture that comes several times; None: it stays several."""
+    strata: Callable[[Sequence[str], Sequence[Any]], Sequence[str]]
+    """`strata(contents, listed labels)`: the group in which each picture's split is drawn."""
+    stored: Callable[[Sequence[Any], Mapping[Any, int]], np.ndarray]
+    """`stored(listed labels, position of each class)`: `Split.labels`."""
+    listed: Callable[[Any, Sequence[Any]], Any]
+    """`listed(stored label, class names)`: the way back; with a range for the names it gives whole numbers for JSON."""
+    text: Callable[[Any], str]
+    """`text(listed label)`: what a table's cell and the digest say."""
+    counts: Callable[[np.ndarray, int], np.ndarray]
+    """`counts(stored labels, classes)`: pictures that show each class, int64 (classes,)."""
+    targets: Callable[[np.ndarray, int, int, str], np.ndarray]
+    """`targets(stored labels of a batch, classes, side, aspect)`: float32 (batch, …), also of an empty batch."""
+    move: Callable[[Any, Any, Any], Any] | None
+    """`move(targets, matrices, side)`, inside a graph: what a change of geometry does to targets; matrices float32
+    (batch, 8) as keras.ops.image.affine_transform takes them. None: nothing."""
+    mixes: bool
+    """Whether two pictures may be mixed, and their targets in the same shares."""
+    weights: Callable[[np.ndarray], np.ndarray] | None
+    """`weights(stored labels)`: what balances classes, float32 (n,) of mean 1; None where nothing does."""
+    resamples: bool = False
+    """Whether a picture belongs to one class, so that classes can come equally often."""
+
+
+def annotation_of(source: str, holds: str, asked: str) -> Annotation:
+    """Return the row that was asked for, or raise UsageError where the source holds another.
+
+    >>> annotation_of("pets", holds="class", asked="class").name
+    'class'
+    """
+    if holds != asked:
+        have, want = ANNOTATIONS[holds].meaning, ANNOTATIONS[asked].meaning
+        raise UsageError(f"'{source}' holds {have}, but was asked for {want}.")
+    return ANNOTATIONS[asked]
+
+
+def _targets_of_class(labels: np.ndarray, classes: int, side: int, aspect: str) -> np.ndarray:
+    return (labels[:, None] == np.arange(classes)).astype(np.float32)
+
+
+def _targets_of_classes(labels: np.ndarray, classes: int, side: int, aspect: str) -> np.ndarray:
+    return labels.astype(np.float32)
+
+
+def _class_positions(listed: Sequence[str], positions: Mapping[Any, int]) -> np.ndarray:
+    return np.array([positions[each] for each in listed], np.int64)
+
+
+def _class_matrix(listed: Sequence[Sequence[str]], positions: Mapping[Any, int]) -> np.ndarray:
+    there = np.zeros((len(listed), len(positions)), bool)
+    for row, names in enumerate(listed):
+        there[row, [positions[name] for name in names]] = True
+    return there
+
+
+def _rarest(contents: Sequence[str], listed: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return each picture's rarest label, so that rare ones stand in every split; too small groups join the largest."""
+    different = dict(zip(reversed(contents), reversed(listed), strict=True))
+    counts = Counter(name for names in different.values() for name in names)
+    rarest = {content: min(names, key=lambda n: (counts[n], n), default="") for content, names in different.items()}
+    sizes = Counter(rarest.values())
+    largest = max(sizes, key=lambda name: (sizes[name], name), default="")
+    return [rarest[each] if sizes[rarest[each]] >= LEAST else largest for each in contents]
+
+
+def _weights_of_classes(labels: np.ndarray) -> np.ndarray:
+    """Return the mean, over a picture's labels, of one by how often they occur; no label counts as one more label."""
+    with_none = np.hstack([labels, ~labels.any(1, keepdims=True)]).astype(np.float64)
+    raw = with_none @ (1 / np.maximum(1, with_none.sum(0))) / with_none.sum(1)
+    return (raw / raw.mean()).astype(np.float32)
+
+
+ANNOTATIONS = {
+    row.name: row
+    for row in (
+        Annotation(
+            name="class",
+            meaning="one label a picture (--task classification)",
+            columns=("path", "label"),
+            names=lambda label: (label,),
+            unite=None,
+            strata=lambda contents, labels: labels,
+            stored=_class_positions,
+            listed=lambda label, names: names[int(label)],
+            text=lambda label: label,
+            counts=lambda labels, classes: np.bincount(labels, minlength=classes),
+            targets=_targets_of_class,
+            move=None,
+            mixes=True,
+            weights=class_weights,
+            resamples=True,
+        ),
+        Annotation(
+            name="classes",
+            meaning="any number of labels a picture (--task multilabel)",
+            columns=("path", "labels"),
+            names=lambda labels: labels,
+            unite=lambda copies: tuple(sorted({name for labels in copies for name in labels})),
+            strata=_rarest,
+            stored=_class_matrix,
+            listed=lambda labels, names: tuple(names[each] for each in np.flatnonzero(labels).tolist()),
+            text=lambda labels: BAR.join(sorted(labels)),
+            counts=lambda labels, classes: labels.sum(0, dtype=np.int64),
+            targets=_targets_of_classes,
+            move=None,
+            mixes=True,
+            weights=_weights_of_classes,
+        ),
+    )
+}
+"""By name. `classes` mixes as `class` does: MixUp and CutMix take targets in the shares of the pictures' parts."""

@@ -1,0 +1,65 @@
+"""How a stage begins: what it leaves open is decided once and kept, so that a resumed process follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from keras_transfer.files import write_bytes
+from keras_transfer.specs import Event, Stage, Value
+from keras_transfer.training import rate_finder
+from keras_transfer.training.freezing import Freeze
+from keras_transfer.training.job import Job
+from keras_transfer.training.stage_data import StageData, Way, decide, prefixes, prepare
+
+FILE = "began.json"
+
+
+class Beginning(Value):
+    """`stages/N-NAME/began.json`: what was decided when a stage began."""
+
+    asked: Stage
+    """As the plan has it."""
+    engine_asked: str
+    stage: Stage
+    """With its blocks and its rate decided; the rate is the last of the two."""
+    way: Way
+
+
+def kept(job: Job, asked: Stage, place: Path) -> Beginning | None:
+    """Return what an earlier process decided for this very stage, in the folder `place`; None where none did.
+
+    Once an epoch is in the checkpoint it holds whatever engine is asked for now, because the checkpoint fits nothing
+    else; before that another engine begins the stage anew.
+    """
+    try:
+        found = Beginning.model_validate_json((place / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+    same_engine = found.engine_asked == job.settings.engine or job.checkpoint.exists()
+    return found if found.asked == asked and same_engine else None
+
+
+def begin(
+    job: Job, asked: Stage, stage: Stage, freeze: Freeze, place: Path, before: Beginning | None
+) -> tuple[Stage, StageData]:
+    """Return the stage with everything decided, and its batches.
+
+    asked: the stage of the plan; stage: with its blocks named; place: its folder; before: what `kept` returned.
+    """
+    ready = prefixes(job, freeze, before.way.engine if before else job.settings.engine)
+    way = before.way if before else decide(job, stage, freeze, ready)
+    engine = job.settings.engine
+    _keep(place, Beginning(asked=asked, engine_asked=engine, stage=stage, way=way))  # before features fill the disk
+    data = prepare(job, stage, freeze, way, ready)
+    if stage.learning_rate == "auto":
+        found = rate_finder.search(job, stage, freeze, data).suggestion
+        job.listener(Event("note", f"learning rate {found:.2g}: the loss falls fastest there"))
+        stage = stage.model_copy(update={"learning_rate": found})
+        _keep(place, Beginning(asked=asked, engine_asked=engine, stage=stage, way=way))
+    return stage, data
+
+
+def _keep(place: Path, beginning: Beginning) -> None:
+    write_bytes(place / FILE, beginning.model_dump_json(indent=1).encode())

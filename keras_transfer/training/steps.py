@@ -1,0 +1,134 @@
+"""What is computed for each batch of a stage: a step of learning, and what the network is worth on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_transfer.specs import Network, Stage
+from keras_transfer.training.resizing import resized
+from keras_transfer.training.stage_data import StageData
+
+Step = Callable[..., Any]
+"""(inputs, targets, weights) of a batch in, its sums of losses, merits and weights out, float32 (3,)."""
+
+
+def suffix_of(network: Network, data: StageData) -> keras.Model:
+    """Return what a stage trains: from the cut, or from the picture where the stage is streamed, to the raw outputs."""
+    return keras.Model(list(data.cut) or network.model.input, list(network.raw))
+
+
+def learning_step(
+    suffix: keras.Model,
+    network: Network,
+    method: keras.optimizers.Optimizer,
+    stage: Stage,
+    data: StageData,
+    average: list[Any],
+) -> Step:
+    """Return the compiled step that moves the weights of `suffix`, and `average` after them.
+
+    method: built for the suffix's trainable variables. average: a shadow of each of them, or nothing.
+    """
+    inputs, targets, weights = _any_size(data.validation().element_spec, data.train_shapes)
+    learner = resized(suffix, data.train_shapes)
+    trainable = suffix.trainable_variables
+    momentum = stage.ema or 0.0
+
+    @tf.function(input_signature=(inputs, targets, weights))
+    def step(inputs: Any, targets: Any, weights: Any) -> Any:
+        with tf.GradientTape() as tape:
+            raw = _in_float32(learner(_cast(inputs), training=True))
+            losses = network.losses(raw, targets, stage.label_smoothing)
+            loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
+            if learner.losses:
+                loss += tf.add_n(learner.losses)
+            scaled = method.scale_loss(loss)
+        before = tf.identity(method.iterations)
+        method.apply(tape.gradient(scaled, [variable.value for variable in trainable]), trainable)
+        # Batches that only gather gradients, and steps that overflowed, move nothing: the average waits with them.
+        moved = method.iterations > before
+        for shadow, variable in zip(average, trainable, strict=False):
+            shadow.assign(tf.where(moved, shadow * momentum + variable.value * (1 - momentum), shadow))
+        return _sums(losses, network.merit(raw, targets) if judged_while_learning(network) else losses * 0, weights)
+
+    return step
+
+
+def evaluation(suffix: keras.Model, network: Network, data: StageData) -> Callable[[], tuple[float, float]]:
+    """Return what passes validation once and gives loss and merit of a picture, in inference mode."""
+    specs = _any_size(data.validation().element_spec)
+
+    @tf.function(input_signature=specs)
+    def of_a_batch(inputs: Any, targets: Any, weights: Any) -> Any:
+        raw = _in_float32(suffix(_cast(inputs), training=False))
+        losses = network.losses(raw, targets, 0.0)
+        if network.merit_over == "split":
+            return _sums(losses, losses * 0, weights), raw
+        return _sums(losses, network.merit(raw, targets), weights), ()
+
+    def evaluate() -> tuple[float, float]:
+        totals, parts = tf.zeros((3,)), []
+        for inputs, targets, weights in data.validation():
+            sums, raw = of_a_batch(inputs, targets, weights)
+            totals += sums
+            if raw:
+                parts.append((raw, targets, weights))
+        loss, merit = means(totals)
+        if not parts:
+            return loss, merit
+        raw, targets, weights = tf.nest.map_structure(lambda *each: tf.concat(each, 0), *parts)
+        return loss, means(_sums(weights * 0, network.merit(raw, targets), weights))[1]
+
+    return evaluate
+
+
+def means(totals: Any) -> tuple[float, float]:
+    """Return loss and merit of a picture from the sums of losses, merits and weights of many."""
+    loss, merit, weight = (float(value) for value in totals)
+    return loss / max(weight, 1e-9), merit / max(weight, 1e-9)
+
+
+def judged_while_learning(network: Network) -> bool:
+    """Whether a step of learning also says what its batch was worth."""
+    return network.training_merit and network.merit_over == "batch"
+
+
+@contextmanager
+def averaged(suffix: keras.Model, average: list[Any]) -> Iterator[None]:
+    """Put the averaged weights in place while it lasts; do nothing where there is no average."""
+    pairs = list(zip(suffix.trainable_variables, average, strict=False))
+    kept = [variable.numpy() for variable, _ in pairs]
+    for variable, shadow in pairs:
+        variable.assign(shadow)
+    try:
+        yield
+    finally:
+        for (variable, _), value in zip(pairs, kept, strict=True):
+            variable.assign(value)
+
+
+def _any_size(specs: Any, shapes: Any = None) -> Any:
+    """The signature of batches of any size: a second shape for the last one would be a second trace, of seconds."""
+    inputs, *others = tf.nest.map_structure(lambda spec: tf.TensorSpec((None, *spec.shape[1:]), spec.dtype), specs)
+    if shapes:
+        flat = zip(tf.nest.flatten(inputs), shapes, strict=True)
+        sized = [tf.TensorSpec((None, *shape), spec.dtype) for spec, shape in flat]
+        inputs = tf.nest.pack_sequence_as(inputs, sized)
+    return (inputs, *others)
+
+
+def _sums(losses: Any, merits: Any, weights: Any) -> Any:
+    return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(merits * weights), tf.reduce_sum(weights)])
+
+
+def _cast(inputs: Any) -> Any:
+    return tf.nest.map_structure(lambda each: tf.cast(each, tf.float32), inputs)
+
+
+def _in_float32(outputs: Any) -> tuple[Any, ...]:
+    return tuple(tf.cast(each, tf.float32) for each in tf.nest.flatten(outputs))

@@ -1,0 +1,79 @@
+"""Fills in what a plan leaves open, and builds the network that it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_transfer.backbones import blocks, features
+from keras_transfer.errors import UsageError, unknown
+from keras_transfer.specs import BackboneSpec, Event, Listener, Network, Plan, Splits
+from keras_transfer.training.job import Settings
+from keras_transfer.workflow.tasks import check_annotation, task_of
+
+ADVICE = "advice.json"
+TRANSFER = "transfer.json"
+
+
+def resolved(plan: Plan, spec: BackboneSpec, splits: Splits, listener: Listener) -> Plan:
+    """Fill in what the plan left to the package, and say so."""
+    if plan.image_size is None:
+        size = fitting_size(spec, splits.typical_size)
+        listener(Event("note", f"image size {size}: the pictures are about {splits.typical_size} pixels"))
+        plan = plan.model_copy(update={"image_size": size})
+    if plan.image_size is not None and plan.image_size < spec.min_size:
+        raise UsageError(f"{spec.name} takes pictures of at least {spec.min_size} pixels. Received: {plan.image_size}")
+    return plan
+
+
+def fitting_size(spec: BackboneSpec, typical: int) -> int:
+    """Three times the pictures' own size, in steps of 32, between 96 pixels and what the backbone was trained at.
+
+    Filters learnt on large pictures need small ones enlarged, but enlarging beyond that only costs time.
+    """
+    enlarged = -(-3 * max(typical, 1) // 32) * 32
+    return max(spec.min_size, min(spec.input_size, max(96, enlarged)))
+
+
+def settings_of(plan: Plan, splits: Splits, engine: str, **others: Any) -> Settings:
+    """Return what all stages of a run of `plan` share; those of its other fields that are None keep their default."""
+    given = {name: value for name, value in others.items() if value is not None}
+    return Settings(
+        image_size=int(plan.image_size or 0),
+        counts=splits.counts,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        data_digest=splits.digest,
+        aspect=plan.aspect,
+        balance=plan.balance,
+        labels=splits.train.labels,
+        engine=engine,
+        **given,
+    )
+
+
+def network_of(
+    plan: Plan, spec: BackboneSpec, splits: Splits, weights: str, listener: Listener
+) -> tuple[Network, features.Features]:
+    """Build the network that `plan` names, with `weights` in its backbone; its policy ends with the building."""
+    task = task_of(plan.task)
+    check_annotation(task, splits)
+    loss = plan.loss or task.losses[0]
+    if loss not in task.losses:
+        raise UsageError(unknown(f"loss of {task.name}", loss, task.losses))
+    keras.utils.set_random_seed(plan.seed)
+    keras.config.set_dtype_policy(plan.precision)
+    try:
+        built = features.build(spec, image_size=int(plan.image_size or 0), weights=weights, listener=listener)
+        network = task.attach(
+            built.model,
+            blocks.cut(built.model, spec),
+            classes=len(splits.class_names),
+            dropout=plan.dropout,
+            seed=plan.seed,
+            loss=loss,
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    return network, built

@@ -1,0 +1,50 @@
+"""Checks a plan whole: what no pictures are needed to refuse is refused before any are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from keras_transfer.backbones import registry
+from keras_transfer.data import augment
+from keras_transfer.errors import UsageError, unknown
+from keras_transfer.export.exporters import EXPORTERS
+from keras_transfer.specs import BackboneSpec, Plan
+from keras_transfer.training import learning_rates, prefix, recipes
+from keras_transfer.workflow.tasks import TASKS
+
+ENGINES = ("auto", "stream", *prefix.ENGINES)
+
+
+def check(plan: Plan, *, engine: str = "auto") -> BackboneSpec:
+    """Return the backbone's row; UsageError for the first thing in `plan` that no training could follow.
+
+    >>> check(Plan(data="sample:fashion", recipe="heads"))
+    Traceback (most recent call last):
+    keras_transfer.errors.UsageError: Unknown recipe 'heads'. Did you mean 'head'?
+
+    engine: who is to compute frozen parts. Whether weights can be had shows when the network is built, and whether
+    stages fit it too; both come before there is a run folder.
+    """
+    spec = registry.backbone(plan.backbone)
+    for kind, received, known in _names(plan, engine):
+        if received not in known:
+            raise UsageError(unknown(kind, received, known))
+    for stage in plan.stages:
+        learning_rates.optimizer(stage, {})
+    if plan.image_size is not None and plan.image_size < spec.min_size:
+        raise UsageError(f"{spec.name} takes pictures of at least {spec.min_size} pixels. Received: {plan.image_size}")
+    return spec
+
+
+def _names(plan: Plan, engine: str) -> Iterator[tuple[str, str, Iterable[str]]]:
+    """What each name is of, the name, and the table that must have it."""
+    yield "task", plan.task, TASKS
+    if plan.loss and plan.task in TASKS:
+        yield f"loss of {plan.task}", plan.loss, TASKS[plan.task].losses
+    yield "engine", engine, ENGINES
+    if not plan.stages:
+        yield "recipe", plan.recipe, recipes.RECIPES
+    for name in plan.exports:
+        yield "export", name, EXPORTERS
+    for stage in plan.stages:
+        yield "augmentation", stage.augment, augment.POLICIES

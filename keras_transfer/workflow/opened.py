@@ -1,0 +1,244 @@
+"""A run that is opened once and passed down: its pictures, its model, and what the model says of them.
+
+Answers are kept with the run: `RUN/answers/SPLIT.npz` holds each output by its name, float32 (n, …), and `key`, the
+SHA-256 of `model.keras` and the digest of the pictures. Where either has changed they are not looked at.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_transfer.data import pipeline, sources
+from keras_transfer.errors import KerasTransferError, RunError
+from keras_transfer.export import manifest
+from keras_transfer.files import write_bytes
+from keras_transfer.specs import (
+    Answers,
+    Contract,
+    Event,
+    Feed,
+    Listener,
+    Output,
+    Run,
+    RunRecord,
+    Scored,
+    Settled,
+    Splits,
+    Task,
+    silent,
+)
+from keras_transfer.workflow.tasks import check_annotation, task_of
+
+BATCH = 128
+ANSWERS = "answers"
+KEY = "key"
+KEPT_BYTES = 2**28
+"""Answers of one split that take more than this, maps of many large pictures, are made again when asked for."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run and what belongs to it; each part is read when it is first asked for, once.
+
+    given: parts that are at hand already, by name: `splits`, `feed`, `model`.
+    """
+
+    run: Run
+    listener: Listener = silent
+    given: Mapping[str, Any] = field(default_factory=dict)
+    _said: dict[str, Answers] = field(default_factory=dict)
+
+    @property
+    def record(self) -> RunRecord:
+        """What `run.json` says."""
+        return self.run.record
+
+    @cached_property
+    def task(self) -> Task:
+        """The row of the run's task."""
+        return task_of(self.record.plan.task)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The pictures that the run was trained on; a warning where they have changed since."""
+        if "splits" in self.given:
+            return self.given["splits"]
+        recorded = Path(self.record.data_folder) if self.record.data_folder else None
+        source = sources.located(self.record.plan.data, beside=self.run.folder, recorded=recorded)
+        seed, annotation = self.record.plan.seed, self.task.annotation
+        splits = sources.load(source, annotation=annotation, seed=seed, listener=self.listener)
+        check_annotation(self.task, splits)
+        if splits.digest != self.record.data_digest:
+            told = f"the pictures in '{source}' are no longer those the run was trained on"
+            self.listener(Event("warning", told))
+        return splits
+
+    @cached_property
+    def feed(self) -> Feed:
+        """Batches of those pictures."""
+        plan = self.record.plan
+        return self.given.get("feed") or feed_of(self.splits, plan.aspect, seed=plan.seed, listener=self.listener)
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The model as it was trained: nothing that was settled is in it."""
+        return self.given.get("model") or keras.models.load_model(self.run.model_path, compile=False)
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """Of the file `model.keras`."""
+        return manifest.digest(self.run.model_path)[1]
+
+    @cached_property
+    def plain(self) -> Contract:
+        """What files of this run promise where nothing is settled."""
+        record = self.record
+        return Contract(
+            class_names=record.class_names,
+            image_size=record.image_size,
+            aspect=record.plan.aspect,
+            task=record.plan.task,
+            outputs=self.task.outputs(len(record.class_names), record.image_size),
+            backbone=record.plan.backbone,
+            license=record.weights_license,
+            run_digest=record.digest,
+        )
+
+    @cached_property
+    def fitted(self) -> Settled | None:
+        """What validation pictures settle, fitted now; None where the task settles nothing."""
+        if not self.task.settle:
+            return None
+        found = self.task.settle(self.answers("validation"), self.splits.validation.labels)
+        self.listener(Event("note", found.sentence))
+        return found
+
+    @cached_property
+    def contract(self) -> Contract:
+        """What the run and its files answer by, settled when training ended.
+
+        Of a run from before that was so it is settled now, by its validation pictures; where these are gone, the run
+        answers as it was trained.
+        """
+        settled: Mapping[str, Any] | None = self.record.settled
+        if settled is None:
+            try:
+                settled = self.fitted.contract if self.fitted else {}
+            except KerasTransferError as error:
+                told = f"'{self.run.folder}' answers as it was trained, for its settings cannot be fitted: {error}"
+                self.listener(Event("warning", told))
+                return self.plain
+        return Contract.model_validate({**self.plain.model_dump(), **(settled or {})})
+
+    def answers(self, split: str, contract: Contract | None = None) -> Answers:
+        """Return what the model says of a split, in its order: as trained, or by the settings of a contract.
+
+        Predicted once; what was kept with the run is read instead where it is of this model and these pictures.
+        """
+        if split not in self._said:
+            self._said[split] = self._kept(split) or self._predicted(split)
+        said = self._said[split]
+        return self.task.apply(said, contract) if contract and self.task.apply else said
+
+    def scored(self, split: str, contract: Contract) -> Scored:
+        """Return what the model is worth on a split by the settings of a contract."""
+        return self.task.score(self.answers(split, contract), self.splits[split].labels, contract)
+
+    def pictures(self, split: str, rows: Sequence[int]) -> dict[int, np.ndarray]:
+        """Return the pictures at some positions of a split by position, uint8 (size, size, 3); no others are read."""
+        return pictures_at(self.splits, split, rows, self.plain)
+
+    def _key(self) -> str:
+        return f"{self.model_sha256} {self.splits.digest}"
+
+    def _place(self, split: str) -> Path:
+        return self.run.folder / ANSWERS / f"{split}.npz"
+
+    def _kept(self, split: str) -> Answers | None:
+        names = [output.name for output in self.plain.outputs]
+        try:
+            with np.load(self._place(split), allow_pickle=False) as kept:
+                found = {name: kept[name] for name in names} if str(kept[KEY]) == self._key() else None
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        whole = found and all(len(each) == len(self.splits[split]) for each in found.values())
+        return found if whole else None
+
+    def _predicted(self, split: str) -> Answers:
+        outputs, total = self.plain.outputs, len(self.splits[split])
+        said = predicted(self.model.predict_on_batch, outputs, self.feed, split, self.plain, total, self.listener)
+        if sum(each.nbytes for each in said.values()) <= KEPT_BYTES:
+            content = io.BytesIO()
+            named_arrays: dict[str, Any] = {KEY: np.array(self._key()), **said}
+            np.savez(content, **named_arrays)
+            write_bytes(self._place(split), content.getvalue())
+        return said
+
+
+def feed_of(splits: Splits, aspect: str, *, seed: int = 0, listener: Listener = silent) -> Feed:
+    """Return the feed of splits that are gone through once, so that nothing decoded is kept."""
+    return pipeline.make_feed(splits, aspect=aspect, seed=seed, cache_bytes=0, listener=listener)
+
+
+def predicted(
+    predict: Callable[[np.ndarray], Any],
+    outputs: Sequence[Output],
+    feed: Feed,
+    split: str,
+    contract: Contract,
+    total: int,
+    listener: Listener,
+) -> Answers:
+    """Return the answers to all `total` pictures of a split, in its order, by the names of the outputs.
+
+    predict: takes uint8 (n, size, size, 3), gives a mapping of the outputs, or a tensor for each.
+    """
+    parts: list[Mapping[str, np.ndarray]] = []
+    done = 0
+    for images, *_ in feed(split, image_size=contract.image_size, batch_size=BATCH):
+        parts.append(named(predict(np.asarray(images)), outputs))
+        done += len(images)
+        listener(Event("progress", f"{split} split", done=done, total=total))
+    return {output.name: np.concatenate([part[output.name] for part in parts]) for output in outputs}
+
+
+def named(given: Any, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
+    """Return what a model gave by the names of its outputs: a mapping has them, tensors come in their order."""
+    if isinstance(given, Mapping):
+        return {output.name: np.asarray(given[output.name]) for output in outputs}
+    tensors = given if isinstance(given, list | tuple) else [given]
+    return {output.name: np.asarray(each) for output, each in zip(outputs, tensors, strict=True)}
+
+
+def pictures_at(splits: Splits, split: str, rows: Sequence[int], contract: Contract) -> dict[int, np.ndarray]:
+    """Return the pictures at some positions of a split, squared as a contract says, by position."""
+    wanted = np.unique(np.asarray(rows, int))
+    if not len(wanted):
+        return {}
+    few = splits[split].take(wanted)
+    alone = replace(splits, train=few, validation=few, test=few)  # a feed looks at every split it is given
+    feed = pipeline.make_feed(alone, aspect=contract.aspect, cache_bytes=0)
+    batches = [np.asarray(images) for images, *_ in feed(split, image_size=contract.image_size, batch_size=BATCH)]
+    return dict(zip(wanted.tolist(), np.concatenate(batches), strict=True))
+
+
+def some_pictures(feed: Feed, split: str, size: int, count: int) -> np.ndarray:
+    """Up to `count` pictures of a split, chosen by the seed, uint8 (n, size, size, 3)."""
+    batch = next(iter(feed(split, image_size=size, batch_size=count, shuffle=True)))
+    return np.asarray(batch[0])
+
+
+def finished(run: Run) -> Run:
+    """Return the run; RunError where its training did not end."""
+    if not run.record.finished:
+        raise RunError(f"The run in '{run.folder}' is not finished. The command that began it goes on with it.")
+    return run

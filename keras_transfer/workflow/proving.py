@@ -1,0 +1,222 @@
+"""Proves that files say what the model says, and keeps each proof beside the file it is of.
+
+`exports/proofs.json`, format 1: `{"version": 1, "proofs": [{"split", "data_digest", "model_sha256", "artifact",
+"parity", "latency"}, ...]}`. The artifact's path is relative to the folder; a proof is of the file with its SHA-256,
+and worth something as long as model and pictures are those it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from keras_transfer.errors import ArtifactError
+from keras_transfer.evaluation import model_card
+from keras_transfer.export import contact_sheet, latency, manifest, parity, runtime
+from keras_transfer.export.latency import Latency
+from keras_transfer.export.parity import Parity
+from keras_transfer.export.runtime import Runtime
+from keras_transfer.files import write_bytes
+from keras_transfer.specs import Answers, Artifact, Event, RunRecord, Scored, Task, Value
+from keras_transfer.workflow.opened import BATCH, Opened
+
+PROOFS = "proofs.json"
+TIMED_PICTURES = 32
+
+
+class Verified(Value):
+    """One artifact, run in its own runtime and compared with the Keras model."""
+
+    artifact: Artifact
+    parity: Parity
+    latency: Latency
+
+
+class Proof(Verified):
+    """What was verified, and by what it stands."""
+
+    split: str
+    data_digest: str
+    model_sha256: str
+
+
+class Proofs(Value):
+    """The proofs of an export folder."""
+
+    version: int = Field(default=1, ge=1, le=1)
+    proofs: tuple[Proof, ...] = ()
+
+
+def prove(opened: Opened, paths: Sequence[Path], split: str, max_drop: float | None) -> tuple[Verified, ...]:
+    """Run each file in its own runtime on a split and compare it with what the Keras model says of it.
+
+    The pictures are gone through once, for all files. Of the test split, a contact sheet of those on which a file
+    differs most is kept under `exports/differences`. Raises ArtifactError for a file whose classes are not the run's.
+    """
+    loaded = [_loaded(opened, path) for path in paths]
+    answers, images = _answers(opened, loaded, split)
+    found = []
+    for each, candidate in zip(loaded, answers, strict=True):
+        compared = _compared(opened, each.artifact, candidate, split, max_drop)
+        measured = latency.measure(each, images)
+        found.append(Verified(artifact=each.artifact, parity=compared, latency=measured))
+        if split == "test":
+            _draw_differences(opened, found[-1], candidate)
+    return tuple(found)
+
+
+def compare(
+    task: Task,
+    reference: Answers,
+    candidate: Answers,
+    labels: Any,
+    keys: Sequence[str],
+    artifact: Artifact,
+    max_drop: float | None = None,
+) -> Parity:
+    """Return how an artifact's answers stand beside the model's, in the measure of the task.
+
+    max_drop: percentage points of merit that files of whole numbers may lose; floats must decide alike whatever it is.
+    """
+    same, difference = task.differ(reference, candidate, artifact.contract)
+    bounds = parity.TOLERANCES[artifact.precision]
+    drop = max_drop if bounds.drop_points is not None else None
+    return parity.compare(
+        same,
+        difference,
+        task.right(reference, labels),
+        task.right(candidate, labels),
+        keys,
+        precision=artifact.precision,
+        tolerance=parity.tolerance(artifact.precision, drop_points=drop),
+        kl=task.diverge(reference, candidate) if task.diverge else None,
+        merit_name=task.merit_name,
+    )
+
+
+def keep(opened: Opened, verified: Sequence[Verified], split: str = "test") -> None:
+    """Keep what was proven beside the files; proofs of files that are no longer there go."""
+    folder = opened.run.exports
+    new = {
+        each.artifact.sha256: Proof(
+            artifact=each.artifact.model_copy(update={"path": each.artifact.path.relative_to(folder)}),
+            parity=each.parity,
+            latency=each.latency,
+            split=split,
+            data_digest=opened.splits.digest,
+            model_sha256=opened.model_sha256,
+        )
+        for each in verified
+        if each.artifact.path.is_relative_to(folder)
+    }
+    there = {artifact.sha256 for artifact in manifest.read(folder).all}
+    proofs = {proof.artifact.sha256: proof for proof in _read(folder)} | new
+    kept = Proofs(proofs=tuple(proof for sha256, proof in proofs.items() if sha256 in there))
+    write_bytes(folder / PROOFS, kept.model_dump_json(indent=2).encode())
+
+
+def rows_of_exports(opened: Opened) -> list[dict[str, Any]]:
+    """Return each exported file, rejected ones too, as reports and model cards tell of it; nothing is run.
+
+    A file without a proof, or with one of other pictures or another model, comes with its name and size alone.
+    """
+    folder = opened.run.exports
+    proofs = {proof.artifact.sha256: proof for proof in _read(folder) if _stands(opened, proof)}
+    listed = manifest.read(folder)
+    aside = {each.artifact.path for each in listed.rejected}
+    return [
+        {
+            "name": artifact.path.name,
+            "size_bytes": artifact.size_bytes,
+            "accepted": artifact.path not in aside,
+            **_measured(proofs.get(artifact.sha256)),
+        }
+        for artifact in listed.all
+    ]
+
+
+def write_card(
+    folder: Path, opened: Opened, scored: Scored, exports: Sequence[Mapping[str, Any]], record: RunRecord | None = None
+) -> None:
+    """Write `MODEL_CARD.md` and `model_card.json` of a run and its exports to `folder`."""
+    name = opened.run.folder.name
+    card = model_card.card(name, record or opened.record, scored, exports, opened.plain.outputs)
+    write_bytes(folder / "model_card.json", card.model_dump_json(indent=2).encode())
+    write_bytes(folder / "MODEL_CARD.md", model_card.markdown(card).encode())
+
+
+def _loaded(opened: Opened, path: Path) -> Runtime:
+    loaded = runtime.load(path)
+    if loaded.artifact.contract.class_names != opened.record.class_names:
+        raise ArtifactError(f"'{path}' names other classes than the run in '{opened.run.folder}'. Export it again.")
+    return loaded
+
+
+def _answers(opened: Opened, loaded: Sequence[Runtime], split: str) -> tuple[list[Answers], np.ndarray]:
+    """What each file says of a split, and a few of its pictures to time the files with."""
+    total, done, few = len(opened.splits[split]), 0, np.empty(0)
+    names = ", ".join(each.artifact.path.name for each in loaded)
+    opened.listener(Event("note", f"running {names} on the {split} split"))
+    parts: list[list[Answers]] = [[] for _ in loaded]
+    for images, *_ in opened.feed(split, image_size=opened.record.image_size, batch_size=BATCH):
+        pictures = np.asarray(images)
+        few = few if done else pictures[:TIMED_PICTURES]
+        for each, said in zip(loaded, parts, strict=True):
+            said.append(each.predict(pictures))
+        done += len(pictures)
+        opened.listener(Event("progress", f"{split} split", done=done, total=total))
+    return [{name: np.concatenate([part[name] for part in said]) for name in said[0]} for said in parts], few
+
+
+def _compared(opened: Opened, artifact: Artifact, candidate: Answers, split: str, max_drop: float | None) -> Parity:
+    part = opened.splits[split]
+    wanted = opened.answers(split, artifact.contract)
+    return compare(opened.task, wanted, candidate, part.labels, part.keys, artifact, max_drop)
+
+
+def _draw_differences(opened: Opened, verified: Verified, candidate: Answers) -> None:
+    keys = opened.splits.test.keys
+    positions = {key: position for position, key in enumerate(keys)}
+    rows = [positions[key] for key, _ in verified.parity.worst]
+    contract = verified.artifact.contract
+    seen = opened.pictures("test", rows)
+    pair = (opened.answers("test", contract), candidate)
+    captions = [
+        "\n".join([keys[row][-28:], *(_said(opened.task, each, row, contract) for each in pair)]) for row in rows
+    ]
+    sheet = contact_sheet.draw(np.stack([seen[row] for row in rows]), captions)
+    write_bytes(opened.run.exports / "differences" / f"{verified.artifact.path.name}.png", sheet)
+
+
+def _said(task: Task, answers: Answers, row: int, contract: Any) -> str:
+    """The first two things that a task reads from one picture's answer, short."""
+    read = task.read({name: each[row : row + 1] for name, each in answers.items()}, contract)
+    first = [each for each in read.values() if not isinstance(each, Mapping)][:2]
+    return " ".join(f"{each:.3f}" if isinstance(each, float) else str(each)[:28] for each in first)
+
+
+def _measured(proof: Proof | None) -> dict[str, Any]:
+    if proof is None:
+        return {}
+    return {
+        "merit": proof.parity.accuracy,
+        "lost_points": proof.parity.accuracy_drop_points,
+        "agreement": proof.parity.agreement,
+        "latency_ms": proof.latency.median_ms,
+    }
+
+
+def _stands(opened: Opened, proof: Proof) -> bool:
+    known = (proof.split, proof.data_digest, proof.model_sha256)
+    return known == ("test", opened.splits.digest, opened.model_sha256)
+
+
+def _read(folder: Path) -> tuple[Proof, ...]:
+    try:
+        return Proofs.model_validate_json((folder / PROOFS).read_bytes()).proofs
+    except (OSError, ValidationError):
+        return ()  # they can be had again: keras-transfer verify

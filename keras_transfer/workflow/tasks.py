@@ -1,0 +1,105 @@
+"""The table of tasks: the one place where head, figures, settings and report of a task meet.
+
+A task is a row here, `tasks/NAME.py` (head, loss, merit), a row of `data.annotations` (what pictures are labelled
+with), `evaluation/NAME.py` (figures, and how answers are read) and a section of the report.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_transfer.errors import DataError, UsageError, unknown
+from keras_transfer.evaluation import agreement, classification
+from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Output, Settled, Splits, Task
+
+
+def _later(place: str) -> Callable[..., Any]:
+    """A function that is imported when it is first called: `package.module.name`.
+
+    What reads an answer must not wait for TensorFlow, which heads, drawings and folding need.
+    """
+    module, _, name = place.rpartition(".")
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(f"keras_transfer.{module}"), name)(*arguments, **options)
+
+    return call
+
+
+def _probabilities(classes: int, side: int) -> tuple[Output, ...]:
+    return (Output(name=PROBABILITIES_OUTPUT, shape=(classes,), labels="axis"),)
+
+
+def _settled_temperature(answers: Answers, labels: np.ndarray) -> Settled:
+    from keras_transfer.export import temperature
+
+    found = temperature.fit(answers[PROBABILITIES_OUTPUT], labels)
+    before, after = (
+        classification.calibration_error(classification.calibration(each, labels))
+        for each in (answers[PROBABILITIES_OUTPUT], temperature.apply(answers[PROBABILITIES_OUTPUT], found))
+    )
+    return Settled(
+        {"temperature": found}, f"temperature {found:.2f}: calibration error on validation {before:.1%} -> {after:.1%}"
+    )
+
+
+def _cooled(answers: Answers, contract: Contract) -> Answers:
+    if contract.temperature == 1:
+        return answers
+    from keras_transfer.export import temperature
+
+    return {PROBABILITIES_OUTPUT: temperature.apply(answers[PROBABILITIES_OUTPUT], contract.temperature)}
+
+
+def _with_temperature(model: Any, contract: Contract) -> Any:
+    from keras_transfer.export import temperature
+
+    return model if contract.temperature == 1 else temperature.fold(model, contract.temperature)
+
+
+TASKS: Mapping[str, Task] = {
+    "classification": Task(
+        name="classification",
+        annotation="class",
+        merit_name="accuracy",
+        attach=_later("tasks.classification.attach"),
+        losses=("cross_entropy",),
+        outputs=_probabilities,
+        read=classification.read,
+        score=classification.score,
+        right=agreement.right_class,
+        differ=classification.differ,
+        diverge=agreement.divergence,
+        section="sections/classification.html.j2",
+        show=_later("evaluation.classification_page.show"),
+        settle=_settled_temperature,
+        apply=_cooled,
+        fold=_with_temperature,
+        explain=_later("evaluation.gradcam.gradcam"),
+    ),
+}
+
+
+def task_of(name: str) -> Task:
+    """Return the row of a task; UsageError with the nearest name where there is none.
+
+    >>> task_of("classification").merit_name
+    'accuracy'
+    """
+    if name not in TASKS:
+        raise UsageError(unknown("task", name, TASKS))
+    return TASKS[name]
+
+
+def check_annotation(task: Task, splits: Splits) -> None:
+    """Raise DataError, in one sentence, where pictures are not labelled with what the task learns from."""
+    if splits.annotation != task.annotation:
+        fitting = [row.name for row in TASKS.values() if row.annotation == splits.annotation]
+        raise DataError(
+            f"'{splits.source}' is labelled with '{splits.annotation}', and {task.name} takes '{task.annotation}'. "
+            f"Name other pictures{f', or the task {fitting[0]}' if fitting else ''}."
+        )
