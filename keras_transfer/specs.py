@@ -482,6 +482,13 @@ class Task:
     """`fold(keras.Model, contract)`: the model with the contract's settings inside its graph."""
     explain: Callable[..., np.ndarray] | None = None
     """`explain(model, images)`: heat maps float32 (n, height, width) in [0, 1], where there are such."""
+    trained: Callable[[int, int], tuple[Output, ...]] | None = None
+    """`trained(classes, side)`: what `model.keras` gives, in its order, where that is not what files give; then `apply`
+    makes the one of the other whatever is settled, and `fold` does so inside the graph."""
+
+    def __post_init__(self) -> None:
+        if self.trained and not (self.apply and self.fold):
+            raise ValueError(f"{self.name}: what is trained becomes what files give by `apply` and by `fold`.")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A run that is opened: what it answers by, what is kept of it, and where its pictures are found."""
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from colours import NAMES, draw, trained
@@ -14,7 +16,7 @@ from export_model import CLASS_NAMES, exported
 
 from keras_transfer import runs, workflow
 from keras_transfer.errors import DataError, UsageError
-from keras_transfer.specs import Run, Split, Splits
+from keras_transfer.specs import Output, Run, Split, Splits
 from keras_transfer.workflow import opened, tasks, using
 from keras_transfer.workflow.opened import Opened
 
@@ -46,8 +48,6 @@ def test_a_run_and_its_files_give_a_picture_one_answer(run):
 
 
 def test_what_is_settled_leaves_the_trained_model_as_it_was(run):
-    import keras
-
     from keras_transfer.training import freezing
 
     model = keras.models.load_model(run.model_path, compile=False)
@@ -188,6 +188,29 @@ def test_every_row_of_the_table_calls_itself_by_its_own_name_and_merit(name):
     assert task.losses == tuple(head.LOSSES)
     assert task.attach
     assert [output.name for output in task.outputs(3, 64)]
+
+
+def test_a_model_that_gives_other_tensors_than_its_files_is_asked_by_what_they_come_to(run, monkeypatch):
+    classification = tasks.TASKS["classification"]
+    halves = dataclasses.replace(
+        classification,
+        trained=lambda classes, side: (Output(name="doubled", shape=(classes,)),),
+        apply=lambda answers, contract: {"probabilities": answers["doubled"] / 2},
+        fold=lambda model, contract: keras.Model(model.input, model.output / 2),
+        settle=None,
+    )
+    monkeypatch.setitem(tasks.TASKS, "classification", halves)
+    workflow.export(run, ["tflite"])
+    of_run, of_file = (workflow.predict(model, [picture()])[0] for model in (run.folder, run.exports / "model.tflite"))
+    assert list(of_run.probabilities.values()) == pytest.approx(list(of_file.probabilities.values()), abs=1e-3)
+    assert sum(of_run.probabilities.values()) == pytest.approx(0.5)
+    with np.load(run.folder / opened.ANSWERS / "test.npz") as kept:
+        assert set(kept) == {opened.KEY, "doubled"}
+
+
+def test_a_task_that_trains_other_outputs_must_say_how_they_become_those_of_files():
+    with pytest.raises(ValueError, match="by `apply` and by `fold`"):
+        dataclasses.replace(tasks.TASKS["classification"], trained=lambda classes, side: (), fold=None)
 
 
 def test_predicting_by_a_file_waits_for_no_tensorflow():

@@ -1,7 +1,8 @@
 """A run that is opened once and passed down: its pictures, its model, and what the model says of them.
 
-Answers are kept with the run: `RUN/answers/SPLIT.npz` holds each output by its name, float32 (n, …), and `key`, the
-SHA-256 of `model.keras` and the digest of the pictures. Where either has changed they are not looked at.
+Answers are kept with the run: `RUN/answers/SPLIT.npz` holds each output of the trained model by its name, float32
+(n, …), and `key`, the SHA-256 of `model.keras` and the digest of the pictures. Where either has changed they are not
+looked at.
 """
 
 from __future__ import annotations
@@ -114,6 +115,11 @@ class Opened:
         )
 
     @cached_property
+    def trained(self) -> tuple[Output, ...]:
+        """What the model as it was trained gives; files give the outputs of the contract."""
+        return (self.task.trained or self.task.outputs)(len(self.record.class_names), self.record.image_size)
+
+    @cached_property
     def fitted(self) -> Settled | None:
         """What validation pictures settle, fitted now; None where the task settles nothing."""
         if not self.task.settle:
@@ -164,7 +170,7 @@ class Opened:
         return self.run.folder / ANSWERS / f"{split}.npz"
 
     def _kept(self, split: str) -> Answers | None:
-        names = [output.name for output in self.plain.outputs]
+        names = [output.name for output in self.trained]
         try:
             with np.load(self._place(split), allow_pickle=False) as kept:
                 found = {name: kept[name] for name in names} if str(kept[KEY]) == self._key() else None
@@ -174,7 +180,7 @@ class Opened:
         return found if whole else None
 
     def _predicted(self, split: str) -> Answers:
-        outputs, total = self.plain.outputs, len(self.splits[split])
+        outputs, total = self.trained, len(self.splits[split])
         said = predicted(self.model.predict_on_batch, outputs, self.feed, split, self.plain, total, self.listener)
         if sum(each.nbytes for each in said.values()) <= KEPT_BYTES:
             content = io.BytesIO()

@@ -219,10 +219,9 @@ def with_scratch(
     job = Job(network, feed, settings, run.folder / "scratch", listener)
     (result,) = trainer.train(job, [stage], seconds=max(record.seconds - spent, 1.0))
     opened = Opened(run, given={"splits": splits})
-    said = predicted(
-        network.model.predict_on_batch, opened.plain.outputs, feed, "test", opened.plain, len(splits.test), silent
-    )
-    worth = opened.task.score(said, splits.test.labels, opened.plain)
+    contract, apply = opened.plain, opened.task.apply
+    said = predicted(network.model.predict_on_batch, opened.trained, feed, "test", contract, len(splits.test), silent)
+    worth = opened.task.score(apply(said, contract) if apply else said, splits.test.labels, contract)
     scratch = {worth.merit_name: worth.merit, "seconds": round(spent + result.seconds, 2)}
     return Run(run.folder, record.model_copy(update={"scratch": scratch}))
 

@@ -118,11 +118,11 @@ def _asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> _Asked:
     from keras_transfer.workflow.opened import Opened
 
     opened = Opened(run)
-    loaded = runtime.load(path, contract=opened.plain)
-    if path != run.model_path or not opened.task.apply:
-        return _Asked(loaded.artifact.contract, loaded.predict)
+    loaded = runtime.load(path, contract=opened.plain.model_copy(update={"outputs": opened.trained}))
     # The trained model knows nothing of what was settled after it: exported files have it inside.
-    contract, apply = opened.contract, opened.task.apply
+    contract, apply = opened.contract if path == run.model_path else opened.plain, opened.task.apply
+    if not apply:
+        return _Asked(contract, loaded.predict)
     return _Asked(contract, lambda images: apply(loaded.predict(images), contract))
 
 
