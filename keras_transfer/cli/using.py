@@ -63,7 +63,9 @@ def predict(
     if as_json:
         print_json([prediction.flat for prediction in predictions])
         return
-    shown = [{name: each for name, each in said.flat.items() if not isinstance(each, dict)} for said in predictions]
+    shown = [
+        {name: each for name, each in said.flat.items() if not isinstance(each, dict | list)} for said in predictions
+    ]
     table = Table(*(name.removesuffix("_name").replace("_", " ") for name in shown[0]))
     for row in shown:
         table.add_row(*(f"{each:.1%}" if isinstance(each, float) else str(each) for each in row.values()))

@@ -29,6 +29,7 @@ SUFFIXES = frozenset(
         ".tiff",
         ".avif",
         ".ppm",
+        ".pgm",
         ".heic",
         ".heif",
     }

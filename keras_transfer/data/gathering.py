@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data import identities
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import NEEDS_HEIC
 from keras_transfer.data.files import HEIC_SUFFIXES, facts_of
@@ -83,6 +84,8 @@ def gather(
         raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
     skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
     rows = _united(rows, kind, skipped)
+    if kind.apart:
+        rows = identities.kept_apart(source, rows, skipped)
     names = _split_names(rows, kind, seed, listener)
     held_out = {content for (_, content), name in zip(rows, names, strict=True) if name != "train"}
     kept = []
@@ -154,6 +157,9 @@ def _split_names(rows: Sequence[tuple[Listing, str]], kind: Annotation, seed: in
     shares = (0.0 if present["test"] else 0.15, 0.0 if present["validation"] else 0.15)
     if any(shares):
         chosen = [rows[position] for position in np.flatnonzero(free).tolist()]
+        if kind.apart:
+            given[free] = identities.divided([row for row, _ in chosen], seed=seed, shares=shares)
+            return given
         units = _units(chosen, kind, 1 + sum(share > 0 for share in shares), listener)
         strata = kind.strata([content for _, content in chosen], [row.label for row, _ in chosen])
         given[free] = split_by_content(units, strata, seed=seed, shares=shares)
@@ -187,7 +193,9 @@ def _units(rows: Sequence[tuple[Listing, str]], kind: Annotation, least: int, li
 
 
 def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...], kind: Annotation) -> Splits:
-    class_names = tuple(sorted({each for row, _, name in rows if name == "train" for each in kind.names(row.label)}))
+    known = sorted({each for row, _, name in rows if name == "train" for each in kind.names(row.label)})
+    others = {each for row, _, _ in rows for each in kind.names(row.label)} - set(known) if kind.apart else ()
+    class_names = (*known, *sorted(others))
     position = {name: index for index, name in enumerate(class_names)}
     for row, _, name in rows:
         for each in kind.names(row.label):
@@ -211,6 +219,7 @@ def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[
         source=source,
         **splits,
         class_names=class_names,
+        known=len(known) if kind.apart else None,
         annotation=kind.name,
         digest=digest_of((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),

@@ -30,6 +30,9 @@ class Source:
     """Rows of ANNOTATIONS that it can give; what stands in a source may still be only one of them."""
 
 
+OF_FILES = ("class", "classes", "identity")
+"""What folders and tables of pictures may be read as."""
+
 SOURCES = (
     Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load),
     Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load),
@@ -38,6 +41,7 @@ SOURCES = (
         "TABLE.csv",
         lambda text: _path(text).suffix.lower() in manifests.READERS and _path(text).is_file(),
         manifests.load,
+        OF_FILES,
     ),
     Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes",)),
     Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load),
@@ -46,8 +50,9 @@ SOURCES = (
         "FOLDER/train/CLASS/*.jpg",
         lambda text: _is_folder(text) and folders.has_split_folders(_path(text)),
         folders.load_split_folders,
+        OF_FILES,
     ),
-    Source("class folders", "FOLDER/CLASS/*.jpg", lambda text: _is_folder(text), folders.load_class_folders),
+    Source("class folders", "FOLDER/CLASS/*.jpg", lambda text: _is_folder(text), folders.load_class_folders, OF_FILES),
 )
 """In the order they are tried."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from keras_transfer.data.annotations import BAR
 from keras_transfer.errors import DataError
 
-BESIDE = ("path", "label", "labels", "split", "weight", "group")
+BESIDE = ("path", "label", "labels", "identity", "split", "weight", "group")
 """Columns that are no labels themselves."""
 
 _TRUTH = {"0": False, "1": True, "False": False, "True": True, "false": False, "true": True}
@@ -25,6 +25,8 @@ def columns_of(table: Any) -> list[str]:
 def held(table: Any, asked: str) -> str:
     """Return the annotation that a pyarrow table holds; the one that was asked for where it holds both or none."""
     has = set(table.column_names)
+    if asked == "identity" and {"label", "identity"} & has:
+        return asked
     if {"label", "labels"} & has:
         return asked if {"label", "labels"} <= has else "class" if "label" in has else "classes"
     cells = [str(cell) for name in columns_of(table) for cell in table[name].to_pylist()]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_transfer.specs import Block, Losses, Network
+from keras_transfer.specs import EMBEDDING_OUTPUT, POOL_LAYER, Block, Contract, Losses, Network
 
 WIDTH = 128
 """Numbers of an embedding: enough for thousands of identities, few enough for a gallery of 100,000 in 50 MB."""
@@ -24,7 +24,7 @@ softmax so sharp stops teaching as soon as each is told from the others."""
 WARMTH = 0.1
 """Temperature of the supervised contrastive loss, as its authors found best."""
 
-EMBEDDING_OUTPUT = "embedding"
+COSINES_OUTPUT = "cosines"
 
 
 def attach(
@@ -45,7 +45,7 @@ def attach(
     which training needs and exported files leave out.
     """
     positive = keras.ops.maximum(keras.ops.cast(features.output, "float32"), 1e-6)
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(keras.ops.power(positive, POWER))
+    pooled = keras.layers.GlobalAveragePooling2D(name=POOL_LAYER, dtype="float32")(keras.ops.power(positive, POWER))
     start = keras.initializers.GlorotUniform(seed=seed)
     x = keras.layers.Dropout(dropout, seed=seed, name="dropout", dtype="float32")(keras.ops.power(pooled, 1 / POWER))
     x = keras.layers.Dense(WIDTH, use_bias=False, kernel_initializer=start, name="narrow", dtype="float32")(x)
@@ -56,7 +56,7 @@ def attach(
         use_bias=False,
         kernel_initializer=keras.initializers.RandomNormal(stddev=WIDTH**-0.5, seed=seed),
         kernel_constraint=keras.constraints.UnitNorm(axis=0),  # so that a dot product is a cosine
-        name="cosines",
+        name=COSINES_OUTPUT,
         dtype="float32",
     )
     cosines = directions(embedding)
@@ -71,17 +71,23 @@ def attach(
     )
 
 
+def without_cosines(model: keras.Model, contract: Contract) -> keras.Model:
+    """Return the model of `attach` that gives the embedding alone, as exported files do; the weights are shared."""
+    return keras.Model(model.input, model.get_layer(EMBEDDING_OUTPUT).output, name="embedder")
+
+
 def arcface(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     """Return the loss of each picture, float32 (batch,): cross-entropy after the right angle was made wider.
 
-    targets: float32 (batch, 1), the identity; those of validation are none of the trained ones and cost nothing.
+    targets: float32 (batch, 1), the identity. One that is not trained on, as those of validation are, has no direction:
+    its loss is the contrastive one.
     Source: Deng et al., ArcFace: Additive Angular Margin Loss for Deep Face Recognition, CVPR 2019, equation 3.
     """
-    _, cosines = raw
+    cosines = raw[1]
     angle = tf.acos(tf.clip_by_value(cosines, -1 + 1e-6, 1 - 1e-6))
     # Beyond pi a wider angle would be a better one: there the margin is taken off the cosine, as in the authors' code.
     wider = tf.where(angle + ANGLE < math.pi, tf.cos(angle + ANGLE), cosines - ANGLE * math.sin(ANGLE))
-    return _cross_entropy(cosines, wider, targets, label_smoothing)
+    return _cross_entropy(raw, wider, targets, label_smoothing)
 
 
 def cosface(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
@@ -89,8 +95,7 @@ def cosface(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
 
     Source: Wang et al., CosFace: Large Margin Cosine Loss for Deep Face Recognition, CVPR 2018, equation 4.
     """
-    _, cosines = raw
-    return _cross_entropy(cosines, cosines - COSINE, targets, label_smoothing)
+    return _cross_entropy(raw, raw[1] - COSINE, targets, label_smoothing)
 
 
 def proxy(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
@@ -99,16 +104,18 @@ def proxy(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     Source: Movshovitz-Attias et al., No Fuss Distance Metric Learning using Proxies, ICCV 2017, section 3, with the
     normalized softmax of Zhai & Wu 2019.
     """
-    _, cosines = raw
-    return _cross_entropy(cosines, cosines, targets, label_smoothing)
+    return _cross_entropy(raw, raw[1], targets, label_smoothing)
 
 
-def _cross_entropy(cosines: Any, of_right: Any, targets: Any, label_smoothing: float) -> Any:
+def _cross_entropy(raw: tuple[Any, ...], of_right: Any, targets: Any, label_smoothing: float) -> Any:
+    cosines = raw[1]
     wanted = tf.one_hot(tf.cast(targets[:, 0], tf.int32), cosines.shape[-1])
     logits = SCALE * tf.where(wanted > 0, of_right, cosines)
     smoothed = wanted * (1 - label_smoothing) + label_smoothing / cosines.shape[-1]
-    known = tf.reduce_sum(wanted, axis=-1)
-    return known * tf.nn.softmax_cross_entropy_with_logits(labels=smoothed, logits=logits)
+    known = tf.reduce_sum(wanted, axis=-1) > 0
+    by_directions = tf.nn.softmax_cross_entropy_with_logits(labels=smoothed, logits=logits)
+    # Nobody of validation has a direction; how they lie among each other decides where Recall@1 is the same.
+    return tf.where(known, by_directions, contrastive(raw, targets, label_smoothing))
 
 
 def contrastive(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:

@@ -151,7 +151,7 @@ def write_card(
 
 def _loaded(opened: Opened, path: Path) -> Runtime:
     loaded = runtime.load(path)
-    if loaded.artifact.contract.class_names != opened.record.class_names:
+    if loaded.artifact.contract.class_names != opened.plain.class_names:
         raise ArtifactError(f"'{path}' names other classes than the run in '{opened.run.folder}'. Export it again.")
     return loaded
 
