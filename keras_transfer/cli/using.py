@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -53,13 +53,14 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A run folder or a model file of any format.")],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
     labels: Labels = None,
+    gallery: Annotated[Path | None, typer.Option(help="A gallery: says who it is, or unknown.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say what a model sees in picture files."""
     check_paths(model, *pictures)
     from keras_transfer import workflow
 
-    predictions = workflow.predict(model, pictures, labels=labels_of(labels))
+    predictions = workflow.predict(model, pictures, labels=labels_of(labels), gallery=gallery)
     if as_json:
         print_json([prediction.flat for prediction in predictions])
         return
@@ -68,5 +69,33 @@ def predict(
     ]
     table = Table(*(name.removesuffix("_name").replace("_", " ") for name in shown[0]))
     for row in shown:
-        table.add_row(*(f"{each:.1%}" if isinstance(each, float) else str(each) for each in row.values()))
+        table.add_row(*(_cell(name, each) for name, each in row.items()))
     show(table)
+
+
+def _cell(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3f}" if name in ("cosine", "threshold") else f"{value:.1%}"
+
+
+def gallery(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model file that gives embeddings.")],
+    folder: Annotated[Path, typer.Argument(help="Pictures: a folder for each name.")],
+    file: Annotated[
+        Path | None, typer.Option(help="Where the gallery is kept; gallery.npz of the run otherwise.")
+    ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Add to whom the gallery knows already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Note who is who, so that predict --gallery can say it; nothing is trained."""
+    check_paths(model, folder)
+    from keras_transfer import workflow
+
+    with progress() as listener:
+        path = workflow.gallery(model, folder, file=file, add=add, listener=listener)
+    if as_json:
+        print_json({"gallery": str(path)})
+        return
+    out.print(f"Gallery: {path}")
+    suggest(f"keras-transfer predict {model} PICTURE.jpg --gallery {path}")

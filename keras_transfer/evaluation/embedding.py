@@ -75,8 +75,8 @@ class EmbeddingMetrics(Scored):
         """What a person who decides reads."""
         said = [
             f"Of {self.identities:,} that it had never seen, in {self.count:,} pictures, the nearest other picture "
-            f"shows the same one in {self.recall_at_1:.1%} (by chance {self.chance:.1%}; other ones like these would move it "
-            f"by {self.recall_spread:.1%}).",
+            f"shows the same one in {self.recall_at_1:.1%} (by chance {self.chance:.1%}; other ones like these would "
+            f"move it by {self.recall_spread:.1%}).",
             f"Where one pair of different ones in a hundred is taken for the same, {self.tar_at_1:.1%} of the pairs of "
             f"the same one are recognized (give or take {self.tar_spread:.1%}).",
         ]
@@ -211,10 +211,10 @@ def threshold_for(different: np.ndarray, share: float) -> float:
 def _points(answers: Answers) -> np.ndarray:
     points = np.asarray(answers[EMBEDDING_OUTPUT], np.float64)
     if not np.isfinite(points).all():
-        bad = ~np.isfinite(points).all(axis=1)
+        bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
         raise DataError(
-            f"Embeddings must be finite. Received: {int(bad.sum())} of {len(bad)} that are not, the first at "
-            f"{int(bad.argmax())}. The model diverged in training or its file is broken."
+            f"Embeddings must be finite. Received: {len(bad)} of {len(points)} that are not, the first at "
+            f"{int(bad[0])}. The model diverged in training or its file is broken."
         )
     return points
 

@@ -13,7 +13,7 @@ from keras_transfer import runs
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.export import runtime
-from keras_transfer.specs import Answers, Contract, Listener, Run, Scored, Splits, Value, silent
+from keras_transfer.specs import EMBEDDING_OUTPUT, Answers, Contract, Listener, Run, Scored, Splits, Value, silent
 from keras_transfer.workflow.tasks import check_annotation, task_of
 
 
@@ -56,7 +56,7 @@ def evaluate(
         return opened.scored(split, opened.contract)
     if source is None and run is None:
         raise UsageError("Which pictures? Name a SOURCE: a file outside of a run does not know its data.")
-    ask = _asked(path, run, None)
+    ask = asked(path, run, None)
     contract, seed = ask.contract, run.record.plan.seed if run else 0
     if source is None and run is not None:
         splits = Opened(run, listener).splits
@@ -70,17 +70,28 @@ def evaluate(
 
 
 def predict(
-    model: Path | str, pictures: Sequence[Path | str], *, labels: Sequence[str] | None = None
+    model: Path | str,
+    pictures: Sequence[Path | str],
+    *,
+    labels: Sequence[str] | None = None,
+    gallery: Path | str | None = None,
 ) -> tuple[Prediction, ...]:
     """Return what `model` (a run folder or a file of any format) says of each picture file.
 
     A run answers by what was settled when its training ended, as its files do. labels: the class names of a model that
-    does not carry them.
+    does not carry them. gallery: a file of `workflow.galleries`, of a model that gives embeddings: it says then who the
+    picture shows, or that they are unknown.
     """
-    ask = _asked(*located(model), labels)
+    ask = asked(*located(model), labels)
     contract = ask.contract
+    known = _gallery(gallery, contract) if gallery is not None else None
     images = picture_files.read_pictures(pictures, image_size=contract.image_size, aspect=contract.aspect)
     answers = ask.answers(images)
+    if known is not None:
+        who = known(answers[EMBEDDING_OUTPUT])
+        return tuple(
+            Prediction(picture=str(picture), says=dict(said)) for picture, said in zip(pictures, who, strict=True)
+        )
     read = task_of(contract.task).read
     return tuple(
         Prediction(
@@ -89,6 +100,14 @@ def predict(
         )
         for row, picture in enumerate(pictures)
     )
+
+
+def _gallery(path: Path | str, contract: Contract) -> Callable[[np.ndarray], list[Mapping[str, Any]]]:
+    from keras_transfer.workflow import galleries  # it asks models by this module
+
+    galleries.check(contract)
+    known = galleries.read(path, contract)
+    return lambda points: galleries.recognized(known, points)
 
 
 def located(model: Path | str) -> tuple[Path, Run | None]:
@@ -104,17 +123,18 @@ def located(model: Path | str) -> tuple[Path, Run | None]:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """An open model, as its contract says that it answers."""
 
     contract: Contract
     answers: Callable[[np.ndarray], Answers]
 
 
-def _asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> _Asked:
+def asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> Asked:
+    """Return a located model, open; labels: the class names of one that does not carry them."""
     if run is None or path.suffix != ".keras":
         loaded = runtime.load(path, labels=labels)
-        return _Asked(loaded.artifact.contract, loaded.predict)
+        return Asked(loaded.artifact.contract, loaded.predict)
     from keras_transfer.workflow.opened import Opened
 
     opened = Opened(run)
@@ -122,8 +142,8 @@ def _asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> _Asked:
     # The trained model knows nothing of what was settled after it: exported files have it inside.
     contract, apply = opened.contract if path == run.model_path else opened.plain, opened.task.apply
     if not apply:
-        return _Asked(contract, loaded.predict)
-    return _Asked(contract, lambda images: apply(loaded.predict(images), contract))
+        return Asked(contract, loaded.predict)
+    return Asked(contract, lambda images: apply(loaded.predict(images), contract))
 
 
 def _labels(contract: Contract, splits: Splits, split: str) -> np.ndarray:
