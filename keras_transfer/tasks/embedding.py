@@ -44,10 +44,14 @@ def attach(
     classes: identities to train on. Its model gives `cosines` too, (batch, classes), to a direction for each of them,
     which training needs and exported files leave out.
     """
-    positive = keras.ops.maximum(keras.ops.cast(features.output, "float32"), 1e-6)
-    pooled = keras.layers.GlobalAveragePooling2D(name=POOL_LAYER, dtype="float32")(keras.ops.power(positive, POWER))
+    earlier = [pooled(block.output, f"{POOL_LAYER}_before") for block in blocks[-2:-1]]
+    taps = (*earlier, pooled(features.output, POOL_LAYER))
     start = keras.initializers.GlorotUniform(seed=seed)
-    x = keras.layers.Dropout(dropout, seed=seed, name="dropout", dtype="float32")(keras.ops.power(pooled, 1 / POWER))
+    # Each of unit length, so that the many channels of the last block do not drown the few of the one before it.
+    x = keras.layers.Concatenate(dtype="float32")(
+        [keras.layers.UnitNormalization(dtype="float32")(each) for each in taps]
+    )
+    x = keras.layers.Dropout(dropout, seed=seed, name="dropout", dtype="float32")(x)
     x = keras.layers.Dense(WIDTH, use_bias=False, kernel_initializer=start, name="narrow", dtype="float32")(x)
     x = keras.layers.BatchNormalization(name="narrow_norm", dtype="float32")(x)
     embedding = keras.layers.UnitNormalization(name=EMBEDDING_OUTPUT, dtype="float32")(x)
@@ -63,12 +67,22 @@ def attach(
     return Network(
         model=keras.Model(features.input, [embedding, cosines], name="embedder"),
         blocks=blocks,
-        features=(pooled,),
+        features=taps,
         raw=(embedding, cosines),
         losses=LOSSES[loss],
         merit=merit,
         merit_over="split",
     )
+
+
+def pooled(maps: Any, name: str) -> Any:
+    """Return the generalized mean of feature maps over their places, float32 (batch, channels).
+
+    Source: Radenović, Tolias & Chum, Fine-tuning CNN Image Retrieval with No Human Annotation, TPAMI 2018, equation 3.
+    """
+    positive = keras.ops.maximum(keras.ops.cast(maps, "float32"), 1e-6)
+    mean = keras.layers.GlobalAveragePooling2D(name=name, dtype="float32")(keras.ops.power(positive, POWER))
+    return keras.ops.power(mean, 1 / POWER)
 
 
 def without_cosines(model: keras.Model, contract: Contract) -> keras.Model:
