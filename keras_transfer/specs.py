@@ -105,11 +105,13 @@ class Plan(Value):
     weights: str = "imagenet"
     """`imagenet`, the path of a weights file, or `none` (random, and said to be)."""
     task: str = "classification"
-    """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them), `embedding` (who
-    or what it is, of kinds never seen in training)."""
+    """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them), `segmentation`
+    (one for each pixel), `embedding` (who or what it is, of kinds never seen in training)."""
     loss: str | None = None
     """By the name its task calls it, where there are several: `binary_cross_entropy` or `asymmetric`; the task's own
     where it is left out."""
+    head: str | None = None
+    """By the name its task calls it, where there are several: `fpn` or `lraspp`; the task's own where left out."""
     recipe: str = "head_then_top"
     """Name of a list of stages; not read where `stages` are given."""
     epochs: int | None = Field(default=None, ge=1, le=10_000)
@@ -466,6 +468,8 @@ class Task:
     keras.Model, loss a row of `losses`."""
     losses: tuple[str, ...]
     """Names that `Plan.loss` may take; the first is the task's own."""
+    heads: tuple[str, ...] = field(default=(), kw_only=True)
+    """Names that `Plan.head` may take, the first the task's own; `attach` then takes `head=`."""
     outputs: Callable[[int, int], tuple[Output, ...]]
     """`outputs(classes, side)`: what exported files give, in the order of the model's outputs."""
     read: Callable[[Answers, Contract], Mapping[str, Any]]
@@ -476,8 +480,8 @@ class Task:
     """`right(answers, labels)`: the merit of each picture, float (n,) in [0, 1]; what parity calls accuracy is its
     mean."""
     differ: Callable[[Answers, Answers, Contract], tuple[np.ndarray, np.ndarray]]
-    """`differ(reference, candidate, contract)`: whether each picture gets the same answer, bool (n,), and how far apart
-    they are, float (n,)."""
+    """`differ(reference, candidate, contract)`: whether each picture gets the same answer, bool (n,), or which share of
+    its answer is the same, float (n,); and how far apart the two are, float (n,)."""
     section: str
     """Template of its part of the report, in `evaluation.templates`."""
     show: Callable[..., Mapping[str, Any]] | None = None
@@ -496,6 +500,19 @@ class Task:
     trained: Callable[[int, int], tuple[Output, ...]] | None = None
     """`trained(classes, side)`: what `model.keras` gives, in its order, where that is not what files give; then `apply`
     makes the one of the other whatever is settled, and `fold` does so inside the graph."""
+    keep: Callable[[Answers], Answers] | None = None
+    """`keep(answers)`: what is kept of the answers to many pictures where all of it fills the memory; the functions
+    above take both."""
+    draw: Callable[[np.ndarray, Answers, Contract], Mapping[str, bytes]] | None = None
+    """`draw(picture, answers to it, contract)`: files that show the answer, by the end of their name; the picture is
+    uint8 (height, width, 3) as a person sees it."""
+    bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By precision: bounds of parity in place of those for answers that are one value a picture."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a plan that this task takes otherwise where the plan leaves them out."""
+    most_side: int = 0
+    """Side in pixels up to which pictures are taken larger than the backbone was trained at, where the plan names
+    none: for answers whose detail depends on it."""
 
     def __post_init__(self) -> None:
         if self.trained and not (self.apply and self.fold):

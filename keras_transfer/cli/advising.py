@@ -9,29 +9,33 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
-from keras_transfer.cli.options import Backbone, ImageSize, Json, Source
+from keras_transfer.cli.options import Backbone, ImageSize, Json, SourceArgument, Task, check_source
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, plain, print_json, score, suggest
 from keras_transfer.errors import UsageError
 
 
 def advise(
-    source: Source,
+    source: SourceArgument,
     backbone: Annotated[list[str] | None, typer.Option(help="Choose among these; repeat for several.")] = None,
     max_mb: Annotated[float | None, typer.Option(min=0.01, help="Largest file that the device allows.")] = None,
     max_ms: Annotated[float | None, typer.Option(min=0.001, help="Longest time for a picture, in LiteRT here.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="The model will be quantized to full int8.")] = False,
+    task: Task = "classification",
     image_size: ImageSize = None,
     write: Annotated[Path | None, typer.Option(help="Write the plan to this TOML file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Look at the pictures before anything is trained: which backbone, which blocks, how fast, and why."""
+    check_source(source)
     from keras_transfer import workflow
     from keras_transfer.workflow import Limits
 
     limits = Limits(max_mb=max_mb, max_ms=max_ms, int8=int8)
     with progress() as listener:
-        advice = workflow.advise(source, names=backbone or (), limits=limits, image_size=image_size, listener=listener)
+        advice = workflow.advise(
+            source, task=task, names=backbone or (), limits=limits, image_size=image_size, listener=listener
+        )
     if as_json:
         print_json(advice.model_dump(mode="json"))
         return
@@ -54,7 +58,7 @@ def advise(
 
 
 def bench_transfer(
-    source: Source,
+    source: SourceArgument,
     per_class: Annotated[str, typer.Option(help="Labelled pictures of each class.")] = "5,10,25,50,100,all",
     seeds: Annotated[int, typer.Option(min=1, help="How many different draws of those pictures.")] = 2,
     backbone: Backbone = "EfficientNetLite0",

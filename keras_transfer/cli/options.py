@@ -12,10 +12,13 @@ from keras_transfer import runs
 from keras_transfer.errors import DataError, RunError, UsageError
 from keras_transfer.specs import Run
 
-Source = Annotated[str, typer.Argument(help="A folder of class folders, a table, 'sample:fashion', or another source.")]
+SourceArgument = Annotated[
+    str, typer.Argument(help="A folder of class folders, a table, 'sample:fashion', or another source.")
+]
 BACKBONE = "A row of: keras-transfer backbones"
 Backbone = Annotated[str, typer.Option(help=BACKBONE)]
 BackboneOfPlan = Annotated[str | None, typer.Option("--backbone", help=BACKBONE)]
+Task = Annotated[str, typer.Option("--task", help="classification, or multilabel: several labels a picture.")]
 ImageSize = Annotated[int | None, typer.Option(help="Side of a picture in pixels.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from keras_transfer.cli.options import Backbone, ImageSize, Json, Source, check_source
+from keras_transfer.cli.options import Backbone, ImageSize, Json, SourceArgument, Task, check_source
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, plain, print_json, show, suggest
 
 
 def doctor(
-    source: Source,
+    source: SourceArgument,
+    task: Task = "classification",
     labels: Annotated[bool, typer.Option(help="Judge labels by a linear probe on ImageNet features.")] = True,
     write: Annotated[
         Path | None, typer.Option(help="Write what is clean: a .csv or .parquet manifest, else TFRecord shards.")
@@ -30,7 +31,9 @@ def doctor(
     from keras_transfer import workflow
 
     with progress() as listener:
-        found = workflow.doctor(source, labels=labels, write=write, page=page, augmented=augmented, listener=listener)
+        found = workflow.doctor(
+            source, task=task, labels=labels, write=write, page=page, augmented=augmented, listener=listener
+        )
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -46,7 +49,8 @@ def doctor(
 
 
 def bench_input(
-    source: Source,
+    source: SourceArgument,
+    task: Task = "classification",
     image_size: ImageSize = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per step.")] = 32,
     augment: Annotated[str, typer.Option(help="none, light, light_no_flip, standard or strong.")] = "none",
@@ -60,6 +64,7 @@ def bench_input(
     with progress() as listener:
         found = workflow.bench_input(
             source,
+            task=task,
             image_size=image_size,
             batch_size=batch_size,
             augment=augment,

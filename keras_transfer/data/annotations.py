@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_transfer import masks
+from keras_transfer.data import mask_labels
 from keras_transfer.errors import UsageError
 from keras_transfer.order import class_weights
 
@@ -58,6 +60,8 @@ class Annotation:
     """Whether two pictures may be mixed, and their targets in the same shares."""
     weights: Callable[[np.ndarray], np.ndarray] | None
     """`weights(stored labels)`: what balances classes, float32 (n,) of mean 1; None where nothing does."""
+    seen: Callable[[np.ndarray, int, str], Any] = lambda labels, side, aspect: labels
+    """`seen(stored labels, side, aspect)`: what answers to square pictures are judged by."""
     resamples: bool = False
     """Whether a picture belongs to one class, so that classes can come equally often."""
     apart: bool = False
@@ -170,6 +174,23 @@ ANNOTATIONS = {
             weights=class_weights,
             resamples=True,
             apart=True,
+        ),
+        Annotation(
+            name="mask",
+            meaning="a class for each pixel (--task segmentation)",
+            columns=("path", "mask"),
+            names=mask_labels.names,
+            unite=None,
+            strata=lambda contents, labels: _rarest(contents, [mask_labels.names(each) for each in labels]),
+            stored=mask_labels.stored,
+            listed=mask_labels.from_stored,
+            text=mask_labels.text,
+            counts=mask_labels.counts,
+            targets=mask_labels.targets,
+            move=mask_labels.move,
+            seen=masks.squared,
+            mixes=False,
+            weights=None,
         ),
     )
 }

@@ -238,6 +238,10 @@ POLICIES: dict[str, tuple[MakeStep, ...]] = {
         light_and_colour(brightness=0.1, contrast=0.2, paleness=0.3),
         erasing(least=0.1, most=0.35),
     ),
+    "scenes": (
+        geometry(shift=0.1, zoom=0.35, turn=0.05),
+        light_and_colour(brightness=0.1, contrast=0.2, paleness=0.2),
+    ),
     "strong": (
         geometry(shift=0.15, zoom=0.3, turn=0.35),
         light_and_colour(brightness=0.2, contrast=0.4, paleness=0.6),

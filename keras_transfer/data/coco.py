@@ -1,14 +1,15 @@
-"""Lists the pictures of COCO files (`instances.json`): which categories each picture shows."""
+"""Lists the pictures of COCO files (`instances.json`): which categories each picture shows, and where."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_transfer.data import coco_masks
 from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
@@ -29,13 +30,19 @@ def load(source: str, *, annotation: str = "classes", seed: int = 0, listener: L
     pictures stand beside it, in `images`, or in a folder named as the split is (`train2017`). Pictures without an
     annotation have no label. Raises DataError for what is no COCO file, a repeated id, an id that nothing has.
     """
-    annotation_of(source, "classes", asked=annotation)
+    annotation_of(source, "mask" if annotation == "mask" else "classes", asked=annotation)
     path = Path(source).expanduser()
     files = [path] if path.is_file() else files_in(path)
     root = path.parent if path.is_file() else path
     read = [(file, _read(file)) for file in files]
-    listings = [each for file, content in read for each in _listed(root, file, content, alone=len(files) == 1)]
-    declared = {name for _, content in read for _, name in content["categories"]}
+    declared = sorted({name for _, content in read for _, name in content["categories"]})
+    if annotation == "mask":
+        declared = [coco_masks.BACKGROUND, *declared]
+    listings = [
+        each
+        for file, content in read
+        for each in _listed(root, file, content, _labelling(file, annotation, declared), alone=len(files) == 1)
+    ]
     return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
 
@@ -63,7 +70,17 @@ def _read(file: Path) -> dict[str, list[tuple[str, ...]]]:
         raise DataError(f"'{file}' is not a COCO file with images, annotations and categories: {error!s}.") from None
 
 
-def _listed(root: Path, file: Path, content: Mapping[str, Any], *, alone: bool) -> Iterator[Listing]:
+def _labelling(file: Path, annotation: str, declared: Sequence[str]) -> Callable[[str, set[str]], Any]:
+    """What makes the label of an image, as the annotation lists it, of its id and what it shows."""
+    if annotation != "mask":
+        return lambda image, shown: tuple(sorted(shown))
+    drawn = coco_masks.drawing(file, declared)
+    return lambda image, shown: drawn(image)
+
+
+def _listed(
+    root: Path, file: Path, content: Mapping[str, Any], label: Callable[[str, set[str]], Any], *, alone: bool
+) -> Iterator[Listing]:
     images, names = (_by_id(file, part, content[part]) for part in ("images", "categories"))
     shown: dict[str, set[str]] = {each: set() for each in images}
     for image, category in content["annotations"]:
@@ -79,7 +96,7 @@ def _listed(root: Path, file: Path, content: Mapping[str, Any], *, alone: bool) 
             raise DataError(f"'{file}': a file name must stay in the folder of pictures. Received: '{name}'")
         path = folder / inside
         key = path.relative_to(root).as_posix() if path.is_relative_to(root) else name
-        yield Listing(str(path), key, tuple(sorted(shown[image])), None if alone else _split(file))
+        yield Listing(str(path), key, label(image, shown[image]), None if alone else _split(file))
 
 
 def _by_id(file: Path, part: str, rows: Sequence[tuple[str, ...]]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ def gather(
     listings: Sequence[Listing],
     *,
     annotation: str = "class",
-    declared: Collection[str] = (),
+    declared: Sequence[str] = (),
     passed: tuple[str, ...] = (),
     seed: int = 0,
     listener: Listener = silent,
@@ -58,8 +58,8 @@ def gather(
     splits, the others are taken out of its training pictures. A training picture whose copy stands in validation or
     test is left out of training. Copies that may have several labels become one picture with all of them.
 
-    declared: class names that the source lists; those that no picture shows are left out and told. passed: what the
-    source holds beside the listings, told with what is left out.
+    declared: class names that the source lists, in the order that they are to have; those that no picture shows are
+    left out and told. passed: what the source holds beside the listings, told with what is left out.
 
     Raises DataError for what no training could use: one class only, a class without pictures, names of classes that
     differ in case or blanks only, mostly unreadable files.
@@ -67,6 +67,28 @@ def gather(
     kind = ANNOTATIONS[annotation]
     listed = {name for each in listings for name in kind.names(each.label)}
     check_class_names(listed)
+    rows, skipped = _readable(source, listings, listener)
+    seen = {name for row, _ in rows for name in kind.names(row.label)}
+    if gone := listed - seen:
+        raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
+    skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
+    rows = _united(rows, kind, skipped)
+    if kind.apart:
+        rows = identities.kept_apart(source, rows, skipped)
+    kept = _held_apart(rows, _split_names(rows, kind, seed, listener), skipped)
+    skipped += passed
+    if skipped:
+        first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
+        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
+    for sentence in _contradictions(kept, kind):
+        listener(Event("warning", sentence))
+    return _made(source, kept, tuple(skipped), kind, declared)
+
+
+def _readable(
+    source: str, listings: Sequence[Listing], listener: Listener
+) -> tuple[list[tuple[Listing, str]], list[str]]:
+    """Return each picture that can be read with the hash of its content, and what is left out with its reason."""
     facts = facts_of([each.path for each in listings], listener=listener)
     if importlib.util.find_spec("pillow_heif") is None:  # not remembered with the files: it may be there tomorrow
         facts = [
@@ -78,15 +100,13 @@ def gather(
         raise DataError(
             f"{len(skipped)} of {len(listings)} files in '{source}' are not readable pictures, the first: {skipped[0]}."
         )
-    rows = [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem]
-    gone = listed - {name for row, _ in rows for name in kind.names(row.label)}
-    if gone:
-        raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
-    skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
-    rows = _united(rows, kind, skipped)
-    if kind.apart:
-        rows = identities.kept_apart(source, rows, skipped)
-    names = _split_names(rows, kind, seed, listener)
+    return [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem], skipped
+
+
+def _held_apart(
+    rows: Sequence[tuple[Listing, str]], names: np.ndarray, skipped: list[str]
+) -> list[tuple[Listing, str, str]]:
+    """Return the rows with their splits, without training pictures whose copies judge; `skipped` grows by those."""
     held_out = {content for (_, content), name in zip(rows, names, strict=True) if name != "train"}
     kept = []
     for (row, content), name in zip(rows, names, strict=True):
@@ -94,16 +114,10 @@ def gather(
             skipped.append(f"{row.key} is also a validation or test picture, so it is not trained on")
         else:
             kept.append((row, content, name))
-    skipped += passed
-    if skipped:
-        first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
-        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
-    for sentence in _contradictions(kept):
-        listener(Event("warning", sentence))
-    return _made(source, kept, tuple(skipped), kind)
+    return kept
 
 
-def _contradictions(rows: Sequence[tuple[Listing, str, str]]) -> Iterator[str]:
+def _contradictions(rows: Sequence[tuple[Listing, str, str]], kind: Annotation) -> Iterator[str]:
     """Yield a sentence for each kind of thing that one picture is told twice, and cannot be both."""
     listed = Counter(row.path for row, _, _ in rows)
     doubled = [row.key for row, _, _ in rows if listed[row.path] > 1]
@@ -114,7 +128,8 @@ def _contradictions(rows: Sequence[tuple[Listing, str, str]]) -> Iterator[str]:
     for row, content, name in rows:
         before, split = first.setdefault(content, (row, name))
         if before.label != row.label:
-            labels.append(f"{before.key} is '{before.label}' in {split} and {row.key} is '{row.label}' in {name}")
+            called, other = kind.text(before.label), kind.text(row.label)
+            labels.append(f"{before.key} is '{called}' in {split} and {row.key} is '{other}' in {name}")
         elif split != name:
             splits.append(f"{before.key} in {split}, {row.key} in {name}")
     if labels:
@@ -192,9 +207,17 @@ def _units(rows: Sequence[tuple[Listing, str]], kind: Annotation, least: int, li
     return together
 
 
-def _made(source: str, rows: Sequence[tuple[Listing, str, str]], skipped: tuple[str, ...], kind: Annotation) -> Splits:
-    known = sorted({each for row, _, name in rows if name == "train" for each in kind.names(row.label)})
-    others = {each for row, _, _ in rows for each in kind.names(row.label)} - set(known) if kind.apart else ()
+def _made(
+    source: str,
+    rows: Sequence[tuple[Listing, str, str]],
+    skipped: tuple[str, ...],
+    kind: Annotation,
+    declared: Sequence[str],
+) -> Splits:
+    learned = {each for row, _, name in rows if name == "train" for each in kind.names(row.label)}
+    places = {name: place for place, name in enumerate(declared)}
+    known = sorted(learned, key=lambda name: (places.get(name, len(places)), name))
+    others = {each for row, _, _ in rows for each in kind.names(row.label)} - learned if kind.apart else set()
     class_names = (*known, *sorted(others))
     position = {name: index for index, name in enumerate(class_names)}
     for row, _, name in rows:

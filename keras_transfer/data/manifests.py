@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_transfer.data import tags
+from keras_transfer.data import mask_files, tags
 from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
@@ -53,7 +53,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
 
     For several labels a picture it has `labels` (`cat|dog`; an empty cell is a picture without one) in place of
     `label`; or neither, and then every other column is a label and holds 0 or 1. Asked for identities it has
-    `identity`, else `label`.
+    `identity`, else `label`; for masks `mask`, the path of one, and `classes.csv` may stand beside it.
     Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
     they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
     a weight that is no weight.
@@ -71,7 +71,8 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     if annotation == "identity" and "identity" in table.column_names:
         table = table.append_column("label", table["identity"]) if "label" not in table.column_names else table
         table = table.set_column(table.column_names.index("label"), "label", table["identity"])
-    for name in ("path",) if annotation == "classes" else ("path", "label"):
+    needed = {"classes": ("path",), "identity": ("path", "label")}.get(annotation, kind.columns)
+    for name in needed:
         if name not in table.column_names:
             meant = unknown("column", name, table.column_names)
             raise DataError(f"'{path}' has no column '{name}'. It has: {', '.join(table.column_names)}. {meant}")
@@ -81,6 +82,13 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     declared = tags.columns_of(table) if annotation == "classes" else ()
     if annotation == "classes":
         columns["label"] = tags.read(path, table)
+    if annotation == "mask":
+        columns["label"] = table["mask"].to_pylist()
+        masked = [
+            each._replace(label=os.path.join(path.parent, _inside(f"'{path}', {each.key}", each.label)))
+            for each in _listed(path, columns)
+        ]
+        return mask_files.gather_masks(source, path.parent, masked, seed=seed, listener=listener)
     listings = list(_listed(path, columns))
     return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
@@ -95,9 +103,7 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
         if "://" in path:
             raise DataError(f"{where}: pictures must be files beside the manifest, not addresses. Received: '{path}'")
-        inside = os.path.normpath(path)
-        if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
-            raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")
+        inside = _inside(where, path)
         yield Listing(
             path=os.path.join(folder, inside),
             key=Path(inside).as_posix(),
@@ -106,6 +112,13 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
             weight=_weight(where, weight),
             group="" if group is None else str(group).strip(),
         )
+
+
+def _inside(where: str, path: str) -> str:
+    inside = os.path.normpath(path)
+    if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
+        raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")
+    return inside
 
 
 def _split(where: str, written: Any) -> str | None:

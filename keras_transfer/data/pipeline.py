@@ -81,10 +81,14 @@ def make_feed(
     if cache_bytes is None:
         cache_bytes = int(CACHED_SHARE * psutil.virtual_memory().available)
     device = device or devices.best_device()
-    if "CPU" in device.upper() and listener is not silent and device not in _TOLD:
+    return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
+
+
+def tell_device(device: str | None, listener: Listener) -> None:
+    """Say, once in a process, where batches are not copied ahead because there is nothing to copy them to."""
+    if device and "CPU" in device.upper() and device not in _TOLD:
         _TOLD.add(device)
         listener(Event("note", f"{device} is no accelerator: batches are made ahead but copied nowhere."))
-    return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
 
 
 @dataclass(eq=False)

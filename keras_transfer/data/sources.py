@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_transfer.data import coco, folders, manifests, records, samples, tfds_builders
+from keras_transfer.data import coco, folders, manifests, mask_files, records, samples, tfds_builders
 from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.specs import Listener, Splits, silent
@@ -30,29 +30,38 @@ class Source:
     """Rows of ANNOTATIONS that it can give; what stands in a source may still be only one of them."""
 
 
-OF_FILES = ("class", "classes", "identity")
-"""What folders and tables of pictures may be read as."""
+_ALL = ("class", "classes", "mask")
+_OF_FILES = (*_ALL, "identity")
 
 SOURCES = (
-    Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load),
-    Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load),
+    Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load, _ALL),
+    Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load, _ALL),
     Source(
         "manifest",
         "TABLE.csv",
         lambda text: _path(text).suffix.lower() in manifests.READERS and _path(text).is_file(),
         manifests.load,
-        OF_FILES,
+        _OF_FILES,
     ),
-    Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes",)),
-    Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load),
+    Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes", "mask")),
+    Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load, _ALL),
+    Source(
+        "masks", "FOLDER/{images,masks}/*", lambda text: mask_files.has_masks(_path(text)), mask_files.load, ("mask",)
+    ),
     Source(
         "split folders",
         "FOLDER/train/CLASS/*.jpg",
         lambda text: _is_folder(text) and folders.has_split_folders(_path(text)),
         folders.load_split_folders,
-        OF_FILES,
+        ("class", "classes", "identity"),
     ),
-    Source("class folders", "FOLDER/CLASS/*.jpg", lambda text: _is_folder(text), folders.load_class_folders, OF_FILES),
+    Source(
+        "class folders",
+        "FOLDER/CLASS/*.jpg",
+        lambda text: _is_folder(text),
+        folders.load_class_folders,
+        ("class", "classes", "identity"),
+    ),
 )
 """In the order they are tried."""
 

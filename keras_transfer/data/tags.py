@@ -9,7 +9,7 @@ from typing import Any
 from keras_transfer.data.annotations import BAR
 from keras_transfer.errors import DataError
 
-BESIDE = ("path", "label", "labels", "identity", "split", "weight", "group")
+BESIDE = ("path", "label", "labels", "mask", "identity", "split", "weight", "group")
 """Columns that are no labels themselves."""
 
 _TRUTH = {"0": False, "1": True, "False": False, "True": True, "false": False, "true": True}
@@ -27,6 +27,8 @@ def held(table: Any, asked: str) -> str:
     has = set(table.column_names)
     if asked == "identity" and {"label", "identity"} & has:
         return asked
+    if "mask" in has and (asked == "mask" or not {"label", "labels"} & has):
+        return "mask"
     if {"label", "labels"} & has:
         return asked if {"label", "labels"} <= has else "class" if "label" in has else "classes"
     cells = [str(cell) for name in columns_of(table) for cell in table[name].to_pylist()]

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, precision_recall_fscore_support
 
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Scored, Settled, Value
+
+RARE = 10
+"""Fewer pictures with a label than this and what is said of it is a guess."""
 
 
 class LabelMetrics(Value):
@@ -57,6 +58,34 @@ class MultilabelMetrics(Scored):
             "exact match": self.exact_match,
         }
 
+    def worth(self) -> tuple[str, ...]:
+        """Sentences for a person who decides."""
+        found = self.mean_average_precision
+        said = [
+            f"On {self.count:,} pictures it had never seen, the model names all labels and no other of "
+            f"{self.exact_match:.0%}."
+        ]
+        if found is not None:
+            said.append(f"Its mAP is {found:.1%}, where saying labels at random gives {self.prevalence:.1%}.")
+        judged = [row for row in self.per_class if row.average_precision is not None]
+        if judged:
+            weakest = min(judged, key=lambda row: row.average_precision or 0.0)
+            said.append(
+                f"It is weakest on {weakest.name}, with an average precision of {weakest.average_precision:.0%}."
+            )
+        return tuple(said)
+
+    def limits(self) -> tuple[str, ...]:
+        """Sentences for the model card."""
+        unseen = [row.name for row in self.per_class if not row.count]
+        rare = [row.name for row in self.per_class if 0 < row.count < RARE]
+        said = {
+            f"It knows {len(self.per_class)} labels and says of any picture which it has, whatever it shows.": True,
+            f"Nothing is known of {', '.join(unseen)}: no test picture has it.": bool(unseen),
+            f"Fewer than {RARE} test pictures have these, so their figures are guesses: {', '.join(rare)}.": bool(rare),
+        }
+        return tuple(sentence for sentence, holds in said.items() if holds)
+
 
 def score(answers: Answers, labels: np.ndarray, contract: Contract) -> MultilabelMetrics:
     """Return what the answers are worth.
@@ -69,6 +98,8 @@ def score(answers: Answers, labels: np.ndarray, contract: Contract) -> Multilabe
     answers: `probabilities`, float (n, classes). labels: bool (n, classes). contract: whose thresholds, one half for
     each label where it has none, decide what counts as said.
     """
+    from sklearn.metrics import f1_score, precision_recall_fscore_support  # a second that predicting does without
+
     scores, said = answers[PROBABILITIES_OUTPUT], decided(answers, contract)
     labels = labels.astype(bool)
     precision, recall, f1, count = precision_recall_fscore_support(labels, said, average=None, zero_division=np.nan)
@@ -103,6 +134,8 @@ def right(answers: Answers, labels: np.ndarray) -> np.ndarray:
 
     Equal scores count against the model, as in `tasks.multilabel.merit`.
     """
+    from scipy.stats import rankdata
+
     worst_first, there = -answers[PROBABILITIES_OUTPUT].astype(np.float64), labels.astype(bool)
     rank = rankdata(worst_first, method="max", axis=1)
     among_right = rankdata(np.where(there, worst_first, np.inf), method="max", axis=1)
@@ -124,6 +157,8 @@ def settle(answers: Answers, labels: np.ndarray) -> Settled:
     does not decide. A label that no validation picture has, or that all have, keeps one half.
     Source: Lipton, Elkan & Naryanaswamy, Optimal Thresholding of Classifiers to Maximize F1 Measure, ECML PKDD 2014.
     """
+    from sklearn.metrics import f1_score
+
     scores = answers[PROBABILITIES_OUTPUT].astype(np.float64)
     found = tuple(_threshold(labels[:, i].astype(bool), scores[:, i]) for i in range(labels.shape[1]))
     before, after = (f1_score(labels, scores >= each, average="macro", zero_division=0) for each in (0.5, found))
@@ -153,6 +188,8 @@ def thresholds(contract: Contract) -> tuple[float, ...]:
 
 
 def _threshold(there: np.ndarray, scores: np.ndarray) -> float:
+    from sklearn.metrics import precision_recall_curve
+
     if there.all() or not there.any():
         return 0.5
     precision, recall, levels = precision_recall_curve(there, scores)
@@ -163,6 +200,8 @@ def _threshold(there: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _average_precision(there: np.ndarray, scores: np.ndarray) -> float | None:
+    from sklearn.metrics import average_precision_score
+
     return None if there.all() or not there.any() else float(average_precision_score(there, scores))
 
 

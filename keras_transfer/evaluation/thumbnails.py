@@ -16,20 +16,28 @@ PIXELS = 112
 Pictures = Callable[[Sequence[int]], Mapping[int, np.ndarray]]
 """Takes positions in the test split, gives those pictures: uint8 (height, width, 3) by position."""
 
-Explain = Callable[[np.ndarray], np.ndarray]
-"""Takes pictures, uint8 (n, height, width, 3), gives a heat map of each: float (n, height, width), 0-1."""
+Explain = Callable[..., np.ndarray]
+"""Takes pictures, uint8 (n, height, width, 3), and perhaps the class asked about for each, int (n,); gives a heat map
+of each: float (n, height, width), 0-1."""
 
 
-def drawn(positions: Sequence[int], pictures: Pictures, explain: Explain | None = None) -> dict[int, tuple[str, str]]:
+def drawn(
+    positions: Sequence[int],
+    pictures: Pictures,
+    explain: Explain | None = None,
+    asked: Mapping[int, int] | None = None,
+) -> dict[int, tuple[str, str]]:
     """Return each picture, and the same with where the model looked, as data addresses by position.
 
-    All are read at once and explained at once. The second is empty where nothing explains.
+    All are read at once and explained at once. The second is empty where nothing explains. asked: the class that is
+    explained, by position; the one that the model chose where it is left out.
     """
     wanted = sorted({int(position) for position in positions})
     if not wanted:
         return {}
     read = pictures(wanted)
-    heat = explain(np.stack([read[each] for each in wanted])) if explain else None
+    about = () if asked is None else (np.array([asked[each] for each in wanted]),)
+    heat = explain(np.stack([read[each] for each in wanted]), *about) if explain else None
     found = {}
     for number, position in enumerate(wanted):
         image = read[position]

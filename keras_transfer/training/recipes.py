@@ -72,6 +72,13 @@ def surgical(blocks: int) -> tuple[Stage, ...]:
     return (HEAD, _learning("surgical", "surgical", epochs=8, views=4))
 
 
+def dense(blocks: int) -> tuple[Stage, ...]:
+    """Train the head, then every weight for long: for answers about places, which the last blocks alone do not know."""
+    head = HEAD.model_copy(update={"epochs": 5, "augment": "scenes", "views": 1})
+    learning = {"augment": "scenes", "label_smoothing": 0.0, "learning_rate": 8e-4}
+    return (head, _learning("all", "all", epochs=34, **learning))
+
+
 RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
     "head": head,
     "head_then_top": head_then_top,
@@ -80,6 +87,7 @@ RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
     "full": full,
     "adapt_then_full": adapt_then_full,
     "surgical": surgical,
+    "dense": dense,
 }
 
 

@@ -18,8 +18,14 @@ TRANSFER = "transfer.json"
 
 def resolved(plan: Plan, spec: BackboneSpec, splits: Splits, listener: Listener) -> Plan:
     """Fill in what the plan left to the package, and say so."""
+    task = task_of(plan.task)
+    own = {name: value for name, value in task.defaults.items() if name not in plan.model_fields_set}
+    if own:
+        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items())
+        listener(Event("note", f"for {task.name}: {told}"))
+        plan = plan.model_copy(update=own)
     if plan.image_size is None:
-        size = fitting_size(spec, splits.typical_size)
+        size = fitting_size(spec, splits.typical_size, task.most_side)
         listener(Event("note", f"image size {size}: the pictures are about {splits.typical_size} pixels"))
         plan = plan.model_copy(update={"image_size": size})
     if plan.image_size is not None and plan.image_size < spec.min_size:
@@ -27,13 +33,14 @@ def resolved(plan: Plan, spec: BackboneSpec, splits: Splits, listener: Listener)
     return plan
 
 
-def fitting_size(spec: BackboneSpec, typical: int) -> int:
+def fitting_size(spec: BackboneSpec, typical: int, most: int = 0) -> int:
     """Three times the pictures' own size, in steps of 32, between 96 pixels and what the backbone was trained at.
 
-    Filters learnt on large pictures need small ones enlarged, but enlarging beyond that only costs time.
+    Filters learnt on large pictures need small ones enlarged, but enlarging beyond that only costs time. most: the
+    largest side where that is more than the backbone was trained at.
     """
     enlarged = -(-3 * max(typical, 1) // 32) * 32
-    return max(spec.min_size, min(spec.input_size, max(96, enlarged)))
+    return max(spec.min_size, min(max(spec.input_size, most), max(96, enlarged)))
 
 
 def settings_of(plan: Plan, splits: Splits, engine: str, **others: Any) -> Settings:
@@ -62,6 +69,8 @@ def network_of(
     loss = plan.loss or task.losses[0]
     if loss not in task.losses:
         raise UsageError(unknown(f"loss of {task.name}", loss, task.losses))
+    if plan.head and plan.head not in task.heads:
+        raise UsageError(unknown(f"head of {task.name}", plan.head, task.heads))
     keras.utils.set_random_seed(plan.seed)
     keras.config.set_dtype_policy(plan.precision)
     try:
@@ -73,6 +82,7 @@ def network_of(
             dropout=plan.dropout,
             seed=plan.seed,
             loss=loss,
+            **({"head": plan.head} if plan.head else {}),
         )
     finally:
         keras.config.set_dtype_policy("float32")

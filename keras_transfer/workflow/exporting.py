@@ -79,7 +79,7 @@ def export_model(
     noise = np.random.default_rng(0).integers(0, 256, (64, contract.image_size, contract.image_size, 3), np.uint8)
     keys = [f"noise {number}" for number in range(len(noise))]
     reference = original.predict(noise)
-    decided = np.concatenate([each.argmax(axis=1) for each in reference.values()])  # nobody labelled the noise
+    decided = np.concatenate([each.argmax(axis=-1) for each in reference.values()])  # nobody labelled the noise
     model = keras.models.load_model(path, compile=False)
     decode = graph_decoding.square_rgb
     with exporters.drafted(model, folder, formats, contract, decode=decode, listener=listener) as drafts:

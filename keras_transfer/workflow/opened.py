@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_transfer.data import pipeline, sources
+from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.errors import KerasTransferError, RunError
 from keras_transfer.export import manifest
 from keras_transfer.files import write_bytes
@@ -37,9 +38,8 @@ from keras_transfer.specs import (
     Task,
     silent,
 )
-from keras_transfer.workflow.tasks import check_annotation, task_of
+from keras_transfer.workflow.tasks import batch_of, check_annotation, task_of
 
-BATCH = 128
 ANSWERS = "answers"
 KEY = "key"
 KEPT_BYTES = 2**28
@@ -126,7 +126,7 @@ class Opened:
         """What validation pictures settle, fitted now; None where the task settles nothing."""
         if not self.task.settle:
             return None
-        found = self.task.settle(self.answers("validation"), self.splits.validation.labels)
+        found = self.task.settle(self.answers("validation"), self.labels("validation"))
         self.listener(Event("note", found.sentence))
         return found
 
@@ -159,7 +159,11 @@ class Opened:
 
     def scored(self, split: str, contract: Contract) -> Scored:
         """Return what the model is worth on a split by the settings of a contract."""
-        return self.task.score(self.answers(split, contract), self.splits[split].labels, contract)
+        return self.task.score(self.answers(split, contract), self.labels(split), contract)
+
+    def labels(self, split: str) -> Any:
+        """Return what answers to a split are judged by."""
+        return seen(self.splits, self.splits[split].labels, self.plain)
 
     def pictures(self, split: str, rows: Sequence[int]) -> dict[int, np.ndarray]:
         """Return the pictures at some positions of a split by position, uint8 (size, size, 3); no others are read."""
@@ -172,9 +176,9 @@ class Opened:
         return self.run.folder / ANSWERS / f"{split}.npz"
 
     def _kept(self, split: str) -> Answers | None:
-        names = [output.name for output in self.trained]
         try:
             with np.load(self._place(split), allow_pickle=False) as kept:
+                names = [name for name in kept.files if name != KEY]
                 found = {name: kept[name] for name in names} if str(kept[KEY]) == self._key() else None
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
@@ -206,17 +210,24 @@ def predicted(
     total: int,
     listener: Listener,
 ) -> Answers:
-    """Return the answers to all `total` pictures of a split, in its order, by the names of the outputs.
+    """Return the answers to all `total` pictures of a split, in its order, by name, or what the task keeps of them.
 
     predict: takes uint8 (n, size, size, 3), gives a mapping of the outputs, or a tensor for each.
     """
     parts: list[Mapping[str, np.ndarray]] = []
     done = 0
-    for images, *_ in feed(split, image_size=contract.image_size, batch_size=BATCH):
-        parts.append(named(predict(np.asarray(images)), outputs))
+    keep = task_of(contract.task).keep
+    for images, *_ in feed(split, image_size=contract.image_size, batch_size=batch_of(contract)):
+        said = named(predict(np.asarray(images)), outputs)
+        parts.append(keep(said) if keep else said)
         done += len(images)
         listener(Event("progress", f"{split} split", done=done, total=total))
-    return {output.name: np.concatenate([part[output.name] for part in parts]) for output in outputs}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def seen(splits: Splits, labels: np.ndarray, contract: Contract) -> Any:
+    """Return labels of these splits as the squares that a contract names show them."""
+    return ANNOTATIONS[splits.annotation].seen(labels, contract.image_size, contract.aspect)
 
 
 def named(given: Any, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
@@ -235,7 +246,9 @@ def pictures_at(splits: Splits, split: str, rows: Sequence[int], contract: Contr
     few = splits[split].take(wanted)
     alone = replace(splits, train=few, validation=few, test=few)  # a feed looks at every split it is given
     feed = pipeline.make_feed(alone, aspect=contract.aspect, cache_bytes=0)
-    batches = [np.asarray(images) for images, *_ in feed(split, image_size=contract.image_size, batch_size=BATCH)]
+    batches = [
+        np.asarray(images) for images, *_ in feed(split, image_size=contract.image_size, batch_size=batch_of(contract))
+    ]
     return dict(zip(wanted.tolist(), np.concatenate(batches), strict=True))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_transfer.backbones import features, registry
+from keras_transfer.backbones import features, registry, weights
 from keras_transfer.data import cleaning, doctor_page, pipeline, sheet, sources, throughput
 from keras_transfer.data import doctor as examiner
 from keras_transfer.data.doctor import Diagnosis
@@ -21,14 +21,15 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.training import prefix
-from keras_transfer.workflow.advising import _at_hand
 from keras_transfer.workflow.building import fitting_size
-from keras_transfer.workflow.opened import BATCH, some_pictures
+from keras_transfer.workflow.opened import some_pictures
+from keras_transfer.workflow.tasks import BATCH, task_of
 
 
 def doctor(
     source: str,
     *,
+    task: str = "classification",
     labels: bool = True,
     write: Path | None = None,
     page: Path | None = None,
@@ -41,11 +42,11 @@ def doctor(
     >>> doctor("sample:fashion", labels=False).findings  # doctest: +SKIP
     ()
 
-    labels: judge labels too, by a linear probe on ImageNet features. write: a clean manifest (`.csv`, `.parquet`) or,
-    under any other name, TFRecord shards. page: an HTML file with thumbnails. augmented: a PNG with what each
-    augmentation policy makes of eight pictures.
+    task: what the pictures are for. labels: judge labels too, by a linear probe on ImageNet features. write: a clean
+    manifest (`.csv`, `.parquet`) or, under any other name, TFRecord shards. page: an HTML file with thumbnails.
+    augmented: a PNG with what each augmentation policy makes of eight pictures.
     """
-    splits = sources.load(source, seed=seed, listener=listener)
+    splits = sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
     described = _described(splits, listener) if labels else None
     examination = examiner.examine(splits, features=described, listener=listener)
     if write:
@@ -61,6 +62,7 @@ def doctor(
 def bench_input(
     source: str,
     *,
+    task: str = "classification",
     image_size: int | None = None,
     batch_size: int = 32,
     augment: str = "none",
@@ -73,7 +75,7 @@ def bench_input(
     'training'
     """
     spec = registry.backbone(backbone)
-    splits = sources.load(source, listener=listener)
+    splits = sources.load(source, annotation=task_of(task).annotation, listener=listener)
     size = image_size or fitting_size(spec, splits.typical_size)
     step = _training_step(spec, size, len(splits.class_names), listener)
     return throughput.measure(splits, image_size=size, batch_size=batch_size, augment=augment, step=step)
@@ -82,7 +84,7 @@ def bench_input(
 def _described(splits: Splits, listener: Listener) -> dict[str, np.ndarray] | None:
     """What the default backbone makes of every picture, averaged over its feature map; None without its weights."""
     spec = registry.backbone(str(Plan.model_fields["backbone"].default))
-    if not _at_hand(spec):
+    if not weights.at_hand(spec):
         listener(Event("note", f"Labels are not judged: the weights of {spec.name} are not on this machine."))
         return None
     size = fitting_size(spec, splits.typical_size)

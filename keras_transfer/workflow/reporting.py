@@ -52,12 +52,12 @@ def _evidence(opened: Opened) -> Evidence:
         record=run.record,
         scored=opened.scored("test", opened.contract),
         answers=opened.answers("test", opened.contract),
-        labels=test.labels,
+        labels=opened.labels("test"),
         keys=test.keys,
         pictures=functools.partial(opened.pictures, "test"),
         explain=_explaining(opened),
         exports=_exports(opened),
-        advice=_told(Advice.model_validate_json(advice.read_bytes())) if advice.exists() else None,
+        advice=_figures_of(Advice.model_validate_json(advice.read_bytes())) if advice.exists() else None,
         transfer=json.loads(transfer.read_bytes()) if transfer.exists() else (),
         commands=(
             f"keras-transfer train --plan {run.folder / runs.PLAN}",
@@ -68,7 +68,7 @@ def _evidence(opened: Opened) -> Evidence:
 
 def _explaining(opened: Opened) -> Explain | None:
     explain = opened.task.explain
-    return (lambda images: explain(opened.model, images)) if explain else None
+    return functools.partial(explain, opened.model) if explain else None
 
 
 def _exports(opened: Opened) -> list[dict[str, Any]]:
@@ -80,6 +80,6 @@ def _exports(opened: Opened) -> list[dict[str, Any]]:
     return rows
 
 
-def _told(advice: Advice) -> dict[str, Any]:
+def _figures_of(advice: Advice) -> dict[str, Any]:
     told = advice.model_dump(include={"reasons", "unknown", "seconds", "training_seconds"})
     return told | {"blocks": [block.model_dump() for block in advice.blocks]}

@@ -7,23 +7,30 @@ with), `evaluation/NAME.py` (figures, and how answers are read) and a section of
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from keras_transfer.errors import DataError, UsageError, unknown
-from keras_transfer.evaluation import agreement, classification, embedding
+from keras_transfer.evaluation import agreement, classification, embedding, multilabel, segmentation
 from keras_transfer.specs import (
     EMBEDDING_OUTPUT,
     PROBABILITIES_OUTPUT,
     Answers,
+    Block,
     Contract,
+    Network,
     Output,
     Settled,
     Splits,
     Task,
 )
+
+BATCH = 128
+BATCH_VALUES = 2**24
+"""Numbers in the answers to a batch, 64 MB of them: a map of many classes is larger than its picture."""
 
 
 def _later(place: str) -> Callable[..., Any]:
@@ -86,6 +93,26 @@ def _embedding_alone(answers: Answers, contract: Contract) -> Answers:
     return {EMBEDDING_OUTPUT: answers[EMBEDDING_OUTPUT]}
 
 
+def _maps(classes: int, side: int) -> tuple[Output, ...]:
+    return (Output(name=PROBABILITIES_OUTPUT, shape=(side, side, classes), labels="axis"),)
+
+
+def _segmenter(features: Any, blocks: tuple[Block, ...], **options: Any) -> Network:
+    from keras_transfer.backbones.blocks import taps
+    from keras_transfer.tasks.segmentation import FINEST, STRIDES, attach
+
+    side = features.input.shape[1]
+    finer = (FINEST,) if any(block.resolution * FINEST == side for block in blocks) else ()
+    return attach(features, blocks, taps=taps(blocks, (*finer, *STRIDES), side), **options)
+
+
+_OF_PIXELS = {
+    "float32": {"agreement": 0.999, "max_difference": 0.01},
+    "float16": {"agreement": 0.995, "max_difference": 0.05},
+}
+"""Of millions of pixels a few lie between two classes to the last bit. The second is of any one picture's."""
+
+
 TASKS: Mapping[str, Task] = {
     "classification": Task(
         name="classification",
@@ -105,6 +132,42 @@ TASKS: Mapping[str, Task] = {
         apply=_cooled,
         fold=_with_temperature,
         explain=_later("evaluation.gradcam.gradcam"),
+    ),
+    "multilabel": Task(
+        name="multilabel",
+        annotation="classes",
+        merit_name="label ranking",
+        attach=_later("tasks.multilabel.attach"),
+        losses=("binary_cross_entropy", "asymmetric"),
+        outputs=_probabilities,
+        read=multilabel.read,
+        score=multilabel.score,
+        right=multilabel.right,
+        differ=multilabel.differ,
+        section="sections/multilabel.html.j2",
+        show=_later("evaluation.multilabel_page.show"),
+        settle=multilabel.settle,
+        explain=_later("evaluation.gradcam.gradcam"),
+    ),
+    "segmentation": Task(
+        name="segmentation",
+        annotation="mask",
+        merit_name="mean IoU of a picture",
+        attach=_segmenter,
+        losses=("cross_entropy+dice", "cross_entropy", "cross_entropy+lovasz"),
+        heads=("fpn", "lraspp"),
+        outputs=_maps,
+        read=segmentation.read,
+        score=segmentation.score,
+        right=segmentation.right,
+        differ=segmentation.differ,
+        section="sections/segmentation.html.j2",
+        show=_later("evaluation.segmentation_page.show"),
+        keep=segmentation.keep,
+        draw=_later("evaluation.overlays.draw"),
+        bounds=_OF_PIXELS,
+        defaults={"recipe": "dense", "batch_size": 8},
+        most_side=352,
     ),
     "embedding": Task(
         name="embedding",
@@ -136,6 +199,12 @@ def task_of(name: str) -> Task:
     if name not in TASKS:
         raise UsageError(unknown("task", name, TASKS))
     return TASKS[name]
+
+
+def batch_of(contract: Contract) -> int:
+    """Return how many pictures are answered at once: `BATCH`, or as many as `BATCH_VALUES` of answers are."""
+    values = sum(math.prod(output.shape) for output in contract.outputs)
+    return max(1, min(BATCH, BATCH_VALUES // values))
 
 
 def check_annotation(task: Task, splits: Splits) -> None:

@@ -100,6 +100,7 @@ def train(
         service=data_service,
         listener=listener,
     )
+    pipeline.tell_device(feed.options.device, listener)
     network, built = network_of(plan, spec, splits, plan.weights, listener)
     stages = stages_of(plan, network)
     prepared = time.perf_counter() - began
@@ -221,7 +222,7 @@ def with_scratch(
     opened = Opened(run, given={"splits": splits})
     contract, apply = opened.plain, opened.task.apply
     said = predicted(network.model.predict_on_batch, opened.trained, feed, "test", contract, len(splits.test), silent)
-    worth = opened.task.score(apply(said, contract) if apply else said, splits.test.labels, contract)
+    worth = opened.task.score(apply(said, contract) if apply else said, opened.labels("test"), contract)
     scratch = {worth.merit_name: worth.merit, "seconds": round(spent + result.seconds, 2)}
     return Run(run.folder, record.model_copy(update={"scratch": scratch}))
 

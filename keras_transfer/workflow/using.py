@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import runs
+from keras_transfer.data import mask_labels
 from keras_transfer.data import pictures as picture_files
+from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.export import runtime
-from keras_transfer.specs import EMBEDDING_OUTPUT, Answers, Contract, Listener, Run, Scored, Splits, Value, silent
-from keras_transfer.workflow.tasks import check_annotation, task_of
+from keras_transfer.files import write_bytes
+from keras_transfer.specs import EMBEDDING_OUTPUT, Answers, Contract, Listener, Run, Scored, Splits, Task, Value, silent
+from keras_transfer.workflow.tasks import batch_of, check_annotation, task_of
 
 
 class Prediction(Value):
@@ -23,6 +26,8 @@ class Prediction(Value):
     picture: str
     says: dict[str, Any]
     """By what its task reads from an answer: of classification `class_name`, `probability` and `probabilities`."""
+    files: tuple[str, ...] = ()
+    """Paths of what was drawn of it."""
 
     def __getattr__(self, name: str) -> Any:
         """Give what it says by name.
@@ -37,7 +42,7 @@ class Prediction(Value):
     @property
     def flat(self) -> dict[str, Any]:
         """The picture and what is said of it, side by side."""
-        return {"picture": self.picture, **self.says}
+        return {"picture": self.picture, **self.says, **({"files": list(self.files)} if self.files else {})}
 
 
 def evaluate(
@@ -48,7 +53,7 @@ def evaluate(
     source: the data of its run where it is left out; its classes must have the names of the model's, in any order.
     """
     from keras_transfer.data import sources  # brings TensorFlow, which predicting by a file does without
-    from keras_transfer.workflow.opened import Opened, feed_of, predicted
+    from keras_transfer.workflow.opened import Opened, feed_of, predicted, seen
 
     path, run = located(model)
     if run and source is None and path == run.model_path:
@@ -66,7 +71,7 @@ def evaluate(
     labels = _labels(contract, splits, split)
     feed = feed_of(splits, contract.aspect, seed=seed, listener=listener)
     answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(labels), listener)
-    return task_of(contract.task).score(answers, labels, contract)
+    return task_of(contract.task).score(answers, seen(splits, labels, contract), contract)
 
 
 def predict(
@@ -75,39 +80,62 @@ def predict(
     *,
     labels: Sequence[str] | None = None,
     gallery: Path | str | None = None,
+    output: Path | str | None = None,
 ) -> tuple[Prediction, ...]:
     """Return what `model` (a run folder or a file of any format) says of each picture file.
 
     A run answers by what was settled when its training ended, as its files do. labels: the class names of a model that
     does not carry them. gallery: a file of `workflow.galleries`, of a model that gives embeddings: it says then who the
-    picture shows, or that they are unknown.
+    picture shows, or that they are unknown. output: a folder for what its task draws of an answer, `NAME-mask.png` and
+    `NAME-overlay.png` of a segmenter, over files of these names. Raises UsageError where the task draws nothing.
     """
     ask = asked(*located(model), labels)
-    contract = ask.contract
-    known = _gallery(gallery, contract) if gallery is not None else None
-    images = picture_files.read_pictures(pictures, image_size=contract.image_size, aspect=contract.aspect)
-    answers = ask.answers(images)
-    if known is not None:
-        who = known(answers[EMBEDDING_OUTPUT])
-        return tuple(
-            Prediction(picture=str(picture), says=dict(said)) for picture, said in zip(pictures, who, strict=True)
-        )
-    read = task_of(contract.task).read
+    contract, task = ask.contract, task_of(ask.contract.task)
+    if output is not None and task.draw is None:
+        raise UsageError(f"Nothing is drawn of {task.name}: leave --output out.")
+    read = _gallery(gallery, contract) if gallery is not None else task.read
+    said, step = [], batch_of(contract)
+    for start in range(0, len(pictures), step):
+        some = pictures[start : start + step]
+        images = picture_files.read_pictures(some, image_size=contract.image_size, aspect=contract.aspect)
+        answers = ask.answers(images)
+        said += [{name: each[row : row + 1] for name, each in answers.items()} for row in range(len(some))]
+        if task.keep:
+            said[start:] = [dict(task.keep(each)) for each in said[start:]]
+    names = _names(pictures)
     return tuple(
         Prediction(
             picture=str(picture),
-            says=dict(read({name: each[row : row + 1] for name, each in answers.items()}, contract)),
+            says=dict(read(each, contract)),
+            files=() if output is None else _drawn(task, picture, each, contract, Path(output), name),
         )
-        for row, picture in enumerate(pictures)
+        for picture, each, name in zip(pictures, said, names, strict=True)
     )
 
 
-def _gallery(path: Path | str, contract: Contract) -> Callable[[np.ndarray], list[Mapping[str, Any]]]:
+def _gallery(path: Path | str, contract: Contract) -> Callable[[Answers, Contract], Mapping[str, Any]]:
     from keras_transfer.workflow import galleries  # it asks models by this module
 
     galleries.check(contract)
     known = galleries.read(path, contract)
-    return lambda points: galleries.recognized(known, points)
+    return lambda answers, contract: galleries.recognized(known, answers[EMBEDDING_OUTPUT])[0]
+
+
+def _names(pictures: Sequence[Path | str]) -> list[str]:
+    """A name for what is drawn of each picture: its own, with its number where two have the same."""
+    stems = [Path(picture).stem for picture in pictures]
+    return [stem if stems.count(stem) == 1 else f"{stem}-{number}" for number, stem in enumerate(stems, start=1)]
+
+
+def _drawn(
+    task: Task, picture: Path | str, answers: Answers, contract: Contract, folder: Path, name: str
+) -> tuple[str, ...]:
+    assert task.draw is not None
+    files = task.draw(upright_rgb(picture_files.content_of(str(picture))), answers, contract)
+    folder.mkdir(parents=True, exist_ok=True)
+    for end, content in files.items():
+        write_bytes(folder / f"{name}-{end}", content)
+    return tuple(str(folder / f"{name}-{end}") for end in files)
 
 
 def located(model: Path | str) -> tuple[Path, Run | None]:
@@ -175,5 +203,9 @@ def _columns(labels: np.ndarray, place: Sequence[int]) -> np.ndarray:
     return labels[:, np.argsort(place)]
 
 
-_REORDERED: Mapping[str, Callable[[np.ndarray, Sequence[int]], np.ndarray]] = {"class": _positions, "classes": _columns}
+_REORDERED: Mapping[str, Callable[[np.ndarray, Sequence[int]], np.ndarray]] = {
+    "class": _positions,
+    "classes": _columns,
+    "mask": mask_labels.reordered,
+}
 """Labels by what pictures are labelled with: to the order in which `place[i]` is where class i belongs."""

@@ -11,6 +11,7 @@ from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
 from keras_transfer.data.samples.composed import composed
 from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import UsageError, unknown
+from keras_transfer.masks import pack
 from keras_transfer.specs import SPLIT_NAMES, Listener, Split, Splits, silent
 
 Parts = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -76,5 +77,23 @@ def fashion_tags() -> tuple[tuple[str, ...], Parts]:
     return class_names, parts
 
 
-SAMPLES = {"fashion": ("class", fashion), "fashion-tags": ("classes", fashion_tags)}
+def fashion_masks() -> tuple[tuple[str, ...], Parts]:
+    """Return the pictures of `fashion_tags` and, of each pixel, which garment it shows or that it is background."""
+    class_names, garments = fashion()
+    parts = {}
+    for seed, (name, (pictures, labels)) in enumerate(garments.items()):
+        images, placed = composed(pictures, labels, count=len(pictures), seed=seed)
+        masks = np.zeros(images.shape, np.uint8)
+        for mask, things in zip(masks, placed, strict=True):
+            for each in things:  # later things cover earlier ones
+                mask[each.mask] = each.label + 1
+        parts[name] = images, np.array([pack(mask) for mask in masks], object)
+    return ("background", *class_names), parts
+
+
+SAMPLES = {
+    "fashion": ("class", fashion),
+    "fashion-tags": ("classes", fashion_tags),
+    "fashion-masks": ("mask", fashion_masks),
+}
 """Name of a sample: what its pictures are labelled with, and what makes its class names and parts."""
