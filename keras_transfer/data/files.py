@@ -30,6 +30,7 @@ SUFFIXES = frozenset(
         ".tiff",
         ".avif",
         ".ppm",
+        ".pgm",
         ".heic",
         ".heif",
     }

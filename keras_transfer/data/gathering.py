@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data import identities
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import NEEDS_HEIC
 from keras_transfer.data.files import HEIC_SUFFIXES, facts_of
@@ -72,6 +73,8 @@ def gather(
         raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
     skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
     rows = _united(rows, kind, skipped)
+    if kind.apart:
+        rows = identities.kept_apart(source, rows, skipped)
     kept = _held_apart(rows, _split_names(rows, kind, seed, listener), skipped)
     skipped += passed
     if skipped:
@@ -169,6 +172,9 @@ def _split_names(rows: Sequence[tuple[Listing, str]], kind: Annotation, seed: in
     shares = (0.0 if present["test"] else 0.15, 0.0 if present["validation"] else 0.15)
     if any(shares):
         chosen = [rows[position] for position in np.flatnonzero(free).tolist()]
+        if kind.apart:
+            given[free] = identities.divided([row for row, _ in chosen], seed=seed, shares=shares)
+            return given
         units = _units(chosen, kind, 1 + sum(share > 0 for share in shares), listener)
         strata = kind.strata([content for _, content in chosen], [row.label for row, _ in chosen])
         given[free] = split_by_content(units, strata, seed=seed, shares=shares)
@@ -210,7 +216,9 @@ def _made(
 ) -> Splits:
     learned = {each for row, _, name in rows if name == "train" for each in kind.names(row.label)}
     places = {name: place for place, name in enumerate(declared)}
-    class_names = tuple(sorted(learned, key=lambda name: (places.get(name, len(places)), name)))
+    known = sorted(learned, key=lambda name: (places.get(name, len(places)), name))
+    others = {each for row, _, _ in rows for each in kind.names(row.label)} - learned if kind.apart else set()
+    class_names = (*known, *sorted(others))
     position = {name: index for index, name in enumerate(class_names)}
     for row, _, name in rows:
         for each in kind.names(row.label):
@@ -234,6 +242,7 @@ def _made(
         source=source,
         **splits,
         class_names=class_names,
+        known=len(known) if kind.apart else None,
         annotation=kind.name,
         digest=digest_of((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),

@@ -145,6 +145,7 @@ def _made(
     return Splits(
         source=source,
         **splits,
+        known=None,
         class_names=class_names,
         annotation=kind.name,
         digest=digest_of(rows),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, profile
     from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
     from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
+    from keras_transfer.workflow.galleries import gallery
     from keras_transfer.workflow.labels import TransferCurve, bench_transfer
     from keras_transfer.workflow.listing import Listed, exported_files, listed
     from keras_transfer.workflow.pictures import bench_input, doctor
@@ -40,6 +41,7 @@ _PLACES = {
     "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "profile"),
     "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
+    "workflow.galleries": ("gallery",),
     "workflow.labels": ("TransferCurve", "bench_transfer"),
     "workflow.listing": ("Listed", "exported_files", "listed"),
     "workflow.pictures": ("bench_input", "doctor"),
@@ -80,6 +82,7 @@ __all__ = [
     "export_model",
     "exported_files",
     "fetch",
+    "gallery",
     "listed",
     "lr_find",
     "predict",

@@ -78,7 +78,7 @@ def network_of(
         network = task.attach(
             built.model,
             blocks.cut(built.model, spec),
-            classes=len(splits.class_names),
+            classes=len(splits.known_names),
             dropout=plan.dropout,
             seed=plan.seed,
             loss=loss,

@@ -154,7 +154,7 @@ def write_card(
 def _loaded(opened: Opened, path: Path) -> Runtime:
     """Open a file on one thread: threads that wait for one another take up to twice the seconds for equal answers."""
     loaded = runtime.load(path, threads=1)
-    if loaded.artifact.contract.class_names != opened.record.class_names:
+    if loaded.artifact.contract.class_names != opened.plain.class_names:
         raise ArtifactError(f"'{path}' names other classes than the run in '{opened.run.folder}'. Export it again.")
     return loaded
 

@@ -176,7 +176,7 @@ def _record(
     return RunRecord(
         plan=plan,
         merit_name=task_of(plan.task).merit_name,
-        class_names=splits.class_names,
+        class_names=splits.known_names,
         counts=splits.counts,
         data_digest=splits.digest,
         image_size=int(plan.image_size or 0),
