@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from sklearn.metrics import roc_auc_score
 
 from keras_transfer.errors import DataError
 from keras_transfer.specs import EMBEDDING_OUTPUT, Answers, Contract, Scored, Settled
@@ -118,6 +117,8 @@ def score(answers: Answers, labels: np.ndarray, contract: Contract) -> Embedding
     Sources: mAP@R of Musgrave, Belongie & Lim, A Metric Learning Reality Check, ECCV 2020, section 3.2; the spread
     draws identities, not pictures (Field & Welsh, Bootstrapping clustered data, JRSS B 2007).
     """
+    from sklearn.metrics import roc_auc_score  # a second that predicting does without
+
     points = _points(answers)
     nearest, precision, chance = _neighbours(points, labels)
     found = pairs(points, labels)
