@@ -1,8 +1,8 @@
 """A run that is opened once and passed down: its pictures, its model, and what the model says of them.
 
 Answers are kept with the run: `RUN/answers/SPLIT.npz` holds each output of the trained model by its name, float32
-(n, …), and `key`, the SHA-256 of `model.keras` and the digest of the pictures. Where either has changed they are not
-looked at.
+(n, …), and `key`: the SHA-256 of `model.keras`, the digest of the pictures and those names. Where any has changed they
+are not looked at.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Opened:
         return pictures_at(self.splits, split, rows, self.plain)
 
     def _key(self) -> str:
-        return f"{self.model_sha256} {self.splits.digest}"
+        return " ".join([self.model_sha256, self.splits.digest, *(output.name for output in self.trained)])
 
     def _place(self, split: str) -> Path:
         return self.run.folder / ANSWERS / f"{split}.npz"
