@@ -17,7 +17,7 @@ from keras_transfer.errors import KerasTransferError
 from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Splits, Stage
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import advise, doctor, evaluate, export, predict, train, verify
+    from keras_transfer.workflow import advise, doctor, evaluate, export, gallery, predict, train, verify
     from keras_transfer.workflow import report_of as report
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -28,6 +28,7 @@ _VERBS = {
     "doctor": "doctor",
     "evaluate": "evaluate",
     "export": "export",
+    "gallery": "gallery",
     "predict": "predict",
     "report": "report_of",
     "train": "train",
@@ -48,6 +49,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "export",
+    "gallery",
     "predict",
     "report",
     "train",

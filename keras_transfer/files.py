@@ -1,4 +1,4 @@
-"""Writes files so that a crash or a full disk leaves the old file or the new one, never half of one."""
+"""Writes files so that a crash or a full disk leaves the old file or the new one, and says where the cache is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_transfer.errors import RunError
+
+
+def cache_folder() -> Path:
+    """Return where what can be computed again is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder."""
+    base = os.environ.get("KERAS_TRANSFER_CACHE")
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+TOGETHER = 4
+"""Pictures of a class that come side by side with `pairs`: a batch of 32 then shows about eight classes."""
+
 Order = Callable[[np.random.Generator, int, "np.ndarray | None"], np.ndarray]
 """`order(rng, count, labels) -> positions`: one epoch, shuffled."""
 
@@ -25,7 +28,8 @@ def of_epoch(
 
     count: pictures; labels: a class position for each, int (count,), read where classes are balanced; balance: a row
     of BALANCES. With `resample` each class comes as often as the next (give or take one): a small class comes again
-    once all its pictures came, and of a large one some wait for another epoch. All others visit every position once.
+    once all its pictures came, and of a large one some wait for another epoch. All others visit every position once;
+    with `pairs`, pictures of a class come in runs of `TOGETHER`.
     """
     return BALANCES[balance](np.random.default_rng((seed, epoch)), count, labels)
 
@@ -48,9 +52,22 @@ def _resampled(rng: np.random.Generator, count: int, labels: np.ndarray | None) 
     return rng.permutation(np.concatenate(drawn))
 
 
-BALANCES: dict[str, Order] = {"none": _shuffled, "weights": _shuffled, "resample": _resampled}
+def _in_pairs(rng: np.random.Generator, count: int, labels: np.ndarray | None) -> np.ndarray:
+    """Lay each class's pictures, shuffled, into runs of `TOGETHER`, and shuffle the runs."""
+    if labels is None or labels.shape != (count,):
+        shape = None if labels is None else labels.shape
+        raise ValueError(f"Pairs need one class a picture, ({count},). Received: {shape}")
+    runs = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        # Rounded down, so that runs are of TOGETHER or a few more: a run of one would have nothing to be compared with.
+        runs += np.array_split(members, max(1, len(members) // TOGETHER))
+    return np.concatenate([runs[position] for position in rng.permutation(len(runs))])
+
+
+BALANCES: dict[str, Order] = {"none": _shuffled, "weights": _shuffled, "resample": _resampled, "pairs": _in_pairs}
 """Ways to make up for classes of different size, each with the order of its epochs; `weights` changes what pictures
-weigh (`class_weights`), not how often they come."""
+weigh (`class_weights`), not how often they come, and `pairs` only what comes beside what."""
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

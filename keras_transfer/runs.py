@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,10 +117,16 @@ def locked(folder: Path) -> Iterator[None]:
         raise RunError(f"'{folder}' is being written by another process. Wait for it, or name another run.") from None
 
 
+def _named(row: Mapping[str, float], record: RunRecord) -> dict[str, float]:
+    """A row of a history with its merit under the name of its own, as people read columns."""
+    name = record.merit_name.replace(" ", "_").replace("-", "_")
+    return {key.replace("merit", name): value for key, value in row.items()}
+
+
 def write(run: Run) -> None:
     """Write the record and the history of `run`, each under a temporary name first."""
     write_bytes(run.folder / RECORD, run.record.model_dump_json(indent=2).encode())
-    rows = [{"stage": stage.name, **row} for stage in run.record.stages for row in stage.history]
+    rows = [{"stage": stage.name, **_named(row, run.record)} for stage in run.record.stages for row in stage.history]
     if rows:
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))

@@ -31,6 +31,7 @@ Scaling = Literal["inside", "tf", "signed", "caffe", "torch", "lite"]
 SPLIT_NAMES = ("train", "validation", "test")
 IMAGE_INPUT = "image"
 PROBABILITIES_OUTPUT = "probabilities"
+EMBEDDING_OUTPUT = "embedding"
 POOL_LAYER = "pool"
 """The layer that averages the last feature map, in networks that say something of a picture as a whole."""
 LOGITS_LAYER = "logits"
@@ -104,10 +105,13 @@ class Plan(Value):
     weights: str = "imagenet"
     """`imagenet`, the path of a weights file, or `none` (random, and said to be)."""
     task: str = "classification"
-    """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them)."""
+    """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them), `segmentation`
+    (one for each pixel), `embedding` (who or what it is, of kinds never seen in training)."""
     loss: str | None = None
     """By the name its task calls it, where there are several: `binary_cross_entropy` or `asymmetric`; the task's own
     where it is left out."""
+    head: str | None = None
+    """By the name its task calls it, where there are several: `fpn` or `lraspp`; the task's own where left out."""
     recipe: str = "head_then_top"
     """Name of a list of stages; not read where `stages` are given."""
     epochs: int | None = Field(default=None, ge=1, le=10_000)
@@ -117,8 +121,9 @@ class Plan(Value):
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""
     aspect: Aspect = "stretch"
     batch_size: int = Field(default=32, ge=1, le=4096)
-    balance: Literal["none", "weights", "resample"] = "none"
-    """How classes of different size are made up for: by the weight of their pictures, or by how often they come."""
+    balance: Literal["none", "weights", "resample", "pairs"] = "none"
+    """How classes of different size are made up for: by the weight of their pictures, or by how often they come. With
+    `pairs`, pictures of a class come side by side: losses that compare the pictures of a batch want that."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     exports: tuple[str, ...] = ("saved_model", "tflite", "tflite-int8", "onnx")
@@ -155,7 +160,8 @@ class Contract(Value):
     Version 1 had one output, `probabilities` (classes,), and says no more of it; it is read as that.
     """
 
-    class_names: tuple[str, ...] = Field(min_length=2)
+    class_names: tuple[str, ...]
+    """Two at least; none where no output speaks of classes: a file that tells faces apart names nobody."""
     image_size: int = Field(ge=16)
     """Side in pixels of the square picture the file takes."""
     aspect: Aspect = "stretch"
@@ -163,7 +169,8 @@ class Contract(Value):
     outputs: tuple[Output, ...] = ()
     """In the order the model gives them; filled in where it is left out, as version 1 does."""
     thresholds: tuple[float, ...] = ()
-    """Probability from which each class counts as there, for tasks in which several may be; empty for the others."""
+    """Where a yes begins, for tasks that say one: of several labels the probability of each, of an embedding the one
+    cosine from which two pictures show the same; empty for the others."""
     normalization: str = "in the graph: give uint8 RGB 0-255 as it is"
     backbone: str = ""
     license: str = ""
@@ -181,6 +188,12 @@ class Contract(Value):
             probabilities = Output(name=PROBABILITIES_OUTPUT, shape=(len(values["class_names"]),), labels="axis")
             return {**values, "outputs": (probabilities,)}
         return values
+
+    @model_validator(mode="after")
+    def _classes_where_they_are_spoken_of(self) -> Contract:
+        if len(self.class_names) < 2 and any(output.labels != "none" for output in self.outputs):
+            raise ValueError(f"A contract names at least two classes. Received: {self.class_names}")
+        return self
 
 
 class Artifact(Value):
@@ -455,6 +468,8 @@ class Task:
     keras.Model, loss a row of `losses`."""
     losses: tuple[str, ...]
     """Names that `Plan.loss` may take; the first is the task's own."""
+    heads: tuple[str, ...] = field(default=(), kw_only=True)
+    """Names that `Plan.head` may take, the first the task's own; `attach` then takes `head=`."""
     outputs: Callable[[int, int], tuple[Output, ...]]
     """`outputs(classes, side)`: what exported files give, in the order of the model's outputs."""
     read: Callable[[Answers, Contract], Mapping[str, Any]]
@@ -569,17 +584,20 @@ def _taken(stream: Callable[[], Any], rows: np.ndarray) -> Callable[[], Any]:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set: three disjoint splits over the same classes."""
+    """A data set: three disjoint splits, over the same classes or, where `known` says so, over different ones."""
 
     source: str
     train: Split
     validation: Split
     test: Split
     class_names: tuple[str, ...]
+    """In the order of their positions, those that training shows first."""
     digest: str
     """SHA-256 over every picture's content, label, weight and split."""
     annotation: str = "class"
     """What pictures are labelled with: a row of `data.annotations.ANNOTATIONS`."""
+    known: int | None = None
+    """How many of the class names training shows, where validation and test show others; None: it shows all."""
     typical_size: int = 0
     """Median of the pictures' shorter sides, in pixels."""
     skipped: tuple[str, ...] = ()
@@ -591,6 +609,11 @@ class Splits:
         if name not in SPLIT_NAMES:
             raise KeyError(name)
         return getattr(self, name)
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """The classes that training shows: what a network is built for."""
+        return self.class_names[: self.known]
 
     @property
     def counts(self) -> dict[str, int]:

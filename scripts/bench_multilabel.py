@@ -178,7 +178,7 @@ def compare(source, options):
             for name, run in runs.items():
                 reached = next((seconds for seconds, worth in curve if worth >= run["mAP"]), None)
                 beside = f"{run['seconds'] / reached:.2f} x its time to ours" if reached else "which it never reached"
-                chance = f"prevalence {run['mAP by chance']:.3f}"
+                chance = f"prevalence {run['mAP_by_chance']:.3f}"
                 print(
                     f"  seed {seed}, ours, {name}: mAP {run['mAP']:.3f} ({chance}) in {run['seconds']:.0f} s, {beside}"
                 )

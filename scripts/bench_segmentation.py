@@ -156,7 +156,7 @@ def whole_by_fit(source, options):
     network, feed, splits = built(source, options)
     owned = [layer for block in network.blocks for layer in block.layers]
     began = time.perf_counter()
-    for learns, rate, epochs in ((False, 1e-3, 8), (True, 1e-5, options.epochs)):
+    for learns, rate, epochs in ((False, 1e-3, 5), (True, 1e-5, options.epochs)):
         for layer in owned:
             layer.trainable = learns and not isinstance(layer, keras.layers.BatchNormalization)
         compiled(network.model, rate)
@@ -186,7 +186,7 @@ def main():
     parser.add_argument("--camvid", type=Path)
     parser.add_argument("--recipes", default="head,head_then_top,dense")
     parser.add_argument("--image-size", type=int, default=352)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=34)
     parser.add_argument("--only", default=",".join(PARTS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:

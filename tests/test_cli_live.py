@@ -40,12 +40,12 @@ HEAD_DONE = Event(
 )
 
 
-def shown(events, now=100.0):
+def shown(events, now=100.0, merit_name="accuracy"):
     seen = live.Seen()
     for event in events:
         seen = live.after(seen, event, 60.0)
     console = Console(file=io.StringIO(), width=110, force_terminal=False)
-    console.print(live.table(seen, now))
+    console.print(live.table(seen, now, merit_name))
     return [line.split() for line in console.file.getvalue().splitlines()]
 
 
@@ -66,12 +66,18 @@ def test_the_running_stage_shows_its_best_epoch_its_last_ones_and_the_time_left(
     assert " ".join(lines[8]).endswith("head: 0:42 left, then top (8 epochs)")
 
 
+def test_what_validation_and_waiting_mean_stands_below():
+    said = [" ".join(line) for line in shown(BEGUN, merit_name="mean IoU")]
+    assert "validation: mean IoU on pictures that are not trained on" in said
+    assert "waiting: share of the time spent waiting for pictures" in said
+
+
 def test_a_finished_stage_is_one_line_and_the_last_stage_tells_the_time_of_the_run():
     rolled_back = Event("finished", "top", 2, values={**HEAD_DONE.values, "epochs": 8, "kept": False})
     events = [*BEGUN[:1], HEAD_DONE, Event("stage", "top: the head and blocks 3, 4 learn", done=1)]
     lines = shown([*events, epoch("top", 4, 8), step("top", 5, 0, 9)])
     assert lines[1] == ["head", "20/20", "0.400", "84.0%", "5,000", "kept"]
-    assert " ".join(lines[-2]).endswith("0:16 left")
+    assert " ".join(lines[-3]).endswith("0:16 left")
     assert shown([*events, rolled_back])[2] == ["top", "8/8", "0.400", "84.0%", "5,000", "rolled", "back"]
 
 
@@ -95,7 +101,7 @@ def test_notes_stay_above_the_table_on_a_terminal_and_ctrl_c_is_one_sentence():
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
 
     def stopped():
-        with live.live(console) as listener:
+        with live.live(console=console) as listener:
             for event in (*BEGUN, Event("note", "12 MB of features stored once"), epoch("head", 1, 20)):
                 listener(event)
             raise KeyboardInterrupt

@@ -125,7 +125,9 @@ def test_targets_that_move_stay_on_what_they_cover():
 
 
 def test_what_cannot_be_mixed_is_refused_by_a_policy_that_mixes():
-    with pytest.raises(UsageError, match=r"'strong' mixes pictures, .* Use: none, light, light_no_flip, standard\."):
+    with pytest.raises(
+        UsageError, match=r"'strong' mixes pictures, .* Use: none, light, light_no_flip, standard, scenes\."
+    ):
         augment.policy("strong", masks())
 
 

@@ -164,6 +164,13 @@ def test_a_class_that_is_named_twice_is_told(tmp_path):
         load(str(root), annotation="mask")
 
 
+def test_more_classes_than_a_mask_can_tell_apart_are_told(tmp_path):
+    root = _folder(tmp_path / "data")
+    (root / "classes.csv").write_text("name\n" + "\n".join(f"c{number}" for number in range(300)))
+    with pytest.raises(DataError, match="names 300 classes; a mask can tell 255 apart"):
+        load(str(root), annotation="mask")
+
+
 def test_masks_are_refused_where_labels_were_asked_for(tmp_path):
     with pytest.raises(UsageError, match=r"holds a class for each pixel .* but was asked for one label a picture"):
         load(str(_folder(tmp_path / "data")))
@@ -250,3 +257,33 @@ def test_the_embedded_masks_show_every_garment_and_cover_a_third_of_the_picture(
     assert counted[0] == len(splits.train)
     assert counted.min() > 100
     assert 0.1 < np.mean([masks.unpack(each) > 0 for each in splits.train.labels[:100]]) < 0.5
+
+
+def test_a_data_set_of_tensorflow_datasets_brings_its_masks(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    class Streets(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            mask = tfds.features.LabeledImage(labels=["sky", "road"], shape=(None, None, 1))
+            features = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(30, 40, 3)), "mask": mask})
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for number in range(12):
+                mask = _mask(number)
+                picture = np.stack([mask % 2 * 100, np.full_like(mask, 10 * number), mask % 2], -1)
+                yield number, {"image": picture, "mask": mask[..., None]}
+
+    builder = Streets(data_dir=str(tmp_path))
+    builder.download_and_prepare()
+    splits = load(f"tfds:{builder.data_path}", annotation="mask")
+    assert splits.class_names == ("sky", "road")
+    images, targets, _ = next(iter(make_feed(splits)("train", image_size=32, batch_size=4)))
+    inside = np.asarray(targets)[:, 2:-2] != VOID
+    shown = np.asarray(images)[:, 2:-2, :, 0] > 50
+    assert (shown == (np.asarray(targets)[:, 2:-2] == 1))[inside].mean() > 0.95

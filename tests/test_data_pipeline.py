@@ -233,11 +233,12 @@ def test_batches_stand_on_the_chosen_device_before_fit_asks_for_them():
     assert shown.stdout.strip() == "['CPU:1'] 12", shown.stderr[-2000:]
 
 
-def test_without_an_accelerator_the_feed_says_once_that_there_is_nothing_to_copy(fashion, monkeypatch):
+def test_without_an_accelerator_training_says_once_and_nobody_else_that_there_is_nothing_to_copy(fashion, monkeypatch):
     monkeypatch.setattr(pipeline, "_TOLD", set())
     events = []
     for _ in range(2):
-        make_feed(fashion, device="/CPU:0", listener=events.append)
+        feed = make_feed(fashion, device="/CPU:0", listener=events.append)
+        pipeline.tell_device(feed.options.device, events.append)
     assert [event.message for event in events] == [
         "/CPU:0 is no accelerator: batches are made ahead but copied nowhere."
     ]

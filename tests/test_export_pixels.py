@@ -27,7 +27,7 @@ def by_channel() -> keras.Model:
 def int8(network: keras.Model, folder, *, whole: bool) -> bytes:
     traced = graph.trace(network, CONTRACT.outputs)
     saved_model.write_frozen(traced, folder, batch=1)
-    source = tflite.Frozen(folder, traced.scaling if whole else None)
+    source = tflite.Frozen(folder, traced.affine if whole else None)
     return tflite.convert(source, Card(contract=CONTRACT, precision="int8"), pictures())
 
 

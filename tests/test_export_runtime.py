@@ -137,3 +137,11 @@ print(sorted({{"tensorflow", "keras", "sklearn", "scipy"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@every_format
+def test_a_file_says_the_same_on_one_thread_as_on_all_cores(name):
+    path = exported()[name]
+    one, all_cores = runtime.load(path, threads=1), runtime.load(path, threads=4)
+    assert np.array_equal(ask(one, pictures()), ask(all_cores, pictures()))
+    assert one.threads == (1 if one.artifact.format in runtime.THREADED else all_cores.threads)

@@ -1,7 +1,7 @@
 """Plans: what a file says is what comes back, and what is wrong is one sentence."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_transfer import plan as plans
@@ -27,6 +27,7 @@ PLANS = st.builds(
 
 
 @given(PLANS)
+@settings(deadline=None)
 def test_a_plan_comes_back_from_its_file_as_it_was(tmp_path_factory, plan):
     path = tmp_path_factory.mktemp("plan") / "plan.toml"
     path.write_text(plans.to_toml(plan), encoding="utf-8")

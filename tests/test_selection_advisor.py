@@ -422,7 +422,7 @@ def test_measuring_gives_every_block_pooled_and_its_distance_from_the_source():
 def test_advice_says_what_its_probes_were_judged_on():
     given = task()
     alike = advised(given).ranking[0].judged_on
-    assert alike == "with near copies left out together (200 pictures, 152 of them different)"
+    assert alike == "with look-alikes left out together (200 pictures, 152 of them different)"
     wide = BlockFeatures(np.random.default_rng(0).normal(size=(200, 60)))
     alone = advise(given, [spec()], lambda row, side: Measurement(96, (wide,), 1, 1.0), RECIPES)
     assert alone.ranking[0].judged_on == "with each picture left out in turn"

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from keras_transfer.errors import DataError
 from keras_transfer.selection import scores
-from keras_transfer.selection.near import near_copies
+from keras_transfer.selection.alike import look_alikes
 
 IRIS, WINE, DIGITS = load_iris(), load_wine(), load_digits()
 NEED_FEATURES_THAT_VARY = (scores.logme, scores.h_score, scores.regularized_h_score, scores.linear_probe)
@@ -210,7 +210,7 @@ def test_features_that_turn_into_those_of_another_class_lose_a_probe():
 
 
 def sessions(seed=0):
-    """Pictures of which ten at a time are near copies, and others of the same classes taken elsewhere."""
+    """Pictures of which ten at a time look alike, and others of the same classes taken elsewhere."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(40) % 4, 10)
     places = rng.normal(size=(40, 60)) + 0.3 * np.eye(60)[np.arange(40) % 4]
@@ -268,9 +268,19 @@ def test_several_labels_are_judged_by_their_ranking():
     assert scores.logme(labels + rng.normal(0, 0.3, (300, 6)), labels) > scores.logme(rng.normal(size=(300, 6)), labels)
 
 
-def test_near_copies_stand_together_unless_they_are_all_there_is_of_a_class():
+def test_look_alikes_stand_together_unless_they_are_all_there_is_of_a_class():
     features, labels, groups, _ = sessions()
-    found = near_copies(features, labels)
+    found = look_alikes(features, labels)
     assert len(np.unique(found)) == 40
     assert all(len(np.unique(found[groups == each])) == 1 for each in range(40))
-    assert len(np.unique(near_copies(np.ones((20, 3)), np.repeat([0, 1], 10)))) == 20
+    assert len(np.unique(look_alikes(np.ones((20, 3)), np.repeat([0, 1], 10)))) == 20
+
+
+def test_copies_that_features_do_not_know_again_are_look_alikes_all_the_same():
+    features, labels, _, _ = sessions()
+    copies = np.arange(len(features))
+    copies[len(features) - 1] = 0  # of the first picture, say blurred
+    alone, together = look_alikes(features, labels), look_alikes(features, labels, copies)
+    assert alone[0] != alone[-1]
+    assert together[0] == together[-1]
+    assert len(np.unique(together)) == len(np.unique(alone)) - 1

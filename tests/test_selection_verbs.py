@@ -12,7 +12,7 @@ from keras_transfer.data import sources
 from keras_transfer.errors import KerasTransferError, RunError, UsageError
 from keras_transfer.plan import read
 from keras_transfer.specs import Plan, Run, Stage
-from keras_transfer.workflow import advising
+from keras_transfer.workflow import labels
 
 BACKBONE = "EfficientNetLite0"
 
@@ -125,7 +125,7 @@ def transfer_rows():
 
 
 def test_what_a_transfer_curve_measured_before_is_not_measured_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(advising, "train", lambda *given, **options: pytest.fail("trained again"))
+    monkeypatch.setattr(labels, "train", lambda *given, **options: pytest.fail("trained again"))
     kept = tmp_path / "rows.json"
     kept.write_text(json.dumps(transfer_rows()))
     compared = workflow.bench_transfer("sample:fashion", per_class=[5], seeds=[0], resume=kept)
@@ -164,12 +164,48 @@ def test_advice_of_labels_that_it_cannot_measure_is_one_sentence():
 
 def test_a_part_of_the_pictures_has_as_many_of_each_class_and_all_the_test():
     whole = sources.load("sample:fashion")
-    part, again, other = (advising.fewer(whole, 7, seed) for seed in (0, 0, 1))
+    part, again, other = (labels.fewer(whole, 7, seed) for seed in (0, 0, 1))
     assert np.bincount(part.train.labels).tolist() == [7] * 10
     assert set(part.train.keys) <= set(whole.train.keys)
     assert part.test is whole.test
     assert part.train.keys == again.train.keys != other.train.keys
     assert len({whole.digest, part.digest, other.digest}) == 3
+
+
+def test_a_part_of_the_pictures_keeps_their_weights_and_their_groups():
+    whole = sources.load("sample:fashion")
+    rows = np.arange(len(whole.train))
+    named = replace(whole, train=replace(whole.train, weights=rows.astype(np.float32), groups=rows.astype(str)))
+    part = labels.fewer(named, 7, 0).train
+    assert [whole.train.keys[int(each)] for each in part.weights] == list(part.keys)
+    assert [whole.train.keys[int(each)] for each in part.groups] == list(part.keys)
+
+
+def test_a_part_of_a_stream_can_be_taken_too():
+    import tensorflow as tf
+
+    whole = sources.load("sample:fashion")
+    names = tf.constant(whole.train.keys)
+    streamed = replace(whole, train=replace(whole.train, pictures=lambda: tf.data.Dataset.from_tensor_slices(names)))
+    part = labels.fewer(streamed, 2, 0).train
+    assert [each.decode() for each in part.pictures().as_numpy_iterator()] == list(part.keys)
+
+
+def test_pictures_that_belong_to_no_group_are_left_out_alone(colours, monkeypatch):
+    splits = sources.load(str(colours))
+    groups = np.array([key if "red" in key else "" for key in splits.train.keys])
+    sessions = np.where(groups == "", "", "monday")
+    asked = {}
+
+    def advise(question, *given, **options):
+        asked["groups"] = question.groups
+        raise RunError("enough is known")
+
+    monkeypatch.setattr("keras_transfer.selection.advisor.advise", advise)
+    with pytest.raises(RunError, match="enough is known"):
+        workflow.advise("named", splits=replace(splits, train=replace(splits.train, groups=sessions)), names=[BACKBONE])
+    alone = int((sessions == "").sum())
+    assert sorted(np.unique(asked["groups"], return_counts=True)[1].tolist()) == [1] * alone + [len(groups) - alone]
 
 
 @pytest.mark.parametrize(

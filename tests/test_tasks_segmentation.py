@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_transfer.errors import UsageError
 from keras_transfer.evaluation import segmentation as evaluation
 from keras_transfer.masks import VOID
+from keras_transfer.specs import Plan
 from keras_transfer.tasks import segmentation
+from keras_transfer.workflow import checking
+from keras_transfer.workflow.tasks import TASKS
 
 CLASSES = 3
 
@@ -86,3 +90,14 @@ def test_every_head_gives_probabilities_for_each_pixel(name: str) -> None:
     probabilities = network.model.predict_on_batch(np.zeros((2, 64, 64, 3), np.uint8))
     assert probabilities.shape == (2, 64, 64, CLASSES)
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+
+
+def test_the_table_of_tasks_names_every_loss_and_head_of_the_module() -> None:
+    row = TASKS["segmentation"]
+    assert row.losses == tuple(segmentation.LOSSES)
+    assert row.heads == tuple(segmentation.HEADS)
+
+
+def test_a_head_that_the_task_does_not_have_is_told() -> None:
+    with pytest.raises(UsageError, match=r"Unknown head of segmentation 'lrasp'. Did you mean 'lraspp'\?"):
+        checking.check(Plan(data="sample:fashion-masks", task="segmentation", head="lrasp"))

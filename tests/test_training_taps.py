@@ -32,7 +32,7 @@ def pyramid():
         pooled.append(keras.layers.GlobalAveragePooling2D()(shared(channels)))
     logits = keras.layers.Dense(CLASSES, name="logits")(keras.layers.Concatenate()(pooled))
     model = keras.Model(plain.model.input, keras.layers.Softmax()(logits))
-    return Network(model, plain.blocks, features, (logits,), classification.losses, classification.merit)
+    return Network(model, plain.blocks, features, (logits,), classification.cross_entropy, classification.merit)
 
 
 @pytest.mark.parametrize(

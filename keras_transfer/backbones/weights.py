@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def _from_keras(spec: BackboneSpec, pixels: Any, source: WeightsSource) -> Loade
         if "fetch failure" not in str(error):
             raise
         raise WeightsError(
-            f"The ImageNet weights of {spec.name} are not in '{cache()}' and could not be downloaded ({error}). "
+            f"The ImageNet weights of {spec.name} are not in '{keras_folder()}' and could not be downloaded ({error}). "
             f"Put the file of that address there, or give another with --weights FILE."
         ) from error
     return Loaded(network, f"keras.applications {source.name}", source.license)
@@ -200,6 +201,16 @@ def assign(network: Any, values: dict[str, list[Any]], *, what: str) -> None:
         layer.set_weights(values[name])
 
 
-def cache() -> Path:
+def at_hand(spec: BackboneSpec) -> bool:
+    """Return whether a backbone's weights are on this machine: an installed package, or Keras' own cache."""
+    cached = [path.name.lower().replace("_", "") for path in keras_folder().glob("*top*")]
+    held = {
+        "package": lambda source: importlib.util.find_spec(source.file.split("/")[0]) is not None,
+        "keras": lambda source: any(name.startswith(spec.name.lower()) for name in cached),
+    }
+    return any(held[source.kind](source) for source in spec.weights)
+
+
+def keras_folder() -> Path:
     """Return the folder in which Keras keeps downloaded weights."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"

@@ -20,6 +20,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     pictures.doctor,
     using.evaluate,
     using.predict,
+    using.gallery,
     exporting.export,
     exporting.verify,
     rates.lr_find,

@@ -9,14 +9,14 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
-from keras_transfer.cli.options import Backbone, ImageSize, Json, Source, Task, check_source
+from keras_transfer.cli.options import Backbone, ImageSize, Json, SourceArgument, Task, check_source
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, plain, print_json, score, suggest
 from keras_transfer.errors import UsageError
 
 
 def advise(
-    source: Source,
+    source: SourceArgument,
     backbone: Annotated[list[str] | None, typer.Option(help="Choose among these; repeat for several.")] = None,
     max_mb: Annotated[float | None, typer.Option(min=0.01, help="Largest file that the device allows.")] = None,
     max_ms: Annotated[float | None, typer.Option(min=0.001, help="Longest time for a picture, in LiteRT here.")] = None,
@@ -58,7 +58,7 @@ def advise(
 
 
 def bench_transfer(
-    source: Source,
+    source: SourceArgument,
     per_class: Annotated[str, typer.Option(help="Labelled pictures of each class.")] = "5,10,25,50,100,all",
     seeds: Annotated[int, typer.Option(min=1, help="How many different draws of those pictures.")] = 2,
     backbone: Backbone = "EfficientNetLite0",

@@ -52,7 +52,7 @@ def export(
             opened, formats, check=check, calibrate=calibrate, max_drop=max_drop, listener=listener
         )
     if precision == "auto" and not as_json:
-        _show_precisions(measured)
+        _show_precisions(opened, measured)
     if not check:
         rows = [result.model_dump(mode="json") for result in results]
         print_json(rows) if as_json else out.print("\n".join(str(row["path"]) for row in rows))
@@ -161,8 +161,20 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
 
 
 def _show_exports(run: Run, results: Sequence[Verified]) -> None:
-    table = Table(title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures")
-    for column in ("file", "precision", "size", "accuracy", "agrees with Keras", "largest diff.", "ms/picture"):
+    table = Table(
+        title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures",
+        caption="agrees: share of the pictures to which the file gives the answer that the trained model gives; "
+        "largest diff.: of any of the numbers it answers with",
+    )
+    for column in (
+        "file",
+        "precision",
+        "size",
+        run.record.merit_name,
+        "agrees with Keras",
+        "largest diff.",
+        "ms a picture",
+    ):
         table.add_column(column, justify="left" if column in ("file", "precision") else "right")
     for result in results:
         parity, artifact = result.parity, result.artifact
@@ -196,9 +208,10 @@ def _show_profiles(profiles: Mapping[Path, Sequence[Operator]], as_json: bool) -
         show(table)
 
 
-def _show_precisions(measured: Sequence[Candidate]) -> None:
-    table = Table(title="precisions, on this host")
-    for column in ("format", "size", "accuracy", "drop in points", "ms/picture", "Pareto", ""):
+def _show_precisions(run: Run, measured: Sequence[Candidate]) -> None:
+    caption = "Pareto: no other is better in one of size, time and what it says without being worse in another"
+    table = Table(title="precisions, on this host", caption=caption)
+    for column in ("format", "size", run.record.merit_name, "drop in points", "ms/picture", "Pareto", ""):
         table.add_column(column, justify="left" if column == "format" else "right")
     for each in measured:
         size, accuracy = f"{each.size_bytes / 1e6:.1f} MB", f"{each.accuracy:.1%}"

@@ -104,7 +104,7 @@ def seconds_left(stage: StageSeen, now: float) -> float | None:
     return max(stage.epochs - stage.done - stage.part, 0.0) * each
 
 
-def table(seen: Seen, now: float) -> RenderableType:
+def table(seen: Seen, now: float, merit_name: str = "accuracy") -> RenderableType:
     """Return what to show: a line for each stage, the last epochs of the running one, and what is being done."""
     if not seen.stages:
         return _doing(seen, now)
@@ -122,7 +122,11 @@ def table(seen: Seen, now: float) -> RenderableType:
         shown.add_row(name, of, *_figures(best), "" if left is None else _clock(left), style="bold")
         for row in stage.rows[-RECENT:]:
             shown.add_row("", f"{row['epoch']:.0f}", *_figures(row), "", style="dim")
-    return Group(shown, _doing(seen, now), Text("waiting: share of the time spent waiting for pictures", "dim"))
+    meanings = (
+        f"validation: {merit_name} on pictures that are not trained on",
+        "waiting: share of the time spent waiting for pictures",
+    )
+    return Group(shown, _doing(seen, now), *(Text(meaning, "dim") for meaning in meanings))
 
 
 def _figures(row: Mapping[str, float]) -> tuple[str, str, str, str]:
@@ -132,8 +136,8 @@ def _figures(row: Mapping[str, float]) -> tuple[str, str, str, str]:
         "pictures_per_second": "{:,.0f}",
         "waiting_share": "{:.0%}",
     }
-    loss, accuracy, rate, waiting = (form.format(row[name]) if name in row else "" for name, form in formats.items())
-    return loss, accuracy, rate, waiting
+    loss, merit, rate, waiting = (form.format(row[name]) if name in row else "" for name, form in formats.items())
+    return loss, merit, rate, waiting
 
 
 def _doing(seen: Seen, now: float) -> RenderableType:
@@ -161,16 +165,21 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def live(console: Console = err) -> Iterator[Listener]:
-    """Keep the table on `console` up to date while it lasts; lines of text where that is no terminal."""
+def live(merit_name: str = "accuracy", console: Console = err) -> Iterator[Listener]:
+    """Keep the table on `console` up to date while it lasts; lines of text where that is no terminal.
+
+    merit_name: what pictures are judged by.
+    """
     if not console.is_terminal:
-        with progress() as lines:
+        with progress(merit_name) as lines:
             yield lines
         return
     seen = Seen()
     with (
         stoppable() as heed,
-        Live(get_renderable=lambda: table(seen, time.monotonic()), console=console, refresh_per_second=4) as shown,
+        Live(
+            get_renderable=lambda: table(seen, time.monotonic(), merit_name), console=console, refresh_per_second=4
+        ) as shown,
     ):
 
         def hear(event: Event) -> None:

@@ -12,7 +12,9 @@ from keras_transfer import runs
 from keras_transfer.errors import DataError, RunError, UsageError
 from keras_transfer.specs import Run
 
-Source = Annotated[str, typer.Argument(help="A folder of class folders, a table, 'sample:fashion', or another source.")]
+SourceArgument = Annotated[
+    str, typer.Argument(help="A folder of class folders, a table, 'sample:fashion', or another source.")
+]
 BACKBONE = "A row of: keras-transfer backbones"
 Backbone = Annotated[str, typer.Option(help=BACKBONE)]
 BackboneOfPlan = Annotated[str | None, typer.Option("--backbone", help=BACKBONE)]

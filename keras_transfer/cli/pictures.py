@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from keras_transfer.cli.options import Backbone, ImageSize, Json, Source, Task, check_source
+from keras_transfer.cli.options import Backbone, ImageSize, Json, SourceArgument, Task, check_source
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, plain, print_json, show, suggest
 
 
 def doctor(
-    source: Source,
+    source: SourceArgument,
     task: Task = "classification",
     labels: Annotated[bool, typer.Option(help="Judge labels by a linear probe on ImageNet features.")] = True,
     write: Annotated[
@@ -49,7 +49,7 @@ def doctor(
 
 
 def bench_input(
-    source: Source,
+    source: SourceArgument,
     task: Task = "classification",
     image_size: ImageSize = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per step.")] = 32,

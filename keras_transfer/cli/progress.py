@@ -23,8 +23,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def progress() -> Iterator[Listener]:
-    """Show notes as lines on standard error, and a bar where that is a terminal."""
+def progress(merit_name: str = "accuracy") -> Iterator[Listener]:
+    """Show notes as lines on standard error, and a bar where that is a terminal; merit_name: what epochs reach."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar_of = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
     with stoppable() as heed, bar_of as bars:
@@ -42,7 +42,7 @@ def progress() -> Iterator[Listener]:
             values = event.values
             of = f"/{event.total}" if event.total else ""
             bars.console.print(
-                f"  {event.message} {event.done}{of}: loss {values['loss']:.3f}, validation "
+                f"  {event.message} {event.done}{of}: loss {values['loss']:.3f}, validation {merit_name} "
                 f"{values['validation_merit']:.1%}, {values['pictures_per_second']:.0f} pictures/s, "
                 f"{values['waiting_share']:.0%} of the time waiting for pictures",
                 highlight=False,

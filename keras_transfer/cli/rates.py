@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from keras_transfer import plan as plans
-from keras_transfer.cli.options import BackboneOfPlan, ImageSize, Json, Source, check_source
+from keras_transfer.cli.options import BackboneOfPlan, ImageSize, Json, SourceArgument, check_source
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, print_json
 
 
 def lr_find(
-    source: Source,
+    source: SourceArgument,
     stage: Annotated[str | None, typer.Option(help="Of the recipe; the first where left out.")] = None,
     backbone: BackboneOfPlan = None,
     recipe: Annotated[str | None, typer.Option(help="A named list of stages.")] = None,

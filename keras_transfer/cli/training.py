@@ -63,17 +63,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train on a folder of class folders (or another SOURCE), stage by stage; goes on where a run was stopped."""
-    source, overrides = _told_apart(arguments or ())
-    if source is None and plan_file is None:
-        raise UsageError(
-            "Which pictures? Name a folder, or a plan with --plan. To try it: keras-transfer train sample:fashion"
-        )
-    if auto and plan_file:
-        raise UsageError("--auto makes the plan itself: leave --plan out, or leave --auto out.")
-    if output and (run or folder != runs.DEFAULT_FOLDER):
-        raise UsageError("--output is the run folder itself: leave --run and --folder out, or leave --output out.")
-    if output:
-        folder, run = output.parent, output.name
+    source, overrides = _told_apart(arguments or (), plan_file, auto)
+    folder, run = _placed(folder, run, output)
     named = {
         "data": source,
         "backbone": backbone,
@@ -85,12 +76,10 @@ def train(
         "task": task,
     }
     given = {key: value for key, value in named.items() if value is not None}
-    if source is not None:
-        check_source(source)
     plan, advice = _plan(given, overrides, epochs, plan_file, auto)
     from keras_transfer import workflow
 
-    with live() as listener:
+    with live(workflow.task_of(plan.task).merit_name) as listener:
         done = workflow.train(
             plan,
             folder=folder,
@@ -112,12 +101,28 @@ def train(
         suggest(f"keras-transfer export {done.folder}")
 
 
-def _told_apart(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the one SOURCE among the arguments, and the keys of the plan."""
+def _told_apart(arguments: Sequence[str], plan_file: Path | None, auto: bool) -> tuple[str | None, list[str]]:
+    """Return the one SOURCE among the arguments, none where a plan names it, and the keys of the plan."""
     sources = [each for each in arguments if "=" not in each or Path(each).exists()]
     if len(sources) > 1:
         raise UsageError(f"One SOURCE at a time. Received: {', '.join(sources)}")
-    return (sources[0] if sources else None), [each for each in arguments if each not in sources]
+    if not sources and plan_file is None:
+        raise UsageError(
+            "Which pictures? Name a folder, or a plan with --plan. To try it: keras-transfer train sample:fashion"
+        )
+    if auto and plan_file:
+        raise UsageError("--auto makes the plan itself: leave --plan out, or leave --auto out.")
+    keys = [each for each in arguments if each not in sources]
+    return (check_source(sources[0]) if sources else None), keys
+
+
+def _placed(folder: Path, run: str | None, output: Path | None) -> tuple[Path, str | None]:
+    """Return the folder of runs and the name of this one, however they were said."""
+    if output is None:
+        return folder, run
+    if run or folder != runs.DEFAULT_FOLDER:
+        raise UsageError("--output is the run folder itself: leave --run and --folder out, or leave --output out.")
+    return output.parent, output.name
 
 
 def _plan(
@@ -155,8 +160,8 @@ def _show_run(run: Run) -> None:
     for stage in run.record.stages:
         learned = "head" + (f" + blocks {', '.join(map(str, stage.learned_blocks))}" if stage.learned_blocks else "")
         kept = "yes" if stage.kept else "rolled back"
-        seconds, accuracy = f"{stage.seconds:.1f}", f"{stage.validation_merit:.1%}"
-        table.add_row(stage.name, learned, str(stage.epochs), seconds, accuracy, kept)
+        seconds, merit = f"{stage.seconds:.1f}", f"{stage.validation_merit:.1%}"
+        table.add_row(stage.name, learned, str(stage.epochs), seconds, merit, kept)
     show(table)
     show_worth(run)
 
@@ -164,8 +169,8 @@ def _show_run(run: Run) -> None:
 def show_worth(run: Run) -> None:
     """Print what a run reached on its test split, with transfer and from scratch."""
     record = run.record
-    name, reached = next(iter(record.test.items()))
-    out.print(f"test {name} with transfer: [bold]{reached:.1%}[/] in {record.seconds:.0f} s")
+    name, merit = record.merit_name, next(iter(record.test.values()))
+    out.print(f"test {name} with transfer: [bold]{merit:.1%}[/] in {record.seconds:.0f} s")
     if record.scratch:
-        reached, seconds = next(iter(record.scratch.values())), record.scratch["seconds"]
-        out.print(f"test {name} from scratch:  {reached:.1%} in {seconds:.0f} s, the same network and budget")
+        merit, seconds = next(iter(record.scratch.values())), record.scratch["seconds"]
+        out.print(f"test {name} from scratch:  {merit:.1%} in {seconds:.0f} s, the same network and budget")

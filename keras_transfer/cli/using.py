@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,6 +13,9 @@ from keras_transfer.cli.options import Folder, Json, Labels, check_paths, check_
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
+
+COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1", "iou": "IoU", "boundary_f1": "edges (F1)"}
+"""Figures of a class, as far as its task knows them, and what stands over them."""
 
 
 def evaluate(
@@ -38,9 +41,11 @@ def evaluate(
         return
     rows = [row for row in getattr(metrics, "per_class", ()) if hasattr(row, "recall")]
     if rows:
-        table = Table("class", "pictures", "precision", "recall", "F1", title=f"{model} on the {split} split")
+        shown = [name for name in COLUMNS if hasattr(rows[0], name)]
+        headings = (COLUMNS[name] for name in shown)
+        table = Table("class", "pictures", *headings, title=f"{model} on the {split} split")
         for row in rows:
-            table.add_row(row.name, str(row.count), *(score(value) for value in (row.precision, row.recall, row.f1)))
+            table.add_row(row.name, str(row.count), *(score(getattr(row, name)) for name in shown))
         show(table)
     figures = {name: value for name, value in metrics.figures.items() if value is not None}
     out.print(
@@ -53,6 +58,7 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A run folder or a model file of any format.")],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
     labels: Labels = None,
+    gallery: Annotated[Path | None, typer.Option(help="A gallery: says who it is, or unknown.")] = None,
     output: Annotated[Path | None, typer.Option(help="A folder for masks and overlays, of tasks that draw.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -60,16 +66,50 @@ def predict(
     check_paths(model, *pictures)
     from keras_transfer import workflow
 
-    predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output)
+    predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output, gallery=gallery)
     if as_json:
         print_json([prediction.flat for prediction in predictions])
         return
     shown = [
-        {name: each for name, each in said.flat.items() if not isinstance(each, dict | list)} for said in predictions
+        {"picture": said.picture, **{name: each for name, each in said.says.items() if not isinstance(each, dict)}}
+        for said in predictions
     ]
     table = Table(*(name.removesuffix("_name").replace("_", " ") for name in shown[0]))
     for row in shown:
-        table.add_row(*(f"{each:.1%}" if isinstance(each, float) else str(each) for each in row.values()))
+        table.add_row(*(_cell(name, each) for name, each in row.items()))
     show(table)
     if output:
         out.print(f"{sum(len(said.files) for said in predictions)} files in {output}")
+
+
+def _cell(name: str, said: object) -> str:
+    """What is said as a cell of a table: a share in percent, several labels with commas between them."""
+    if isinstance(said, float):
+        return f"{said:.3f}" if name in ("cosine", "threshold") else f"{said:.1%}"
+    return _listed(said) if isinstance(said, list) else str(said)
+
+
+def _listed(said: list[Any]) -> str:
+    return f"{len(said)} numbers" if said and isinstance(said[0], float) else ", ".join(map(str, said)) or "-"
+
+
+def gallery(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model file that gives embeddings.")],
+    folder: Annotated[Path, typer.Argument(help="Pictures: a folder for each name.")],
+    file: Annotated[
+        Path | None, typer.Option(help="Where the gallery is kept; gallery.npz of the run otherwise.")
+    ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Add to whom the gallery knows already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Note who is who, so that predict --gallery can say it; nothing is trained."""
+    check_paths(model, folder)
+    from keras_transfer import workflow
+
+    with progress() as listener:
+        path = workflow.gallery(model, folder, file=file, add=add, listener=listener)
+    if as_json:
+        print_json({"gallery": str(path)})
+        return
+    out.print(f"Gallery: {path}")
+    suggest(f"keras-transfer predict {model} PICTURE.jpg --gallery {path}")

@@ -21,6 +21,9 @@ from keras_transfer.order import class_weights
 BAR = "|"
 """Stands between the labels of one picture in a table."""
 
+EVERYONE = "everyone"
+"""The one stratum of identities: what is divided is they themselves."""
+
 LEAST = 3
 """Different pictures that a stratum needs, one for each split."""
 
@@ -65,6 +68,9 @@ class Annotation:
     """Whether what a moved picture uncovers may mirror it; else it is grey, because targets know nothing of it."""
     resamples: bool = False
     """Whether a picture belongs to one class, so that classes can come equally often."""
+    apart: bool = False
+    """Whether all pictures of a class stand in one split, so that validation and test show classes never trained on;
+    each of theirs must have two pictures at least, for one alone can be compared with nothing."""
 
 
 def annotation_of(source: str, holds: str, asked: str) -> Annotation:
@@ -85,6 +91,10 @@ def _targets_of_class(labels: np.ndarray, classes: int, side: int, aspect: str) 
 
 def _targets_of_classes(labels: np.ndarray, classes: int, side: int, aspect: str) -> np.ndarray:
     return labels.astype(np.float32)
+
+
+def _targets_of_identity(labels: np.ndarray, classes: int, side: int, aspect: str) -> np.ndarray:
+    return labels[:, None].astype(np.float32)
 
 
 def _class_positions(listed: Sequence[str], positions: Mapping[Any, int]) -> np.ndarray:
@@ -152,6 +162,24 @@ ANNOTATIONS = {
             weights=_weights_of_classes,
         ),
         Annotation(
+            name="identity",
+            meaning="who or what it is, of which others are recognized (--task embedding)",
+            columns=("path", "identity"),
+            names=lambda label: (label,),
+            unite=None,
+            strata=lambda contents, labels: [EVERYONE] * len(labels),
+            stored=_class_positions,
+            listed=lambda label, names: names[int(label)],
+            text=lambda label: label,
+            counts=lambda labels, classes: np.bincount(labels, minlength=classes),
+            targets=_targets_of_identity,
+            move=None,
+            mixes=False,
+            weights=class_weights,
+            resamples=True,
+            apart=True,
+        ),
+        Annotation(
             name="mask",
             meaning="a class for each pixel (--task segmentation)",
             columns=("path", "mask"),
@@ -189,4 +217,5 @@ ANNOTATIONS = {
         ),
     )
 }
-"""By name. `classes` mixes as `class` does: MixUp and CutMix take targets in the shares of the pictures' parts."""
+"""By name. `classes` mixes as `class` does: MixUp and CutMix take targets in the shares of the pictures' parts; an
+`identity` is one or another, and half of each is nobody."""

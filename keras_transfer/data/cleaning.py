@@ -123,28 +123,7 @@ def _to_leave_out(looks: Sequence[Look]) -> list[Look]:
 
 
 def _without(part: Split, gone: set[int]) -> Split:
-    mask = np.ones(len(part), bool)
-    mask[list(gone)] = False
-    keep = np.flatnonzero(mask)
-    pictures = _filtered(part.pictures, mask) if callable(part.pictures) else part.pictures[keep]
-    return Split(
-        name=part.name,
-        pictures=pictures,
-        labels=part.labels[keep],
-        keys=tuple(part.keys[each] for each in keep),
-        weights=None if part.weights is None else part.weights[keep],
-        groups=None if part.groups is None else part.groups[keep],
-    )
-
-
-def _filtered(stream: Callable[[], Any], mask: np.ndarray) -> Callable[[], Any]:
-    def encoded() -> Any:
-        import tensorflow as tf
-
-        wanted = tf.constant(mask)
-        return stream().enumerate().filter(lambda row, each: wanted[row]).map(lambda row, each: each)
-
-    return encoded
+    return part.take(np.array([row for row in range(len(part)) if row not in gone], np.int64))
 
 
 def _relative(picture: Path, manifest: Path) -> str:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from keras_transfer.files import cache_folder
 from keras_transfer.specs import Event, Listener, silent
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
@@ -29,6 +30,7 @@ SUFFIXES = frozenset(
         ".tiff",
         ".avif",
         ".ppm",
+        ".pgm",
         ".heic",
         ".heif",
     }
@@ -98,12 +100,6 @@ def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileF
     if unread:
         _remember(index, paths, stamps, facts)
     return [facts[path] for path in paths]
-
-
-def cache_folder() -> Path:
-    """Return where what was seen of files is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder."""
-    base = os.environ.get("KERAS_TRANSFER_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
 
 
 def _index_file(paths: Sequence[str]) -> Path:

@@ -82,7 +82,7 @@ def _listed(root: Path, folder: Path, split: str | None, annotation: str, passed
     for each, paths in listed.items():
         if not paths and split in (None, "train"):
             raise DataError(f"Class folder '{each}' holds no pictures. Put some in or remove the folder.")
-        label = each.name if annotation == "class" else (each.name,)
+        label = (each.name,) if annotation == "classes" else each.name
         for path in paths:
             group = f"{each.name}/{_below(each, path)[0]}" if sessions else ""
             yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=label, split=split, group=group)

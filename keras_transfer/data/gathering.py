@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from keras_transfer.data import identities
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import NEEDS_HEIC
 from keras_transfer.data.files import HEIC_SUFFIXES, facts_of
@@ -66,6 +67,28 @@ def gather(
     kind = ANNOTATIONS[annotation]
     listed = {name for each in listings for name in kind.names(each.label)}
     check_class_names(listed)
+    rows, skipped = _readable(source, listings, listener)
+    seen = {name for row, _ in rows for name in kind.names(row.label)}
+    if gone := listed - seen:
+        raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
+    skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
+    rows = _united(rows, kind, skipped)
+    if kind.apart:
+        rows = identities.kept_apart(source, rows, skipped)
+    kept = _held_apart(rows, _split_names(rows, kind, seed, listener), skipped)
+    skipped += passed
+    if skipped:
+        first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
+        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
+    for sentence in _contradictions(kept, kind):
+        listener(Event("warning", sentence))
+    return _made(source, kept, tuple(skipped), kind, declared)
+
+
+def _readable(
+    source: str, listings: Sequence[Listing], listener: Listener
+) -> tuple[list[tuple[Listing, str]], list[str]]:
+    """Return each picture that can be read with the hash of its content, and what is left out with its reason."""
     facts = facts_of([each.path for each in listings], listener=listener)
     if importlib.util.find_spec("pillow_heif") is None:  # not remembered with the files: it may be there tomorrow
         facts = [
@@ -77,13 +100,13 @@ def gather(
         raise DataError(
             f"{len(skipped)} of {len(listings)} files in '{source}' are not readable pictures, the first: {skipped[0]}."
         )
-    rows = [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem]
-    gone = listed - {name for row, _ in rows for name in kind.names(row.label)}
-    if gone:
-        raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
-    skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
-    rows = _united(rows, kind, skipped)
-    names = _split_names(rows, kind, seed, listener)
+    return [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem], skipped
+
+
+def _held_apart(
+    rows: Sequence[tuple[Listing, str]], names: np.ndarray, skipped: list[str]
+) -> list[tuple[Listing, str, str]]:
+    """Return the rows with their splits, without training pictures whose copies judge; `skipped` grows by those."""
     held_out = {content for (_, content), name in zip(rows, names, strict=True) if name != "train"}
     kept = []
     for (row, content), name in zip(rows, names, strict=True):
@@ -91,13 +114,7 @@ def gather(
             skipped.append(f"{row.key} is also a validation or test picture, so it is not trained on")
         else:
             kept.append((row, content, name))
-    skipped += passed
-    if skipped:
-        first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
-        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
-    for sentence in _contradictions(kept, kind):
-        listener(Event("warning", sentence))
-    return _made(source, kept, tuple(skipped), kind, declared)
+    return kept
 
 
 def _contradictions(rows: Sequence[tuple[Listing, str, str]], kind: Annotation) -> Iterator[str]:
@@ -155,6 +172,9 @@ def _split_names(rows: Sequence[tuple[Listing, str]], kind: Annotation, seed: in
     shares = (0.0 if present["test"] else 0.15, 0.0 if present["validation"] else 0.15)
     if any(shares):
         chosen = [rows[position] for position in np.flatnonzero(free).tolist()]
+        if kind.apart:
+            given[free] = identities.divided([row for row, _ in chosen], seed=seed, shares=shares)
+            return given
         units = _units(chosen, kind, 1 + sum(share > 0 for share in shares), listener)
         strata = kind.strata([content for _, content in chosen], [row.label for row, _ in chosen])
         given[free] = split_by_content(units, strata, seed=seed, shares=shares)
@@ -196,7 +216,9 @@ def _made(
 ) -> Splits:
     learned = {each for row, _, name in rows if name == "train" for each in kind.names(row.label)}
     places = {name: place for place, name in enumerate(declared)}
-    class_names = tuple(sorted(learned, key=lambda name: (places.get(name, len(places)), name)))
+    known = sorted(learned, key=lambda name: (places.get(name, len(places)), name))
+    others = {each for row, _, _ in rows for each in kind.names(row.label)} - learned if kind.apart else set()
+    class_names = (*known, *sorted(others))
     position = {name: index for index, name in enumerate(class_names)}
     for row, _, name in rows:
         for each in kind.names(row.label):
@@ -220,6 +242,7 @@ def _made(
         source=source,
         **splits,
         class_names=class_names,
+        known=len(known) if kind.apart else None,
         annotation=kind.name,
         digest=digest_of((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),

@@ -32,7 +32,7 @@ def _read_csv(path: Path) -> Any:
         line = 1 + content[: content.index(b"\0")].count(b"\n")
         raise DataError(f"'{path}', line {line}: a NUL byte, which text never holds. Save the table anew, as UTF-8.")
     header = content.partition(b"\n")[0].decode("utf-8", "replace")
-    columns = {name: string() for name in (*COLUMNS, "labels")}
+    columns = {name: string() for name in (*COLUMNS, "labels", "identity")}
     as_text = csv.ConvertOptions(column_types=columns, strings_can_be_null=True, null_values=[""])
     parsing = csv.ParseOptions(delimiter=max(DELIMITERS, key=header.count))
     return csv.read_csv(io.BytesIO(content), convert_options=as_text, parse_options=parsing)
@@ -52,9 +52,10 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     """Return the splits of a manifest with the columns path, label and, where it has them, split, weight and group.
 
     For several labels a picture it has `labels` (`cat|dog`; an empty cell is a picture without one) in place of
-    `label`; or neither, and then every other column is a label and holds 0 or 1. For masks it has `mask`, the path of
-    one, and `classes.csv` may stand beside it. For boxes it has a row for each, with `x1`, `y1`, `x2`, `y2` in pixels;
-    a picture without objects has one row in which they and the label are empty.
+    `label`; or neither, and then every other column is a label and holds 0 or 1. Asked for identities it has
+    `identity`, else `label`; for masks `mask`, the path of one, and `classes.csv` may stand beside it. For boxes it
+    has a row for each, with `x1`, `y1`, `x2`, `y2` in pixels; a picture without objects has one row in which they and
+    the label are empty.
     Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
     they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
     a weight that is no weight.
@@ -69,7 +70,11 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
         reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
         raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
     kind = annotation_of(source, tags.held(table, annotation), asked=annotation)
-    for name in ("path",) if annotation == "classes" else kind.columns:
+    if annotation == "identity" and "identity" in table.column_names:
+        table = table.append_column("label", table["identity"]) if "label" not in table.column_names else table
+        table = table.set_column(table.column_names.index("label"), "label", table["identity"])
+    needed = {"classes": ("path",), "identity": ("path", "label")}.get(annotation, kind.columns)
+    for name in needed:
         if name not in table.column_names:
             meant = unknown("column", name, table.column_names)
             raise DataError(f"'{path}' has no column '{name}'. It has: {', '.join(table.column_names)}. {meant}")

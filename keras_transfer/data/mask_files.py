@@ -17,7 +17,7 @@ from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.files import picture_paths
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
-from keras_transfer.data.reading import PARALLEL
+from keras_transfer.data.pictures import CORES
 from keras_transfer.errors import DataError
 from keras_transfer.masks import VOID
 from keras_transfer.specs import Event, Listener, Splits, silent
@@ -68,8 +68,10 @@ def gather_masks(
     """Return the splits of pictures whose labels are the paths of their masks; `classes.csv` may stand in `root`."""
     file = root / CLASSES
     classes = read_classes(file) if file.is_file() else _found([row.label for row in listings], listener)
+    if len(classes.names) > VOID:
+        raise DataError(f"'{source}' names {len(classes.names)} classes; a mask can tell {VOID} apart. Unite some.")
     labelled = []
-    with ThreadPoolExecutor(PARALLEL) as readers:
+    with ThreadPoolExecutor(CORES) as readers:
         for row, label in zip(listings, readers.map(lambda row: _label(row, classes), listings), strict=True):
             labelled.append(row._replace(label=label))
             if len(labelled) % 500 == 0:
@@ -168,7 +170,7 @@ def upright_size(path: str) -> tuple[int, int] | None:
 
 def _found(paths: Sequence[str], listener: Listener) -> Classes:
     """Name classes by the values that masks have, where nothing else names them."""
-    with ThreadPoolExecutor(PARALLEL) as readers:
+    with ThreadPoolExecutor(CORES) as readers:
         found = {int(value) for each in readers.map(_distinct, paths) for value in each} - {VOID}
     listener(Event("note", f"no '{CLASSES}': classes are named by the values of masks, and {VOID} is void"))
     names = tuple(f"class {value}" for value in sorted(found))

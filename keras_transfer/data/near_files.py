@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_transfer.data.decoding import upright_rgb
-from keras_transfer.data.files import cache_folder
 from keras_transfer.data.near import THUMBNAIL, Glance, glance_at, joined, pairs_of
 from keras_transfer.data.pictures import CORES, content_of
 from keras_transfer.errors import DataError
+from keras_transfer.files import cache_folder
 from keras_transfer.specs import Event, Listener, silent
 
 MOST = 20_000

@@ -64,7 +64,7 @@ def make_feed(
 
     aspect: `stretch`, `crop` or `letterbox`; device: where batches are put ahead of time, the best one if None;
     cache_bytes: the most that decoded pictures may fill, half of the free memory if None, 0 to keep none;
-    balance: of the training split, `none`, `weights`, or `resample` (when it is shuffled);
+    balance: of the training split, `none`, `weights`, or, when it is shuffled, `resample` or `pairs`;
     strict: a broken picture raises DataError, where otherwise it is named and weighs nothing;
     service: address of a tf.data service (`grpc://host:port`) that decodes what is shuffled. It reads JPEG alone, by
     the same paths as here; other pictures are then decoded here.
@@ -73,16 +73,22 @@ def make_feed(
         if received not in known:
             raise UsageError(unknown(kind, received, known))
     annotation = ANNOTATIONS[splits.annotation]
-    if (balance == "resample" and not annotation.resamples) or (balance == "weights" and annotation.weights is None):
+    if (balance in ("resample", "pairs") and not annotation.resamples) or (
+        balance == "weights" and annotation.weights is None
+    ):
         instead = "balance=weights" if annotation.weights else "balance=none"
         raise UsageError(f"balance={balance} is not possible with {annotation.meaning}. Use {instead}.")
     if cache_bytes is None:
         cache_bytes = int(CACHED_SHARE * psutil.virtual_memory().available)
     device = device or devices.best_device()
-    if "CPU" in device.upper() and listener is not silent and device not in _TOLD:
+    return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
+
+
+def tell_device(device: str | None, listener: Listener) -> None:
+    """Say, once in a process, where batches are not copied ahead because there is nothing to copy them to."""
+    if device and "CPU" in device.upper() and device not in _TOLD:
         _TOLD.add(device)
         listener(Event("note", f"{device} is no accelerator: batches are made ahead but copied nowhere."))
-    return PictureFeed(splits, FeedOptions(aspect, seed, device, cache_bytes, balance, strict, service), listener)
 
 
 @dataclass(eq=False)

@@ -79,6 +79,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     return Splits(
         source=source,
         **splits,
+        known=None,
         skipped=(),
         annotation=annotation,
         class_names=class_names,

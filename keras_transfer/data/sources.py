@@ -31,16 +31,17 @@ class Source:
 
 
 _ALL = ("class", "classes", "mask", "boxes")
+_OF_FILES = (*_ALL, "identity")
 
 SOURCES = (
     Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load, _ALL),
-    Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load),
+    Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load, _ALL),
     Source(
         "manifest",
         "TABLE.csv",
         lambda text: _path(text).suffix.lower() in manifests.READERS and _path(text).is_file(),
         manifests.load,
-        _ALL,
+        _OF_FILES,
     ),
     Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes", "mask", "boxes")),
     Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load, _ALL),
@@ -54,8 +55,15 @@ SOURCES = (
         "FOLDER/train/CLASS/*.jpg",
         lambda text: _is_folder(text) and folders.has_split_folders(_path(text)),
         folders.load_split_folders,
+        ("class", "classes", "identity"),
     ),
-    Source("class folders", "FOLDER/CLASS/*.jpg", lambda text: _is_folder(text), folders.load_class_folders),
+    Source(
+        "class folders",
+        "FOLDER/CLASS/*.jpg",
+        lambda text: _is_folder(text),
+        folders.load_class_folders,
+        ("class", "classes", "identity"),
+    ),
 )
 """In the order they are tried."""
 

@@ -52,7 +52,12 @@ def units_of(contents: Sequence[str], groups: Sequence[str], near: np.ndarray | 
 
 
 def split_by_content(
-    contents: Sequence[str], labels: Sequence[str], *, seed: int = 0, shares: tuple[float, float] | None = None
+    contents: Sequence[str],
+    labels: Sequence[str],
+    *,
+    seed: int = 0,
+    shares: tuple[float, float] | None = None,
+    least: int = 1,
 ) -> np.ndarray:
     """Return `train`, `validation` or `test` for each picture, about 70 / 15 / 15 in every class.
 
@@ -61,9 +66,9 @@ def split_by_content(
     [685, 154, 161]
 
     contents: a hash per picture, or the name of what it must not be parted from (`units_of`); labels: a class name per
-    picture; shares: of test and of validation, fractions (a
-    share of 0 leaves that split empty). A class too small for its shares lends its nearest picture to the split that
-    would be empty, and takes it back as the class grows. Raises DataError for a class with too few different pictures.
+    picture; shares: of test and of validation, fractions (a share of 0 leaves that split empty); least: different ones
+    that each split gets of a class. A class too small for its shares lends its nearest picture to the split that would
+    be empty, and takes it back as the class grows. Raises DataError for a class with too few different pictures.
     """
     test_share, validation_share = shares or (TEST_SHARE, VALIDATION_SHARE)
     wanted = [name for name, share in (("test", test_share), ("validation", validation_share)) if share]
@@ -75,7 +80,7 @@ def split_by_content(
         by_label[label].append((place(content, seed=seed), content))
     split_of: dict[str, str] = {}
     for label, members in by_label.items():
-        if len(members) <= len(wanted):
+        if len(members) < least * (len(wanted) + 1):
             raise DataError(
                 f"Class '{label}' has {len(members)} different pictures, but {len(wanted) + 1} are the least that can "
                 f"be divided into train and {' and '.join(reversed(wanted))}. Add pictures or remove the class."
@@ -86,8 +91,8 @@ def split_by_content(
             "test": int((places < test_share).sum()),
             "validation": int(((places >= test_share) & (places < test_share + validation_share)).sum()),
         }
-        counts = {name: max(1, natural[name]) for name in wanted}
-        while sum(counts.values()) >= len(members):
+        counts = {name: max(least, natural[name]) for name in wanted}
+        while sum(counts.values()) > len(members) - least:
             counts[max(counts, key=lambda name: counts[name])] -= 1
         order = [name for name in ("test", "validation") for _ in range(counts.get(name, 0))]
         for position, (_, content) in enumerate(members):

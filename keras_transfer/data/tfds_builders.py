@@ -17,6 +17,7 @@ from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import SIZED, check_class_names
 from keras_transfer.data.splitting import TEST_SHARE, VALIDATION_SHARE, digest_of, split_by_content
 from keras_transfer.errors import DataError
+from keras_transfer.masks import VOID, pack
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 
@@ -144,6 +145,7 @@ def _made(
     return Splits(
         source=source,
         **splits,
+        known=None,
         class_names=class_names,
         annotation=kind.name,
         digest=digest_of(rows),
@@ -157,12 +159,15 @@ def _features(builder: Any, source: str, annotation: str) -> tuple[str, str, tup
     """Return the names of the picture and of what labels it, and the class names."""
     import tensorflow_datasets as tfds
 
-    labels: dict[str, dict[str, Any]] = {"class": {}, "classes": {}}
+    labels: dict[str, dict[str, Any]] = {"class": {}, "classes": {}, "mask": {}}
     for name, feature in builder.info.features.items():
+        if isinstance(feature, tfds.features.LabeledImage):
+            labels["mask"][name] = feature
         inner = feature.feature if isinstance(feature, tfds.features.Sequence) else feature
         if isinstance(inner, tfds.features.ClassLabel):
             labels["class" if inner is feature else "classes"][name] = inner
-    images = [name for name, each in builder.info.features.items() if isinstance(each, tfds.features.Image)]
+    pictures = {name for name, each in builder.info.features.items() if isinstance(each, tfds.features.Image)}
+    images = sorted(pictures - set(labels["mask"]))
     held = [each for each, found in labels.items() if found]
     if len(images) != 1 or not held:
         raise DataError(
@@ -215,7 +220,7 @@ def _read(
     contents, labels, sides = [], [], []
     for position, (encoded, label) in enumerate(stream().as_numpy_iterator()):
         contents.append(hashlib.sha256(encoded).hexdigest())
-        stored = label if kind.name == "class" else np.isin(np.arange(len(class_names)), label)
+        stored = _STORED[kind.name](label, len(class_names))
         unlabelled = kind.name == "class" and label < 0
         labels.append(None if unlabelled else kind.listed(stored, class_names))
         if position < SIZED:
@@ -224,3 +229,19 @@ def _read(
         if position % 5000 == 4999:
             listener(Event("progress", what, done=position + 1))
     return _Part(called, stream, contents, labels, sides)
+
+
+def _packed(mask: np.ndarray, classes: int) -> bytes:
+    positions = mask[..., 0]
+    strange = positions[(positions >= classes) & (positions != VOID)]
+    if strange.size:
+        raise DataError(f"A mask has {strange.size} pixels of {strange[0]}, but there are {classes} classes.")
+    return pack(positions.astype(np.uint8))
+
+
+_STORED: dict[str, Callable[[Any, int], Any]] = {
+    "class": lambda label, classes: label,
+    "classes": lambda label, classes: np.isin(np.arange(classes), label),
+    "mask": _packed,
+}
+"""How an annotation stores what a builder gives as the label of one picture, by the number of classes."""

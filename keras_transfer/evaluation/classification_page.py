@@ -73,11 +73,7 @@ def show(evidence: Evidence) -> Mapping[str, Any]:
     probabilities, scored = _checked(evidence), evidence.scored
     assert isinstance(scored, Metrics)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != evidence.labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHOWN]
-    top_two = np.sort(probabilities, axis=1)[:, -2:]
-    by_doubt = np.argsort(top_two[:, 1] - top_two[:, 0], kind="stable")
-    uncertain = by_doubt[~np.isin(by_doubt, worst)][:SHOWN]
+    worst, uncertain = _worth_a_look(probabilities, predicted != evidence.labels)
     pairs = [
         (pair, _of_pair(evidence, pair, predicted, confidence, worst))
         for pair in scored.most_confused[:PAIRS_WITH_PICTURES]
@@ -113,6 +109,15 @@ def show(evidence: Evidence) -> Mapping[str, Any]:
         "worst": shown(worst),
         "uncertain": shown(uncertain),
     }
+
+
+def _worth_a_look(probabilities: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that were wrong and surest, and of the others those between whose two likeliest least lies."""
+    rows = np.flatnonzero(wrong)
+    worst = rows[np.argsort(-probabilities.max(axis=1)[rows], kind="stable")][:SHOWN]
+    top_two = np.sort(probabilities, axis=1)[:, -2:]
+    by_doubt = np.argsort(top_two[:, 1] - top_two[:, 0], kind="stable")
+    return worst, by_doubt[~np.isin(by_doubt, worst)][:SHOWN]
 
 
 def class_rows(metrics: Metrics) -> list[ClassRow]:

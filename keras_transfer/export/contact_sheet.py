@@ -31,5 +31,5 @@ def draw(images: np.ndarray, captions: Sequence[str]) -> bytes:
         sheet.paste(Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.NEAREST), (left, top))
         pen.multiline_text((left, top + TILE + 2), caption, fill="black", font=font, spacing=1)
     encoded = io.BytesIO()
-    sheet.save(encoded, "PNG", optimize=True)
+    sheet.save(encoded, "PNG")
     return encoded.getvalue()

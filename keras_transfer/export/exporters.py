@@ -28,7 +28,7 @@ FEW_PICTURES = 8
 
 
 @dataclass(frozen=True)
-class Source:
+class Material:
     """What every exporter reads: the traced model, the pictures to calibrate on, a place for intermediate files."""
 
     graph: graph.Graph
@@ -43,7 +43,7 @@ class Source:
         saved_model.write_frozen(self.graph, path, batch=1)
         outputs = self.graph.outputs
         chosen = any(output.kind == "boxes" for output in outputs)
-        return tflite.Frozen(path, self.graph.scaling, tflite.whole_outputs(outputs), chosen)
+        return tflite.Frozen(path, self.graph.affine, tflite.whole_outputs(outputs), chosen)
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,27 @@ class Exporter:
 
     file: str
     format: Literal["saved_model", "tflite", "onnx"]
-    write: Callable[[Source, Path, Card], None]
+    write: Callable[[Material, Path, Card], None]
     precision: str = "float32"
     output_dtype: str = "float32"
     calibrated: bool = False
     """Whether it measures activations on pictures."""
 
 
-def _saved_model(source: Source, path: Path, card: Card) -> None:
-    saved_model.write(source.graph, path, card, source.decode)
+def _saved_model(material: Material, path: Path, card: Card) -> None:
+    saved_model.write(material.graph, path, card, material.decode)
 
 
-def _tflite(source: Source, path: Path, card: Card) -> None:
-    path.write_bytes(tflite.convert(source.frozen, card, source.calibration))
+def _tflite(material: Material, path: Path, card: Card) -> None:
+    path.write_bytes(tflite.convert(material.frozen, card, material.calibration))
 
 
-def _onnx(source: Source, path: Path, card: Card) -> None:
-    path.write_bytes(onnx.convert(source.graph, card, source.calibration))
+def _onnx(material: Material, path: Path, card: Card) -> None:
+    path.write_bytes(onnx.convert(material.graph, card, material.calibration))
 
 
-def _onnx_nchw(source: Source, path: Path, card: Card) -> None:
-    path.write_bytes(onnx.convert(source.graph, card, layout="nchw"))
+def _onnx_nchw(material: Material, path: Path, card: Card) -> None:
+    path.write_bytes(onnx.convert(material.graph, card, layout="nchw"))
 
 
 EXPORTERS: dict[str, Exporter] = {
@@ -144,11 +144,11 @@ def drafted(
     traced = graph.trace(model, contract.outputs)
     _agree(traced, contract)
     with _drafts(folder) as place:
-        source = Source(traced, calibration, place / "scratch", decode)
+        material = Material(traced, calibration, place / "scratch", decode)
         artifacts = []
         for position, (name, row) in enumerate(zip(names, rows, strict=True)):
             listener(Event("progress", f"Writing {name}", done=position, total=len(names)))
-            artifacts.append(_write(row, source, place, contract))
+            artifacts.append(_write(row, material, place, contract))
         listener(Event("progress", "Written", done=len(names), total=len(names)))
         yield tuple(artifacts)
 
@@ -272,9 +272,9 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(row: Exporter, source: Source, place: Path, contract: Contract) -> Artifact:
+def _write(row: Exporter, material: Material, place: Path, contract: Contract) -> Artifact:
     path = place / row.file
-    row.write(source, path, Card(contract=contract, precision=row.precision))
+    row.write(material, path, Card(contract=contract, precision=row.precision))
     size_bytes, sha256 = manifest.digest(path)
     return Artifact(
         path=path,

@@ -17,7 +17,7 @@ from keras_transfer.specs import IMAGE_INPUT, Output
 
 
 @dataclass(frozen=True)
-class Scaling:
+class Affine:
     """The factor and the offset that pixels of each channel take at the start of a frozen graph."""
 
     tensor: str
@@ -47,7 +47,7 @@ class Graph:
     """In the order of the contract."""
     frozen: Any
     """tf.GraphDef without variables: `image` to one node for each output (see `node_of`), any batch."""
-    scaling: Scaling | None
+    affine: Affine | None
     """What happens to pixels first, where that is a factor and an offset."""
 
     def fixed(self, batch: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
@@ -55,7 +55,7 @@ class Graph:
         spec = tf.TensorSpec((batch, self.image_size, self.image_size, 3), tf.uint8, name=IMAGE_INPUT)
 
         def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
-            source = {self.scaling.tensor: self.scaling(image)} if self.scaling else {IMAGE_INPUT: image}
+            source = {self.affine.tensor: self.affine(image)} if self.affine else {IMAGE_INPUT: image}
             wanted = [f"{node_of(output)}:0" for output in self.outputs]
             found = tf.import_graph_def(self.frozen, input_map=source, return_elements=wanted, name="")
             return {
@@ -92,7 +92,7 @@ def trace(model: keras.Model, outputs: Sequence[Output]) -> Graph:
     ).get_concrete_function()
     frozen = _frozen(function, outputs)
     variables = tuple(variable.value for variable in model.variables)
-    return Graph(function, variables, image_size, tuple(outputs), frozen, _scaling(frozen))
+    return Graph(function, variables, image_size, tuple(outputs), frozen, _affine(frozen))
 
 
 def _checked(model: keras.Model, outputs: Sequence[Output]) -> int:
@@ -167,7 +167,7 @@ def _inlined(graph_def: Any, shape: tf.TensorShape, outputs: Sequence[Output]) -
 _BY_CHANNEL = {"Cast", "Identity", "Mul", "RealDiv", "Add", "AddV2", "Sub", "BiasAdd"}
 
 
-def _scaling(frozen: Any) -> Scaling | None:
+def _affine(frozen: Any) -> Affine | None:
     """Follow the picture through operations with constants, and read factor and offset off the result."""
     nodes = {node.name: node for node in frozen.node}
     readers: dict[str, list[Any]] = {}
@@ -190,7 +190,7 @@ def _scaling(frozen: Any) -> Scaling | None:
             session.run(f"{at}:0", {f"{IMAGE_INPUT}:0": np.full((1, *_side(frozen), 3), value, np.uint8)})[0, 0, 0]
             for value in (0, 255)
         )
-    return Scaling(f"{at}:0", (light - dark) / 255, dark)
+    return Affine(f"{at}:0", (light - dark) / 255, dark)
 
 
 def _node_of(name: str) -> str:

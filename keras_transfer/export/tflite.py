@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
 from keras_transfer.export import float_tail, metadata, pixels
-from keras_transfer.export.graph import Scaling
+from keras_transfer.export.graph import Affine
 from keras_transfer.export.metadata import Card
 from keras_transfer.export.refine import refine
 from keras_transfer.specs import IMAGE_INPUT, Output
@@ -32,7 +32,7 @@ class Frozen:
     """A SavedModel of constants with a batch of 1, and the float32 file that most other precisions start from."""
 
     path: Path
-    scaling: Scaling | None = None
+    affine: Affine | None = None
     """What it does to pixels first, where that is known."""
     whole: bool = True
     """Whether a fully quantized file gives whole numbers (see `whole_outputs`)."""
@@ -120,9 +120,9 @@ def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     refined = refine(quantized, source.float32, pictures)
     if source.chosen:
         refined = float_tail.in_float(refined, source.float32)
-    if source.scaling is None:
+    if source.affine is None:
         return refined
-    return pixels.taken_as_they_are(refined, source.scaling.factor, source.scaling.offset)
+    return pixels.taken_as_they_are(refined, source.affine.factor, source.affine.offset)
 
 
 def _float16(source: Frozen, calibration: np.ndarray | None) -> bytes:

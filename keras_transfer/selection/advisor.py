@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_transfer.errors import DataError, UsageError, WeightsError
 from keras_transfer.selection import policy, reasons, scores
+from keras_transfer.selection.alike import look_alikes
 from keras_transfer.selection.findings import (
     Advice,
     BlockFeatures,
@@ -23,7 +24,6 @@ from keras_transfer.selection.findings import (
     Reason,
     Recipes,
 )
-from keras_transfer.selection.near import near_copies
 from keras_transfer.specs import BackboneSpec, Event, Listener, Plan, silent
 
 T = TypeVar("T")
@@ -118,30 +118,44 @@ def advise(
             "No pretrained weights are at hand, so nothing was measured: the plan rests on counts alone."
         )
     noise = _noise(inquiry, best)
-    doubted = noise.rate if noise else None
-    chosen, size_reasons = best, tuple[Reason, ...]()
-    if best:
-        chosen, size_reasons = _at_larger_size(inquiry, best, specs, doubted)
-        chosen = _timed(inquiry, chosen, doubted)
-    ranked = chosen.ranked if chosen else None
-    ranking = tuple(ranked if ranked and each is best else each.ranked for each in measured)
+    chosen, size_reasons = _refined(inquiry, best, specs, noise.rate if noise else None)
+    ranking = tuple(chosen.ranked if chosen and each is best else each.ranked for each in measured)
+    return _advice(inquiry, chosen.ranked if chosen else None, ranking, size_reasons, noise, specs[0])
+
+
+def _refined(
+    inquiry: Inquiry, best: Judged | None, specs: Sequence[BackboneSpec], label_noise: float | None
+) -> tuple[Judged | None, tuple[Reason, ...]]:
+    """Look closer at the best backbone: at a larger size, and at what a step of its training takes."""
+    if best is None:
+        return None, ()
+    chosen, reasons_of_size = _at_larger_size(inquiry, best, specs, label_noise)
+    return _timed(inquiry, chosen, label_noise), reasons_of_size
+
+
+def _advice(
+    inquiry: Inquiry,
+    ranked: Ranked | None,
+    ranking: tuple[Ranked, ...],
+    size_reasons: tuple[Reason, ...],
+    noise: scores.LabelNoise | None,
+    otherwise: BackboneSpec,
+) -> Advice:
+    """Put together what was found; `otherwise` is the backbone where none was measured."""
+    question, recipes, doubted = inquiry.question, inquiry.recipes, noise.rate if noise else None
     choice = policy.choose(question, ranked, doubted, recipes, BATCH_SIZE)
-    told = policy.alternatives(question, choice, ranked, recipes) if ranked else ()
+    offered = policy.alternatives(question, choice, ranked, recipes) if ranked else ()
+    about = (*reasons.about_question(question), *reasons.about_backbone(ranked, ranking))
     return Advice(
-        plan=_plan(question, ranked, choice, specs[0]),
-        reasons=(
-            *reasons.about_question(question),
-            *reasons.about_backbone(ranked, ranking),
-            *size_reasons,
-            *choice.reasons,
-        ),
+        plan=_plan(question, ranked, choice, otherwise),
+        reasons=(*about, *size_reasons, *choice.reasons),
         ranking=ranking,
         label_noise=doubted,
         suspects=noise.suspects if noise else (),
         unknown=tuple(inquiry.unknown),
         seconds=inquiry.spent_seconds,
-        training_seconds=told[0].seconds if told else None,
-        alternatives=told,
+        training_seconds=offered[0].seconds if offered else None,
+        alternatives=offered,
     )
 
 
@@ -219,7 +233,7 @@ def _judged(inquiry: Inquiry, spec: BackboneSpec, measurement: Measurement) -> J
     question, limits, last = inquiry.question, inquiry.limits, measurement.blocks[-1].features
     groups = question.groups
     if groups is None:
-        found = inquiry.tried(f"Near copies of {spec.name}", near_copies, last, question.labels)
+        found = inquiry.tried(f"Look-alikes of {spec.name}", look_alikes, last, question.labels, question.copies)
         groups = np.arange(len(question.labels)) if found is None else found
     probes = [_probe(inquiry, f"{spec.name}", i, block, groups) for i, block in enumerate(measurement.blocks)]
     probe = probes[-1]
@@ -275,7 +289,7 @@ def _judged_on(question: Question, groups: np.ndarray) -> str:
         return f"with each of {apart} groups left out as a whole"
     if apart == count:
         return "with each picture left out in turn"
-    return f"with near copies left out together ({count} pictures, {apart} of them different)"
+    return f"with look-alikes left out together ({count} pictures, {apart} of them different)"
 
 
 def _lost_by_mirroring(

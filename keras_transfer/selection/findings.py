@@ -75,7 +75,9 @@ class Question:
     """How many are passed after each epoch."""
     groups: np.ndarray | None = None
     """int (n,): pictures with the same number belong together (a session, a person) and are left out together; None
-    where nothing is known, and near copies are looked for instead."""
+    where nothing is known, and look-alikes are left out together instead."""
+    copies: np.ndarray | None = None
+    """int (n,): the same number for near copies, by their pixels; they count as look-alikes whatever their features."""
     task: str = "classification"
     """What the plan trains."""
     size_is_given: bool = False

@@ -34,26 +34,30 @@ def about_backbone(chosen: Ranked | None, ranking: Sequence[Ranked]) -> tuple[Re
     """Return why this backbone, at this size, and where in it the knowledge stands; nothing where none was measured."""
     if chosen is None:
         return ()
-    size = Reason(
+    if chosen.probe_accuracy is None:
+        sentence = f"{chosen.backbone}, for nothing could be told from its features."
+        return Reason(topic="backbone", sentence=sentence), _size(chosen)
+    return (*_probed(chosen, chosen.probe_accuracy, len(ranking)), _size(chosen), *_place(chosen), *_complexity(chosen))
+
+
+def _size(chosen: Ranked) -> Reason:
+    return Reason(
         topic="image size",
         sentence=f"{chosen.image_size} pixels a side, at which a picture takes {chosen.picture_ms:.1f} ms here.",
         value=float(chosen.image_size),
     )
-    if chosen.probe_accuracy is None:
-        return (
-            Reason(topic="backbone", sentence=f"{chosen.backbone}, for nothing could be told from its features."),
-            size,
-        )
-    rest = len(ranking) - 1
-    among = (
-        f", the smallest that chance does not tell from the best of {rest + 1}" if rest else ", the only one measured"
-    )
-    reasons = [
+
+
+def _probed(chosen: Ranked, accuracy: float, measured: int) -> tuple[Reason, Reason]:
+    """What a probe says of the backbone, and how far that can be trusted."""
+    smallest = f", the smallest that chance does not tell from the best of {measured}"
+    among = smallest if measured > 1 else ", the only one measured"
+    return (
         Reason(
             topic="backbone",
             sentence=f"{chosen.backbone}{among}: a linear classifier on its frozen features is right in "
-            f"{chosen.probe_accuracy:.1%}{'' if chosen.tells else ', no more than chance gives'}.",
-            value=chosen.probe_accuracy,
+            f"{accuracy:.1%}{'' if chosen.tells else ', no more than chance gives'}.",
+            value=accuracy,
         ),
         Reason(
             topic="how probes are judged",
@@ -61,28 +65,25 @@ def about_backbone(chosen: Ranked | None, ranking: Sequence[Ranked]) -> tuple[Re
             f"what it says is {(chosen.standard_error or 0) * 100:.1f} points.",
             value=chosen.standard_error,
         ),
-        size,
-    ]
-    if chosen.blocks and chosen.tells:
-        accuracies = [block.accuracy for block in chosen.blocks]
-        peak = int(np.argmax(accuracies))
-        place = (
-            "the last block" if peak == len(accuracies) - 1 else f"block {peak} of {len(accuracies) - 1}, not the last"
-        )
-        reasons.append(
-            Reason(
-                topic="where the knowledge stands",
-                sentence=f"What is known of this task stands at the end of {place}: a probe there is right in "
-                f"{accuracies[peak]:.1%}.",
-                value=float(peak),
-            )
-        )
-    if chosen.intrinsic_dimension is not None:
-        reasons.append(
-            Reason(
-                topic="complexity",
-                sentence=f"The features vary in about {chosen.intrinsic_dimension:.0f} directions.",
-                value=chosen.intrinsic_dimension,
-            )
-        )
-    return tuple(reasons)
+    )
+
+
+def _place(chosen: Ranked) -> list[Reason]:
+    """Where in the backbone most is known, if anything is."""
+    if not (chosen.blocks and chosen.tells):
+        return []
+    accuracies = [block.accuracy for block in chosen.blocks]
+    peak, last = int(np.argmax(accuracies)), len(accuracies) - 1
+    place = "the last block" if peak == last else f"block {peak} of {last}, not the last"
+    sentence = (
+        f"What is known of this task stands at the end of {place}: a probe there is right in {accuracies[peak]:.1%}."
+    )
+    return [Reason(topic="where the knowledge stands", sentence=sentence, value=float(peak))]
+
+
+def _complexity(chosen: Ranked) -> list[Reason]:
+    directions = chosen.intrinsic_dimension
+    if directions is None:
+        return []
+    sentence = f"The features vary in about {directions:.0f} directions."
+    return [Reason(topic="complexity", sentence=sentence, value=directions)]

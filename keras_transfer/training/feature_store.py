@@ -62,12 +62,6 @@ class View:
     """float32 (n,)."""
 
 
-def default_folder() -> Path:
-    """Return where features are kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder."""
-    base = os.environ.get("KERAS_TRANSFER_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
-
-
 def size_bytes(count: int, feature_shapes: Shapes, dtype: str, *, views: int = 1) -> int:
     """Return the bytes that the features of `views` views of `count` pictures take, all tensors together."""
     return views * count * sum(map(math.prod, feature_shapes)) * np.dtype(dtype).itemsize

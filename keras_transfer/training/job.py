@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_transfer.files import cache_folder
 from keras_transfer.specs import Feed, Listener, Network, silent
 from keras_transfer.training import feature_store
 
@@ -32,7 +33,7 @@ class Settings:
     """Who computes frozen parts: a row of `prefix.ENGINES`, whose features are then stored; `stream` to store nothing;
     `auto` to take the fastest, and to store where that is cheaper (`costs.py`)."""
     store_dtype: str = "float16"
-    cache_folder: Path = field(default_factory=feature_store.default_folder)
+    cache_folder: Path = field(default_factory=cache_folder)
     cache_limit_bytes: int = feature_store.DEFAULT_LIMIT_BYTES
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
 

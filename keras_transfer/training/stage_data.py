@@ -164,7 +164,7 @@ def _view(job: Job, way: Way, prefix: Prefix, split: str, side: int, augment: st
         count=total,
         feature_shapes=prefix.feature_shapes,
         compute=prefix.compute,
-        batches=_told(batches, f"features of {split}, view {number + 1}", total, job.listener),
+        batches=_passed_on(batches, f"features of {split}, view {number + 1}", total, job.listener),
         limit_bytes=settings.cache_limit_bytes,
     )
 
@@ -226,7 +226,7 @@ def _free_bytes(folder: Path) -> int:
     return int(shutil.disk_usage(existing).free * 0.8)
 
 
-def _told(batches: Any, message: str, total: int, listener: Listener) -> Any:
+def _passed_on(batches: Any, message: str, total: int, listener: Listener) -> Any:
     done = 0
     for batch in batches:
         yield batch

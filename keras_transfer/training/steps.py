@@ -66,9 +66,9 @@ def evaluation(suffix: keras.Model, network: Network, data: StageData) -> Callab
     @tf.function(input_signature=specs)
     def of_a_batch(inputs: Any, targets: Any, weights: Any) -> Any:
         raw = _in_float32(suffix(_cast(inputs), training=False))
-        losses = network.losses(raw, targets, 0.0)
         if network.merit_over == "split":
-            return _sums(losses, losses * 0, weights), raw
+            return tf.zeros((3,)), raw
+        losses = network.losses(raw, targets, 0.0)
         return _sums(losses, network.merit(raw, targets), weights), ()
 
     def evaluate() -> tuple[float, float]:
@@ -78,11 +78,10 @@ def evaluation(suffix: keras.Model, network: Network, data: StageData) -> Callab
             totals += sums
             if raw:
                 parts.append((raw, targets, weights))
-        loss, merit = means(totals)
-        if not parts:
-            return loss, merit
-        raw, targets, weights = tf.nest.map_structure(lambda *each: tf.concat(each, 0), *parts)
-        return loss, means(_sums(weights * 0, network.merit(raw, targets), weights))[1]
+        if parts:  # pictures are judged beside all others, whatever batches they came in
+            raw, targets, weights = tf.nest.map_structure(lambda *each: tf.concat(each, 0), *parts)
+            totals = _sums(network.losses(raw, targets, 0.0), network.merit(raw, targets), weights)
+        return means(totals)
 
     return evaluate
 

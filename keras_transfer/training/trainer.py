@@ -54,12 +54,12 @@ def train(job: Job, stages: Sequence[Stage], *, seconds: float | None = None) ->
     epochs = {stage.name: 0 if seconds and stage is stages[-1] else stage.epochs for stage in stages}
     job.listener(Event("stages", ", ".join(epochs), total=len(stages), values=epochs))
     for result in results:
-        job.listener(_told(result))
+        job.listener(_finished_event(result))
     for index in range(len(results), len(stages)):
         budget = seconds if index == len(stages) - 1 else None
         result = _run(job, index, stages[index], _reached(results), budget)
         results.append(result)
-        job.listener(_told(result))
+        job.listener(_finished_event(result))
     return tuple(results)
 
 
@@ -140,7 +140,7 @@ def _keep(job: Job, begun: Begun, result: StageResult) -> None:
     job.checkpoint.unlink(missing_ok=True)
 
 
-def _told(result: StageResult) -> Event:
+def _finished_event(result: StageResult) -> Event:
     rows = result.history
     values = {
         "epochs": result.epochs,

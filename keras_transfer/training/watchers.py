@@ -16,7 +16,7 @@ from keras_transfer.files import write_bytes
 from keras_transfer.specs import Event, Listener
 
 Record = Callable[[str, int, Mapping[str, float]], None]
-"""(stage, epoch from 1, values of that epoch by the names of `history.csv`)."""
+"""(stage, epoch from 1, values of that epoch by the names of `StageResult.history`)."""
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from keras_transfer.export.precisions import Candidate
     from keras_transfer.export.profiler import Operator
     from keras_transfer.selection.findings import Advice, Limits
-    from keras_transfer.workflow.advising import TransferCurve, advise, bench_transfer
+    from keras_transfer.workflow.advising import advise
     from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, profile
     from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
     from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
+    from keras_transfer.workflow.galleries import gallery
+    from keras_transfer.workflow.labels import TransferCurve, bench_transfer
     from keras_transfer.workflow.listing import Listed, exported_files, listed
     from keras_transfer.workflow.pictures import bench_input, doctor
     from keras_transfer.workflow.proving import Verified
     from keras_transfer.workflow.rates import RateCurve, lr_find
     from keras_transfer.workflow.reporting import report_of
+    from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.training import train
     from keras_transfer.workflow.using import Prediction, evaluate, predict
 
@@ -34,15 +37,18 @@ _PLACES = {
     "export.precisions": ("Candidate",),
     "export.profiler": ("Operator",),
     "selection.findings": ("Advice", "Limits"),
-    "workflow.advising": ("TransferCurve", "advise", "bench_transfer"),
+    "workflow.advising": ("advise",),
     "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "profile"),
     "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
+    "workflow.galleries": ("gallery",),
+    "workflow.labels": ("TransferCurve", "bench_transfer"),
     "workflow.listing": ("Listed", "exported_files", "listed"),
     "workflow.pictures": ("bench_input", "doctor"),
     "workflow.proving": ("Verified",),
     "workflow.rates": ("RateCurve", "lr_find"),
     "workflow.reporting": ("report_of",),
+    "workflow.tasks": ("task_of",),
     "workflow.training": ("train",),
     "workflow.using": ("Prediction", "evaluate", "predict"),
 }
@@ -76,12 +82,14 @@ __all__ = [
     "export_model",
     "exported_files",
     "fetch",
+    "gallery",
     "listed",
     "lr_find",
     "predict",
     "profile",
     "recognised",
     "report_of",
+    "task_of",
     "train",
     "verify",
 ]

@@ -69,6 +69,8 @@ def network_of(
     loss = plan.loss or task.losses[0]
     if loss not in task.losses:
         raise UsageError(unknown(f"loss of {task.name}", loss, task.losses))
+    if plan.head and plan.head not in task.heads:
+        raise UsageError(unknown(f"head of {task.name}", plan.head, task.heads))
     keras.utils.set_random_seed(plan.seed)
     keras.config.set_dtype_policy(plan.precision)
     try:
@@ -76,10 +78,11 @@ def network_of(
         network = task.attach(
             built.model,
             blocks.cut(built.model, spec),
-            classes=len(splits.class_names),
+            classes=len(splits.known_names),
             dropout=plan.dropout,
             seed=plan.seed,
             loss=loss,
+            **({"head": plan.head} if plan.head else {}),
         )
     finally:
         keras.config.set_dtype_policy("float32")

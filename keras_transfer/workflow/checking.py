@@ -41,6 +41,8 @@ def _names(plan: Plan, engine: str) -> Iterator[tuple[str, str, Iterable[str]]]:
     yield "task", plan.task, TASKS
     if plan.loss and plan.task in TASKS:
         yield f"loss of {plan.task}", plan.loss, TASKS[plan.task].losses
+    if plan.head and plan.task in TASKS:
+        yield f"head of {plan.task}", plan.head, TASKS[plan.task].heads
     yield "engine", engine, ENGINES
     if not plan.stages:
         yield "recipe", plan.recipe, recipes.RECIPES

@@ -103,12 +103,14 @@ class Opened:
     def plain(self) -> Contract:
         """What files of this run promise where nothing is settled."""
         record = self.record
+        outputs = self.task.outputs(len(record.class_names), record.image_size)
         return Contract(
-            class_names=record.class_names,
+            # Files that say nothing of classes do not carry whom their model was trained on.
+            class_names=record.class_names if any(each.labels != "none" for each in outputs) else (),
             image_size=record.image_size,
             aspect=record.plan.aspect,
             task=record.plan.task,
-            outputs=self.task.outputs(len(record.class_names), record.image_size),
+            outputs=outputs,
             backbone=record.plan.backbone,
             license=record.weights_license,
             run_digest=record.digest,

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_transfer.backbones import features, registry
+from keras_transfer.backbones import features, registry, weights
 from keras_transfer.data import cleaning, doctor_page, pipeline, sheet, sources, throughput
 from keras_transfer.data import doctor as examiner
 from keras_transfer.data.doctor import Diagnosis
@@ -21,7 +21,6 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.training import prefix
-from keras_transfer.workflow.advising import _at_hand
 from keras_transfer.workflow.building import fitting_size
 from keras_transfer.workflow.opened import some_pictures
 from keras_transfer.workflow.tasks import BATCH, task_of
@@ -85,7 +84,7 @@ def bench_input(
 def _described(splits: Splits, listener: Listener) -> dict[str, np.ndarray] | None:
     """What the default backbone makes of every picture, averaged over its feature map; None without its weights."""
     spec = registry.backbone(str(Plan.model_fields["backbone"].default))
-    if not _at_hand(spec):
+    if not weights.at_hand(spec):
         listener(Event("note", f"Labels are not judged: the weights of {spec.name} are not on this machine."))
         return None
     size = fitting_size(spec, splits.typical_size)

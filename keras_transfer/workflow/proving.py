@@ -8,6 +8,7 @@ and worth something as long as model and pictures are those it names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,10 @@ def prove(opened: Opened, paths: Sequence[Path], split: str, max_drop: float | N
     found = []
     for each, candidate in zip(loaded, answers, strict=True):
         compared = _compared(opened, each.artifact, candidate, split, max_drop)
-        measured = latency.measure(each, images)
+        measured = latency.measure(_on_all_cores(each), images)
         found.append(Verified(artifact=each.artifact, parity=compared, latency=measured))
-        if split == "test":
-            _draw_differences(opened, found[-1], candidate)
+    if split == "test":
+        _draw_differences(opened, found, answers)
     return tuple(found)
 
 
@@ -151,26 +152,37 @@ def write_card(
 
 
 def _loaded(opened: Opened, path: Path) -> Runtime:
-    loaded = runtime.load(path)
-    if loaded.artifact.contract.class_names != opened.record.class_names:
+    """Open a file on one thread: threads that wait for one another take up to twice the seconds for equal answers."""
+    loaded = runtime.load(path, threads=1)
+    if loaded.artifact.contract.class_names != opened.plain.class_names:
         raise ArtifactError(f"'{path}' names other classes than the run in '{opened.run.folder}'. Export it again.")
     return loaded
 
 
+def _on_all_cores(loaded: Runtime) -> Runtime:
+    """The file as a program opens it that is told nothing of threads, which is what latency is of."""
+    return runtime.load(loaded.artifact.path) if loaded.artifact.format in runtime.THREADED else loaded
+
+
 def _answers(opened: Opened, loaded: Sequence[Runtime], split: str) -> tuple[list[Answers], np.ndarray]:
-    """What each file says of a split, and a few of its pictures to time the files with."""
+    """What each file says of a split, and a few of its pictures to time the files with.
+
+    The files are asked side by side, so that cores are busy though each takes one thread.
+    """
     total, done, few = len(opened.splits[split]), 0, np.empty(0)
     names = ", ".join(each.artifact.path.name for each in loaded)
     opened.listener(Event("note", f"running {names} on the {split} split"))
     parts: list[list[Answers]] = [[] for _ in loaded]
-    keep_of = opened.task.keep or (lambda answers: answers)
-    for images, *_ in opened.feed(split, image_size=opened.record.image_size, batch_size=batch_of(opened.plain)):
-        pictures = np.asarray(images)
-        few = few if done else pictures[:TIMED_PICTURES]
-        for each, said in zip(loaded, parts, strict=True):
-            said.append(keep_of(each.predict(pictures)))
-        done += len(pictures)
-        opened.listener(Event("progress", f"{split} split", done=done, total=total))
+    keep_of, size = opened.task.keep or (lambda answers: answers), opened.record.image_size
+    with ThreadPoolExecutor(max(len(loaded), 1)) as beside:
+        for images, *_ in opened.feed(split, image_size=size, batch_size=batch_of(opened.plain)):
+            pictures = np.asarray(images)
+            few = few if done else pictures[:TIMED_PICTURES]
+            asked = [beside.submit(each.predict, pictures) for each in loaded]
+            for answer, said in zip(asked, parts, strict=True):
+                said.append(keep_of(answer.result()))
+            done += len(pictures)
+            opened.listener(Event("progress", f"{split} split", done=done, total=total))
     return [{name: np.concatenate([part[name] for part in said]) for name in said[0]} for said in parts], few
 
 
@@ -180,18 +192,20 @@ def _compared(opened: Opened, artifact: Artifact, candidate: Answers, split: str
     return compare(opened.task, wanted, candidate, opened.labels(split), part.keys, artifact, max_drop)
 
 
-def _draw_differences(opened: Opened, verified: Verified, candidate: Answers) -> None:
+def _draw_differences(opened: Opened, verified: Sequence[Verified], answers: Sequence[Answers]) -> None:
+    """Draw, for each file, the pictures on which it differs most; the pictures of all are read in one go."""
     keys = opened.splits.test.keys
     positions = {key: position for position, key in enumerate(keys)}
-    rows = [positions[key] for key, _ in verified.parity.worst]
-    contract = verified.artifact.contract
-    seen = opened.pictures("test", rows)
-    pair = (opened.answers("test", contract), candidate)
-    captions = [
-        "\n".join([keys[row][-28:], *(_said(opened.task, each, row, contract) for each in pair)]) for row in rows
-    ]
-    sheet = contact_sheet.draw(np.stack([seen[row] for row in rows]), captions)
-    write_bytes(opened.run.exports / "differences" / f"{verified.artifact.path.name}.png", sheet)
+    worst = [[positions[key] for key, _ in each.parity.worst] for each in verified]
+    seen = opened.pictures("test", sorted({row for rows in worst for row in rows}))
+    for each, candidate, rows in zip(verified, answers, worst, strict=True):
+        contract = each.artifact.contract
+        pair = (opened.answers("test", contract), candidate)
+        captions = [
+            "\n".join([keys[row][-28:], *(_said(opened.task, said, row, contract) for said in pair)]) for row in rows
+        ]
+        sheet = contact_sheet.draw(np.stack([seen[row] for row in rows]), captions)
+        write_bytes(opened.run.exports / "differences" / f"{each.artifact.path.name}.png", sheet)
 
 
 def _said(task: Task, answers: Answers, row: int, contract: Any) -> str:

@@ -57,7 +57,7 @@ def _evidence(opened: Opened) -> Evidence:
         pictures=functools.partial(opened.pictures, "test"),
         explain=_explaining(opened),
         exports=_exports(opened),
-        advice=_told(Advice.model_validate_json(advice.read_bytes())) if advice.exists() else None,
+        advice=_figures_of(Advice.model_validate_json(advice.read_bytes())) if advice.exists() else None,
         transfer=json.loads(transfer.read_bytes()) if transfer.exists() else (),
         commands=(
             f"keras-transfer train --plan {run.folder / runs.PLAN}",
@@ -80,6 +80,6 @@ def _exports(opened: Opened) -> list[dict[str, Any]]:
     return rows
 
 
-def _told(advice: Advice) -> dict[str, Any]:
+def _figures_of(advice: Advice) -> dict[str, Any]:
     told = advice.model_dump(include={"reasons", "unknown", "seconds", "training_seconds"})
     return told | {"blocks": [block.model_dump() for block in advice.blocks]}

@@ -14,8 +14,19 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.errors import DataError, UsageError, unknown
-from keras_transfer.evaluation import agreement, classification, detection, multilabel, segmentation
-from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Block, Contract, Network, Output, Settled, Splits, Task
+from keras_transfer.evaluation import agreement, classification, detection, embedding, multilabel, segmentation
+from keras_transfer.specs import (
+    EMBEDDING_OUTPUT,
+    PROBABILITIES_OUTPUT,
+    Answers,
+    Block,
+    Contract,
+    Network,
+    Output,
+    Settled,
+    Splits,
+    Task,
+)
 
 BATCH = 128
 DETECTIONS = 100
@@ -66,6 +77,22 @@ def _with_temperature(model: Any, contract: Contract) -> Any:
     from keras_transfer.export import temperature
 
     return model if contract.temperature == 1 else temperature.fold(model, contract.temperature)
+
+
+EMBEDDING_WIDTH = 128
+"""Numbers of an embedding, as its head gives them (a test holds the two together: heads bring TensorFlow)."""
+
+
+def _embedding(classes: int, side: int) -> tuple[Output, ...]:
+    return (Output(name=EMBEDDING_OUTPUT, shape=(EMBEDDING_WIDTH,)),)
+
+
+def _embedding_and_cosines(classes: int, side: int) -> tuple[Output, ...]:
+    return (*_embedding(classes, side), Output(name="cosines", shape=(classes,)))
+
+
+def _embedding_alone(answers: Answers, contract: Contract) -> Answers:
+    return {EMBEDDING_OUTPUT: answers[EMBEDDING_OUTPUT]}
 
 
 def _maps(classes: int, side: int) -> tuple[Output, ...]:
@@ -179,6 +206,7 @@ TASKS: Mapping[str, Task] = {
         merit_name="mean IoU of a picture",
         attach=_segmenter,
         losses=("cross_entropy+dice", "cross_entropy", "cross_entropy+lovasz"),
+        heads=("fpn", "lraspp"),
         outputs=_maps,
         read=segmentation.read,
         score=segmentation.score,
@@ -213,6 +241,24 @@ TASKS: Mapping[str, Task] = {
         bounds=_OF_BOXES,
         defaults={"recipe": "dense", "batch_size": 8},
         most_side=384,
+    ),
+    "embedding": Task(
+        name="embedding",
+        annotation="identity",
+        merit_name="Recall@1",
+        attach=_later("tasks.embedding.attach"),
+        losses=("arcface", "cosface", "contrastive", "proxy"),
+        outputs=_embedding,
+        trained=_embedding_and_cosines,
+        read=embedding.read,
+        score=embedding.score,
+        right=embedding.right,
+        differ=embedding.differ,
+        section="sections/embedding.html.j2",
+        show=_later("evaluation.embedding_page.show"),
+        settle=embedding.settle,
+        apply=_embedding_alone,
+        fold=_later("tasks.embedding.without_cosines"),
     ),
 }
 

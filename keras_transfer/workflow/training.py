@@ -100,6 +100,7 @@ def train(
         service=data_service,
         listener=listener,
     )
+    pipeline.tell_device(feed.options.device, listener)
     network, built = network_of(plan, spec, splits, plan.weights, listener)
     stages = stages_of(plan, network)
     prepared = time.perf_counter() - began
@@ -175,7 +176,7 @@ def _record(
     return RunRecord(
         plan=plan,
         merit_name=task_of(plan.task).merit_name,
-        class_names=splits.class_names,
+        class_names=splits.known_names,
         counts=splits.counts,
         data_digest=splits.digest,
         image_size=int(plan.image_size or 0),

@@ -16,7 +16,7 @@ from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.export import runtime
 from keras_transfer.files import write_bytes
-from keras_transfer.specs import Answers, Contract, Listener, Run, Scored, Splits, Task, Value, silent
+from keras_transfer.specs import EMBEDDING_OUTPUT, Answers, Contract, Listener, Run, Scored, Splits, Task, Value, silent
 from keras_transfer.workflow.tasks import batch_of, check_annotation, task_of
 
 
@@ -61,7 +61,7 @@ def evaluate(
         return opened.scored(split, opened.contract)
     if source is None and run is None:
         raise UsageError("Which pictures? Name a SOURCE: a file outside of a run does not know its data.")
-    ask = _asked(path, run, None)
+    ask = asked(path, run, None)
     contract, seed = ask.contract, run.record.plan.seed if run else 0
     if source is None and run is not None:
         splits = Opened(run, listener).splits
@@ -79,18 +79,21 @@ def predict(
     pictures: Sequence[Path | str],
     *,
     labels: Sequence[str] | None = None,
+    gallery: Path | str | None = None,
     output: Path | str | None = None,
 ) -> tuple[Prediction, ...]:
     """Return what `model` (a run folder or a file of any format) says of each picture file.
 
     A run answers by what was settled when its training ended, as its files do. labels: the class names of a model that
-    does not carry them. output: a folder for what its task draws of an answer, `NAME-mask.png` and `NAME-overlay.png`
-    of a segmenter, over files of these names. Raises UsageError where the task draws nothing.
+    does not carry them. gallery: a file of `workflow.galleries`, of a model that gives embeddings: it says then who the
+    picture shows, or that they are unknown. output: a folder for what its task draws of an answer, `NAME-mask.png` and
+    `NAME-overlay.png` of a segmenter, over files of these names. Raises UsageError where the task draws nothing.
     """
-    ask = _asked(*located(model), labels)
+    ask = asked(*located(model), labels)
     contract, task = ask.contract, task_of(ask.contract.task)
     if output is not None and task.draw is None:
         raise UsageError(f"Nothing is drawn of {task.name}: leave --output out.")
+    read = _gallery(gallery, contract) if gallery is not None else task.read
     said, step = [], batch_of(contract)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
@@ -103,11 +106,19 @@ def predict(
     return tuple(
         Prediction(
             picture=str(picture),
-            says=dict(task.read(each, contract)),
+            says=dict(read(each, contract)),
             files=() if output is None else _drawn(task, picture, each, contract, Path(output), name),
         )
         for picture, each, name in zip(pictures, said, names, strict=True)
     )
+
+
+def _gallery(path: Path | str, contract: Contract) -> Callable[[Answers, Contract], Mapping[str, Any]]:
+    from keras_transfer.workflow import galleries  # it asks models by this module
+
+    galleries.check(contract)
+    known = galleries.read(path, contract)
+    return lambda answers, contract: galleries.recognized(known, answers[EMBEDDING_OUTPUT])[0]
 
 
 def _names(pictures: Sequence[Path | str]) -> list[str]:
@@ -140,17 +151,18 @@ def located(model: Path | str) -> tuple[Path, Run | None]:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """An open model, as its contract says that it answers."""
 
     contract: Contract
     answers: Callable[[np.ndarray], Answers]
 
 
-def _asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> _Asked:
+def asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> Asked:
+    """Return a located model, open; labels: the class names of one that does not carry them."""
     if run is None or path.suffix != ".keras":
         loaded = runtime.load(path, labels=labels)
-        return _Asked(loaded.artifact.contract, loaded.predict)
+        return Asked(loaded.artifact.contract, loaded.predict)
     from keras_transfer.workflow.opened import Opened
 
     opened = Opened(run)
@@ -158,13 +170,15 @@ def _asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> _Asked:
     # The trained model knows nothing of what was settled after it: exported files have it inside.
     contract, apply = opened.contract if path == run.model_path else opened.plain, opened.task.apply
     if not apply:
-        return _Asked(contract, loaded.predict)
-    return _Asked(contract, lambda images: apply(loaded.predict(images), contract))
+        return Asked(contract, loaded.predict)
+    return Asked(contract, lambda images: apply(loaded.predict(images), contract))
 
 
 def _labels(contract: Contract, splits: Splits, split: str) -> np.ndarray:
     """The labels of a split in the order of the model's classes; DataError where the two do not have the same."""
     check_annotation(task_of(contract.task), splits)
+    if not contract.class_names:  # it tells apart whoever it is shown
+        return splits[split].labels
     wanted, given = contract.class_names, splits.class_names
     missing = [name for name in wanted if name not in given]
     extra = [name for name in given if name not in wanted]
