@@ -36,7 +36,8 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures per step.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything that is drawn by chance.")] = None,
     task: Annotated[
-        str | None, typer.Option(help="classification: one label a picture; segmentation: one a pixel.")
+        str | None,
+        typer.Option(help="classification, multilabel, segmentation (a class a pixel) or detection (boxes)."),
     ] = None,
     compare: Annotated[str | None, typer.Option(help="scratch: also train from random weights, as long.")] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Measure first and train what is advised.")] = False,
