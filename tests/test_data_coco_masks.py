@@ -34,7 +34,6 @@ def _coco(folder, change=lambda content: None, pictures=12):
 
 
 def test_polygons_and_run_lengths_become_masks_before_a_background(tmp_path):
-    pytest.importorskip("pycocotools")
     splits = load(_coco(tmp_path), annotation="mask")
     assert splits.class_names == ("background", "cat", "dog")
     expected = np.zeros((24, 32), np.uint8)
@@ -45,7 +44,6 @@ def test_polygons_and_run_lengths_become_masks_before_a_background(tmp_path):
 
 
 def test_an_annotation_without_a_shape_is_told(tmp_path):
-    pytest.importorskip("pycocotools")
     source = _coco(tmp_path, lambda content: content["annotations"][4].pop("segmentation"))
     with pytest.raises(DataError, match="an annotation of image 1 has no shape that can be drawn"):
         load(source, annotation="mask")

@@ -21,7 +21,7 @@ def drawing(file: Path, names: Sequence[str]) -> Callable[[str], Masked]:
     """Return what draws the mask of an image of a COCO file that was found to be one, by the image's id as text.
 
     names: all classes, `BACKGROUND` first. Small things lie over large ones. Raises DataError, when it draws, for an
-    annotation without a shape or an image without a size. Needs pycocotools (`pip install 'keras-transfer[coco]'`).
+    annotation without a shape or an image without a size.
     """
     content = json.loads(file.read_text(encoding="utf-8"))
     sizes = {str(row["id"]): (row.get("height"), row.get("width")) for row in content["images"]}
@@ -45,10 +45,8 @@ def drawing(file: Path, names: Sequence[str]) -> Callable[[str], Masked]:
 
 def _shape(file: Path, row: Mapping[str, Any], height: int, width: int) -> np.ndarray:
     """The pixels of one thing: bool (height, width)."""
-    try:
-        from pycocotools import mask as coco
-    except ImportError:
-        raise DataError("Masks of COCO files need pycocotools: pip install 'keras-transfer[coco]'") from None
+    from pycocotools import mask as coco  # here, because every source is recognised without it
+
     shape = row.get("segmentation")
     try:
         if isinstance(shape, dict) and isinstance(shape["counts"], str):
