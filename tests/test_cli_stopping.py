@@ -10,6 +10,14 @@ from keras_transfer.errors import StoppedError
 from keras_transfer.specs import Event
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_are_heeded():
+    """Whoever runs the tests may have them ignored, as `nohup` does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Deleted:
     """Python writes an exception out of here to standard error and goes on."""
 

@@ -74,7 +74,8 @@ def _unsaid(event: Event) -> None:
 def stoppable() -> Iterator[Callable[[], None]]:
     """Turn Ctrl-C, `kill` and a closed terminal into the sentence that says that nothing is lost.
 
-    Gives what is to be called at every event. A signal that the caller has set to be ignored (`nohup`) stays ignored.
+    Gives what is to be called at every event. A hang-up that the caller has set to be ignored (`nohup`) stays ignored;
+    an interrupt does not, which every shell has ignored for what it starts in the background.
 
     Python drops an exception that a signal raises while an object is being deleted, and every epoch deletes its data
     set. So the signal is remembered, and the call raises again what was dropped.
@@ -91,7 +92,8 @@ def stoppable() -> Iterator[Callable[[], None]]:
 
     in_main = threading.current_thread() is threading.main_thread()
     before = {each: signal.getsignal(each) for each in STOPS} if in_main else {}
-    heeded = {each: handler for each, handler in before.items() if handler is not signal.SIG_IGN}
+    ignored = {each for each, handler in before.items() if handler is signal.SIG_IGN} - {signal.SIGINT}
+    heeded = {each: handler for each, handler in before.items() if each not in ignored}
     for each in heeded:
         signal.signal(each, remember)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from keras_transfer.data import box_labels
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.data.mask_files import upright_size
-from keras_transfer.data.reading import PARALLEL
+from keras_transfer.data.pictures import CORES
 from keras_transfer.errors import DataError
 from keras_transfer.specs import Event, Listener, Splits, silent
 
@@ -56,7 +56,7 @@ def gather_boxes(
     its file says, more than `MOST_BOXES` in one picture, and for what `gather` refuses.
     """
     listings, flat = [], []
-    with ThreadPoolExecutor(PARALLEL) as readers:
+    with ThreadPoolExecutor(CORES) as readers:
         sizes = readers.map(lambda each: upright_size(each.path), found)
         for number, (each, size) in enumerate(zip(found, sizes, strict=True), start=1):
             label, without = _label(each, size)
