@@ -15,6 +15,7 @@ from colours import NAMES, draw, trained
 from export_model import CLASS_NAMES, exported
 
 from keras_transfer import runs, workflow
+from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.specs import Output, Run, Split, Splits
 from keras_transfer.workflow import opened, tasks, using
@@ -140,7 +141,11 @@ def test_a_source_with_the_classes_in_another_order_is_scored_by_name():
 
 def test_columns_of_labels_are_put_in_the_order_of_the_model():
     labels = np.array([[1, 0, 0], [0, 1, 1]], bool)  # blue, green, red
-    assert using._columns(labels, [2, 1, 0]).tolist() == [[False, False, True], [True, True, False]]
+    given, wanted = ("blue", "green", "red"), ("red", "green", "blue")
+    assert using.reordered(labels, ANNOTATIONS["classes"], given, wanted).tolist() == [
+        [False, False, True],
+        [True, True, False],
+    ]
 
 
 def test_a_source_with_other_classes_is_refused_in_one_sentence(tmp_path):

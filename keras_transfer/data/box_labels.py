@@ -81,12 +81,6 @@ def counts(labels: np.ndarray, classes: int) -> np.ndarray:
     return found
 
 
-def reordered(labels: np.ndarray, place: Sequence[int]) -> np.ndarray:
-    """Return stored labels whose class i has become class `place[i]`."""
-    names = [int(each) for each in place]
-    return stored([from_stored(packed, names) for packed in labels], {name: name for name in names})
-
-
 def squared(labels: Sequence[bytes] | np.ndarray, side: int, aspect: str) -> list[np.ndarray]:
     """Return the boxes of each picture as its square shows them, float32 (k, 5), in shares of the square's side.
 

@@ -50,13 +50,6 @@ def stored(labels: Sequence[Masked], positions: Mapping[Any, int]) -> np.ndarray
     return made
 
 
-def reordered(labels: np.ndarray, place: Sequence[int]) -> np.ndarray:
-    """Return stored masks in which class i has become `place[i]`."""
-    made = np.empty(len(labels), object)
-    made[:] = [_renumbered(packed, place) for packed in labels]
-    return made
-
-
 def _renumbered(packed: bytes, places: Sequence[int]) -> bytes:
     if list(places) == list(range(len(places))):
         return packed

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import runs
-from keras_transfer.data import box_labels, mask_labels
 from keras_transfer.data import pictures as picture_files
+from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.export import runtime
@@ -192,21 +192,11 @@ def _labels(contract: Contract, splits: Splits, split: str) -> np.ndarray:
             f"'{splits.source}' must have the {len(wanted)} classes of the model, by name, in any order: "
             f"{'; '.join(said)}. Rename, add or leave out folders or labels."
         )
-    return _REORDERED[splits.annotation](splits[split].labels, [wanted.index(name) for name in given])
+    return reordered(splits[split].labels, ANNOTATIONS[splits.annotation], given, wanted)
 
 
-def _positions(labels: np.ndarray, place: Sequence[int]) -> np.ndarray:
-    return np.asarray(place)[labels]
-
-
-def _columns(labels: np.ndarray, place: Sequence[int]) -> np.ndarray:
-    return labels[:, np.argsort(place)]
-
-
-_REORDERED: Mapping[str, Callable[[np.ndarray, Sequence[int]], np.ndarray]] = {
-    "class": _positions,
-    "classes": _columns,
-    "mask": mask_labels.reordered,
-    "boxes": box_labels.reordered,
-}
-"""Labels by what pictures are labelled with: to the order in which `place[i]` is where class i belongs."""
+def reordered(labels: np.ndarray, kind: Annotation, given: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Return stored labels over the class names `given` as they are stored over the same names in another order."""
+    if tuple(given) == tuple(wanted):
+        return labels
+    return kind.stored([kind.listed(each, given) for each in labels], {name: i for i, name in enumerate(wanted)})
