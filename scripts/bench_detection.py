@@ -11,13 +11,9 @@ on the same batches and the same loss (Keras' guide to transfer learning: head f
 """
 
 import argparse
-import json
-import subprocess
-import sys
-import tempfile
-import time
 
-BACKBONE, BATCH, SEED = "EfficientNetLite0", 8, 0
+import dense_peers
+from dense_peers import BATCH
 
 OURS = """
 import json, sys, keras_transfer as kt
@@ -33,26 +29,11 @@ print(json.dumps({**said, "seconds": run.record.seconds, "stages": stages, "expo
 """
 
 
-def plan_of(source, options, recipe):
-    return {
-        "data": source,
-        "task": "detection",
-        "backbone": BACKBONE,
-        "recipe": recipe,
-        "batch_size": BATCH,
-        "seed": SEED,
-        "image_size": options.image_size,
-    }
-
-
 def recipes(source, options):
     """A process for each recipe, so that none begins where another warmed up."""
     print("\n| recipe | AP50 validation | AP | AP50 test | AP | seconds | s/epoch by stage |\n|" + " --- |" * 7)
     for recipe in options.recipes.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = [sys.executable, "-c", OURS, json.dumps(plan_of(source, options, recipe)), folder]
-            done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = dense_peers.ours(OURS, dense_peers.plan_of("detection", source, options, recipe))
         paces = [f"{stage['name']} {min(row['seconds'] for row in stage['history']):.1f}" for stage in found["stages"]]
         figures = [f"{found[split][name]:.3f}" for split in ("validation", "test") for name in ("ap50", "ap")]
         print(f"| `{recipe}` | {' | '.join(figures)} | {found['seconds']:.0f} | {', '.join(paces)} |")
@@ -65,53 +46,16 @@ def recipes(source, options):
 
 
 def built(source, options):
-    """The network of a plan, its feed and its splits."""
-    from keras_transfer.backbones import registry
-    from keras_transfer.data import pipeline, sources
-    from keras_transfer.specs import Plan, silent
-    from keras_transfer.workflow.building import network_of
-
-    splits = sources.load(source, annotation="boxes")
-    plan = Plan(**plan_of(source, options, "dense"))
-    network, _ = network_of(plan, registry.backbone(BACKBONE), splits, "imagenet", silent)
-    return network, pipeline.make_feed(splits, seed=SEED), splits
-
-
-def compiled(network, rate):
-    """A model that `fit` trains with the task's loss, which looks at both outputs together."""
-    import keras
-    import tensorflow as tf
-
-    class Detector(keras.Model):
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-            return tf.reduce_mean(network.losses(tuple(y_pred), y, 0.0))
-
-    model = Detector(network.model.input, list(network.raw))
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4))
-    return model
-
-
-def batches(feed, options, epoch):
-    return feed("train", image_size=options.image_size, batch_size=BATCH, augment="scenes", epoch=epoch, shuffle=True)
+    return dense_peers.built(dense_peers.plan_of("detection", source, options, "dense"), "boxes")
 
 
 def frozen(source, options):
-    """An epoch of the frozen stage by `fit`, every batch through the whole network."""
     network, feed, _ = built(source, options)
-    for block in network.blocks:
-        for layer in block.layers:
-            layer.trainable = False
-    model, paces = compiled(network, 3e-3), []
-    for epoch in range(3):
-        began = time.perf_counter()
-        model.fit(batches(feed, options, epoch), verbose=0)
-        paces.append(time.perf_counter() - began)
-    print(f"\nfrozen backbone streamed by fit: {min(paces):.1f} s an epoch (of {', '.join(f'{p:.1f}' for p in paces)})")
+    dense_peers.frozen(network, feed, options.image_size)
 
 
 def whole_by_fit(source, options):
-    """Keras' guide: the head alone, then everything with batch norms in inference mode, at a low rate."""
-    import keras
+    """What the whole network is worth after `fit`."""
     import numpy as np
 
     from keras_transfer.data import box_labels
@@ -119,15 +63,8 @@ def whole_by_fit(source, options):
     from keras_transfer.tasks.detection import answered
 
     network, feed, splits = built(source, options)
-    owned = [layer for block in network.blocks for layer in block.layers]
-    began = time.perf_counter()
-    for learns, rate, epochs in ((False, 1e-3, 8), (True, 1e-5, options.epochs)):
-        for layer in owned:
-            layer.trainable = learns and not isinstance(layer, keras.layers.BatchNormalization)
-        model = compiled(network, rate)
-        for epoch in range(epochs):
-            model.fit(batches(feed, options, epoch), verbose=0)
-    took, worth = time.perf_counter() - began, []
+    took = dense_peers.guided(network, feed, options.image_size, head_epochs=8, epochs=options.epochs)
+    worth = []
     for split in ("validation", "test"):
         images = feed(split, image_size=options.image_size, batch_size=16)
         said = [network.model.predict_on_batch(np.asarray(each)) for each, *_ in images]

@@ -14,17 +14,13 @@ from stored taps and streamed by `fit`. `fit`: the whole network by `fit` on the
 
 import argparse
 import csv
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
+import dense_peers
 import numpy as np
+from dense_peers import BATCH
 
-BACKBONE, BATCH, SEED = "EfficientNetLite0", 8, 0
 CAMVID = [
     "sky",
     "building",
@@ -72,29 +68,11 @@ def of_camvid(folder, into):
     return str(into / "camvid.csv")
 
 
-def plan_of(source, options, recipe):
-    return {
-        "data": source,
-        "task": "segmentation",
-        "backbone": BACKBONE,
-        "recipe": recipe,
-        "batch_size": BATCH,
-        "seed": SEED,
-        "image_size": options.image_size,
-    }
-
-
 def recipes(source, options):
     """Train each recipe in a process of its own."""
     print(f"\n{'recipe':<16}{'validation':>12}{'test':>8}{'seconds':>9}{'int8 loses':>12}{'int8 is':>10}")
     for recipe in options.recipes.split(","):
-        with tempfile.TemporaryDirectory() as place:
-            command = [sys.executable, "-c", OURS, json.dumps(plan_of(source, options, recipe)), place]
-            environment = os.environ | {"KERAS_TRANSFER_CACHE": f"{place}/cache"}
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        if done.returncode:
-            sys.exit(done.stderr[-3000:])
-        found = json.loads(done.stdout.strip().splitlines()[-1])
+        found = dense_peers.ours(OURS, dense_peers.plan_of("segmentation", source, options, recipe))
         (_, _, whole), (_, lost, eight) = found["exports"]
         worth = [found[split]["mean IoU"] for split in ("validation", "test")]
         print(
@@ -107,62 +85,21 @@ def recipes(source, options):
 
 
 def built(source, options):
-    """The network of a plan, its feed and its splits."""
-    from keras_transfer.backbones import registry
-    from keras_transfer.data import pipeline, sources
-    from keras_transfer.plan import Plan
-    from keras_transfer.specs import silent
-    from keras_transfer.workflow.building import network_of
-
-    splits = sources.load(source, annotation="mask")
-    plan = Plan(**plan_of(source, options, "dense"))
-    network, _ = network_of(plan, registry.backbone(BACKBONE), splits, "imagenet", silent)
-    return network, pipeline.make_feed(splits, seed=SEED), splits
-
-
-def compiled(model, rate):
-    import keras
-
-    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), loss)
-
-
-def batches(feed, options, epoch):
-    return feed("train", image_size=options.image_size, batch_size=BATCH, augment="scenes", epoch=epoch, shuffle=True)
+    return dense_peers.built(dense_peers.plan_of("segmentation", source, options, "dense"), "mask")
 
 
 def frozen(source, options):
-    """An epoch of the frozen stage by `fit`, every batch through the whole network; ours is in the table of recipes."""
     network, feed, _ = built(source, options)
-    for block in network.blocks:
-        for layer in block.layers:
-            layer.trainable = False
-    compiled(network.model, 3e-3)
-    paces = []
-    for epoch in range(3):
-        began = time.perf_counter()
-        network.model.fit(batches(feed, options, epoch), verbose=0)
-        paces.append(time.perf_counter() - began)
-    print(f"\nfrozen backbone streamed by fit: {min(paces):.1f} s an epoch (of {', '.join(f'{p:.1f}' for p in paces)})")
+    dense_peers.frozen(network, feed, options.image_size)
 
 
 def whole_by_fit(source, options):
-    """Keras' guide: the head alone, then everything with batch norms in inference mode, at a low rate."""
-    import keras
-
+    """What the whole network is worth after `fit`."""
     from keras_transfer.evaluation import segmentation
     from keras_transfer.masks import squared
 
     network, feed, splits = built(source, options)
-    owned = [layer for block in network.blocks for layer in block.layers]
-    began = time.perf_counter()
-    for learns, rate, epochs in ((False, 1e-3, 5), (True, 1e-5, options.epochs)):
-        for layer in owned:
-            layer.trainable = learns and not isinstance(layer, keras.layers.BatchNormalization)
-        compiled(network.model, rate)
-        for epoch in range(epochs):
-            network.model.fit(batches(feed, options, epoch), verbose=0)
-    took = time.perf_counter() - began
+    took = dense_peers.guided(network, feed, options.image_size, head_epochs=5, epochs=options.epochs)
     worth = []
     for split in ("validation", "test"):
         confusion = 0
