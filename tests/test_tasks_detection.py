@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_transfer.tasks import detection
+from keras_transfer.workflow import tasks
 
 SIDE = 96
 COUNT = sum((SIDE // stride) ** 2 for stride in detection.STRIDES)
@@ -27,6 +28,15 @@ def target(*rows, most=6):
     padded = np.full((1, most, 5), -1, np.float32)
     padded[0, : len(rows)] = np.reshape(rows, (-1, 5))
     return tf.constant(padded)
+
+
+def test_the_row_of_the_table_says_what_the_head_gives():
+    assert tasks.DETECTIONS == detection.DETECTIONS
+    scores, distances = tasks.TASKS["detection"].trained(3, SIDE)
+    assert (scores.shape, distances.shape) == ((COUNT, 3), (COUNT, 4))
+    found = detection.settled(tf.zeros((1, *scores.shape)), tf.zeros((1, *distances.shape)))
+    given = {name: tuple(value.shape[1:]) for name, value in found.items()}
+    assert given == {output.name: output.shape for output in tasks.TASKS["detection"].outputs(3, SIDE)}
 
 
 def test_places_stand_in_the_middle_of_their_cells_and_tell_the_side():

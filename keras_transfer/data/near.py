@@ -1,4 +1,4 @@
-"""Finds pictures that a person would take for the same one: a photograph and its smaller, brighter or blurred copy."""
+"""Finds pictures that a person would take for the same one: a photograph and its smaller or blurred copy."""
 
 from __future__ import annotations
 

@@ -31,6 +31,8 @@ from keras_transfer.specs import (
 BATCH = 128
 DETECTIONS = 100
 """Boxes that a file gives at most, as COCO counts them: `tasks.detection.DETECTIONS`, known without TensorFlow."""
+PLACE_STRIDES = (8, 16, 32)
+"""`tasks.detection.STRIDES`, likewise; a test holds each pair together."""
 BATCH_VALUES = 2**24
 """Numbers in the answers to a batch, 64 MB of them: a map of many classes is larger than its picture."""
 
@@ -132,7 +134,7 @@ def _boxes(classes: int, side: int) -> tuple[Output, ...]:
 
 
 def _places(classes: int, side: int) -> tuple[Output, ...]:
-    places = sum((side // stride) ** 2 for stride in (8, 16, 32))
+    places = sum((side // stride) ** 2 for stride in PLACE_STRIDES)
     return Output(name="scores", shape=(places, classes)), Output(name="distances", shape=(places, 4))
 
 
