@@ -46,11 +46,17 @@ class Prediction(Value):
 
 
 def evaluate(
-    model: Path | str, source: str | None = None, *, split: str = "test", listener: Listener = silent
+    model: Path | str,
+    source: str | None = None,
+    *,
+    split: str = "test",
+    labels: Sequence[str] | None = None,
+    listener: Listener = silent,
 ) -> Scored:
     """Return what `model` (a run folder or a file of any format) is worth on a split of `source`.
 
     source: the data of its run where it is left out; its classes must have the names of the model's, in any order.
+    labels: the class names of a model that does not carry them, in its order.
     """
     from keras_transfer.data import sources  # brings TensorFlow, which predicting by a file does without
     from keras_transfer.workflow.opened import Opened, feed_of, predicted, seen
@@ -61,17 +67,17 @@ def evaluate(
         return opened.scored(split, opened.contract)
     if source is None and run is None:
         raise UsageError("Which pictures? Name a SOURCE: a file outside of a run does not know its data.")
-    ask = asked(path, run, None)
+    ask = asked(path, run, labels)
     contract, seed = ask.contract, run.record.plan.seed if run else 0
     if source is None and run is not None:
         splits = Opened(run, listener).splits
     else:
         annotation = task_of(contract.task).annotation
         splits = sources.load(str(source), annotation=annotation, seed=seed, listener=listener)
-    labels = _labels(contract, splits, split)
+    truth = _labels(contract, splits, split)
     feed = feed_of(splits, contract.aspect, seed=seed, listener=listener)
-    answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(labels), listener)
-    return task_of(contract.task).score(answers, seen(splits, labels, contract), contract)
+    answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(truth), listener)
+    return task_of(contract.task).score(answers, seen(splits, truth, contract), contract)
 
 
 def predict(
