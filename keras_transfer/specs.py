@@ -273,7 +273,7 @@ class RunRecord(Value):
     """Of wall clock from pictures to trained weights, over all processes of the run: what `scratch` is given too."""
     environment: dict[str, str] = Field(default_factory=dict)
     data_folder: str = ""
-    """Absolute folder that a relative `plan.data` was found from; it is looked for there where it is not here."""
+    """Absolute folder that a relative `Plan.data` was found from; it is looked for there where it is not here."""
     settled: dict[str, Any] | None = None
     """Fields of `Contract` that were fitted on validation when training ended: what the run answers with, and what its
     files carry. None in records that were written before anything was."""
