@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, log_loss
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 from keras_transfer.errors import DataError
 from keras_transfer.evaluation import classification
@@ -57,6 +63,19 @@ def test_top_five_is_left_out_where_it_says_nothing():
 def test_top_five_counts_the_five_largest():
     probabilities = np.tile(np.linspace(0.3, 0.0, 7), (7, 1))
     assert score(probabilities, np.arange(7), list("abcdefg")).top5_accuracy == pytest.approx(5 / 7)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(6, 12), st.integers(1, 40))
+def test_every_count_and_share_is_to_the_last_bit_that_of_scikit_learn(seed, classes, pictures):
+    random, positions = np.random.default_rng(seed), np.arange(classes)
+    probabilities = random.integers(0, 4, (pictures, classes)) / 4  # of few values, so that many are equal
+    labels, predicted = random.integers(0, classes, pictures), probabilities.argmax(1)
+    metrics = score(probabilities, labels, [f"class {position}" for position in positions])
+    assert metrics.confusion == tuple(map(tuple, confusion_matrix(labels, predicted, labels=positions).tolist()))
+    assert metrics.top5_accuracy == top_k_accuracy_score(labels, probabilities, k=5, labels=positions)
+    wanted = precision_recall_fscore_support(labels, predicted, labels=positions, zero_division=np.nan)[:3]
+    given = [(row.precision, row.recall, row.f1) for row in metrics.per_class]
+    np.testing.assert_array_equal(np.array(given, float).T, wanted)
 
 
 def test_calibration_error_of_an_always_sure_model_is_its_error_rate():

@@ -108,21 +108,28 @@ def _dynamic(source: Frozen, calibration: np.ndarray | None) -> bytes:
 
 def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     pictures = _calibration(calibration)
-    others = [] if source.whole else [tf.lite.OpsSet.TFLITE_BUILTINS]  # choosing boxes has no whole-number kernel
-    quantized = _converted(
-        source,
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=lambda: ({IMAGE_INPUT: picture[None]} for picture in pictures),
-        supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *others],
-        inference_input_type=tf.uint8,
-        inference_output_type=tf.uint8 if source.whole else tf.float32,
-    )
+    quantized = _whole_numbers(source.float32, pictures, tf.uint8 if source.whole else tf.float32)
     refined = refine(quantized, source.float32, pictures)
     if source.chosen:
         refined = float_tail.in_float(refined, source.float32)
     if source.affine is None:
         return refined
     return pixels.taken_as_they_are(refined, source.affine.factor, source.affine.offset)
+
+
+def _whole_numbers(exact: bytes, pictures: np.ndarray, output: tf.DType) -> bytes:
+    """The converter's own full quantization, of the float32 file that it wrote before.
+
+    `TFLiteConverter` would convert the graph once more to come to that file: a third of the time for the same answer.
+    """
+    from tensorflow.lite.python.convert import mlir_quantize
+    from tensorflow.lite.python.optimize import calibrator
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about inputs that have no statistics: uint8 needs none
+        measuring = calibrator.Calibrator(calibrator.add_intermediate_tensors(exact))
+        measured = measuring.calibrate(lambda: ([picture[None]] for picture in pictures))
+        return mlir_quantize(measured, input_data_type=tf.uint8, output_data_type=output)
 
 
 def _float16(source: Frozen, calibration: np.ndarray | None) -> bytes:
