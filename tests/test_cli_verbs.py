@@ -555,3 +555,11 @@ def test_an_error_is_one_sentence_without_markup_or_traceback():
 def test_the_examples_of_exported_files_stay_apart_from_this_run(made):
     with pytest.raises(ArtifactError, match="names other classes than the run"):
         typed("verify", made.folder, "--file", exported()["tflite"])
+
+
+def test_what_a_phone_says_is_passed_on_as_it_is_or_as_json(made, monkeypatch, tmp_path):
+    file = made.exports / "model.tflite"
+    monkeypatch.setitem(vars(workflow), "bench_on_phone", lambda path, binary, **options: f"{path.name}: 3 ms")
+    assert typed("bench", "latency", file, "--adb", tmp_path / "benchmark_model")[1] == "model.tflite: 3 ms\n"
+    _, stdout, _ = typed("bench", "latency", file, "--adb", tmp_path / "benchmark_model", "--json")
+    assert json.loads(stdout) == {str(file): "model.tflite: 3 ms"}

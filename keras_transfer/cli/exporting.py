@@ -93,8 +93,11 @@ def bench_latency(
 
     files = [each for file in files for each in _files_of(file)]
     if adb:
-        for file in files:
-            print(workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats))
+        told = {
+            str(file): workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats)
+            for file in files
+        }
+        print_json(told) if as_json else print("\n".join(told.values()))
         return
     if by_operator:
         profiles = {file: workflow.profile(file, threads=(threads or [1])[0], repeats=repeats) for file in files}
