@@ -173,12 +173,31 @@ def test_a_picture_without_its_xml_is_one_sentence(tmp_path):
 
 
 def test_a_class_that_one_split_alone_names_is_one_sentence(tmp_path):
+    root = as_voc(tmp_path / "voc")
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    for name, numbers in (("train", range(0, COUNT, 2)), ("test", range(1, COUNT, 2))):  # cats alone, and both
+        text = "\n".join(f"{number:02d}" for number in numbers)
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text)
+    (root / "Annotations" / "00.xml").write_text(xml([(4, 3, 20, 15, "fox")]))
+    said = r"Class 'dog' has test pictures but no training picture. Add some or remove the class."
+    with pytest.raises(DataError, match=said):
+        load(str(root), annotation="boxes")
+
+
+def test_a_picture_of_a_table_in_two_splits_is_one_sentence(tmp_path):
     source = as_table(tmp_path / "table")
     lines = source.read_text().splitlines()
     lines = [f"{lines[0]},split", *(f"{line},{'test' if ',dog,' in line else 'train'}" for line in lines[1:])]
-    source.write_text("\n".join(line for line in lines if "/00" not in line or ",dog," not in line))
-    with pytest.raises(DataError, match=r"stands in two splits|no training picture"):
+    source.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"'pictures/01.png' stands in two splits. Give all its rows one."):
         load(str(source), annotation="boxes")
+
+
+def test_a_hundred_thousand_boxes_in_a_picture_are_one_sentence(tmp_path):
+    root = as_yolo(tmp_path / "yolo")
+    (root / "labels" / "train" / "00.txt").write_text("0 0.5 0.5 0.1 0.1\n" * 100_000)
+    with pytest.raises(DataError, match=r"00.txt' has 100,000 boxes in one picture; at most 1,000 are taken. Cut"):
+        load(str(root), annotation="boxes")
 
 
 @pytest.mark.parametrize(
@@ -211,6 +230,15 @@ def test_a_coco_annotation_without_a_box_is_one_sentence(tmp_path):
     del content["annotations"][0]["bbox"]
     source.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"an annotation of image 0 has no bbox of left, top, width and height"):
+        load(str(source), annotation="boxes")
+
+
+def test_coco_annotations_of_one_id_are_one_sentence(tmp_path):
+    source = as_coco(tmp_path / "coco")
+    content = json.loads(source.read_text())
+    content["annotations"][1]["id"] = content["annotations"][3]["id"] = content["annotations"][2]["id"]
+    source.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"instances.json': 3 annotations have the id 2. Give each its own."):
         load(str(source), annotation="boxes")
 
 

@@ -141,6 +141,21 @@ def test_pictures_without_masks_are_told(tmp_path):
         load(str(root), annotation="mask")
 
 
+def test_a_mask_without_a_picture_is_left_out_and_told(tmp_path):
+    root = _folder(tmp_path / "data")
+    (root / "images" / "07.png").unlink()
+    splits = load(str(root), annotation="mask")
+    assert sum(splits.counts.values()) == 11
+    assert "the mask masks/07.png, which has no picture" in splits.skipped
+
+
+def test_a_mask_that_cannot_be_read_is_told(tmp_path):
+    root = _folder(tmp_path / "data")
+    (root / "masks" / "07.png").write_bytes(b"no mask")
+    with pytest.raises(DataError, match=r"The mask '.*07.png' cannot be read: cannot identify image file"):
+        load(str(root), annotation="mask")
+
+
 def test_a_class_that_no_training_picture_shows_is_told(tmp_path):
     root = _folder(tmp_path / "data")
     mask = _mask(11)

@@ -53,8 +53,10 @@ def load(source: str, *, annotation: str = "mask", seed: int = 0, listener: List
     """
     annotation_of(source, "mask", asked=annotation)
     root = Path(source).expanduser()
-    listings = [each for place, split in _places(root) for each in _paired(root, place, split)]
-    return gather_masks(source, root, listings, seed=seed, listener=listener)
+    pairs = [(_paired(root, place, split), place) for place, split in _places(root)]
+    listings = [each for rows, _ in pairs for each in rows]
+    passed = tuple(each for rows, place in pairs for each in _alone(root, place, rows))
+    return gather_masks(source, root, listings, passed=passed, seed=seed, listener=listener)
 
 
 def has_masks(folder: Path) -> bool:
@@ -63,9 +65,18 @@ def has_masks(folder: Path) -> bool:
 
 
 def gather_masks(
-    source: str, root: Path, listings: Sequence[Listing], *, seed: int = 0, listener: Listener = silent
+    source: str,
+    root: Path,
+    listings: Sequence[Listing],
+    *,
+    passed: tuple[str, ...] = (),
+    seed: int = 0,
+    listener: Listener = silent,
 ) -> Splits:
-    """Return the splits of pictures whose labels are the paths of their masks; `classes.csv` may stand in `root`."""
+    """Return the splits of pictures whose labels are the paths of their masks; `classes.csv` may stand in `root`.
+
+    passed: what the source holds beside them, told with what is left out.
+    """
     file = root / CLASSES
     classes = read_classes(file) if file.is_file() else _found([row.label for row in listings], listener)
     if len(classes.names) > VOID:
@@ -76,7 +87,9 @@ def gather_masks(
             labelled.append(row._replace(label=label))
             if len(labelled) % 500 == 0:
                 listener(Event("progress", "Reading masks", done=len(labelled), total=len(listings)))
-    return gather(source, labelled, annotation="mask", declared=classes.names, seed=seed, listener=listener)
+    return gather(
+        source, labelled, annotation="mask", declared=classes.names, passed=passed, seed=seed, listener=listener
+    )
 
 
 def read_classes(file: Path) -> Classes:
@@ -190,7 +203,15 @@ def _places(root: Path) -> list[tuple[Path, str | None]]:
     return [(each, split) for each, split in named if split and (each / PICTURES).is_dir() and (each / MASKS).is_dir()]
 
 
-def _paired(root: Path, place: Path, split: str | None) -> Iterator[Listing]:
+def _alone(root: Path, place: Path, listings: Sequence[Listing]) -> Iterator[str]:
+    """Yield what is to be told of each mask in a place whose picture is not there."""
+    taken = {row.label for row in listings}
+    for path in picture_paths(place / MASKS)[0]:
+        if path not in taken:
+            yield f"the mask {Path(path).relative_to(root).as_posix()}, which has no picture"
+
+
+def _paired(root: Path, place: Path, split: str | None) -> list[Listing]:
     found = {_stem(path, place / MASKS): path for path in picture_paths(place / MASKS)[0]}
     pictures, _ = picture_paths(place / PICTURES)
     alone = [path for path in pictures if _stem(path, place / PICTURES) not in found]
@@ -200,10 +221,12 @@ def _paired(root: Path, place: Path, split: str | None) -> Iterator[Listing]:
             f"'{place / MASKS}'{f', the first: {os.path.basename(alone[0])}' if alone else ''}. "
             "Add the masks, or take these pictures away."
         )
+    rows = []
     for path in pictures:
         stem = _stem(path, place / PICTURES)
         own = SPLIT_FOLDERS.get(stem.split("/")[0].casefold()) if "/" in stem else None
-        yield Listing(path=path, key=Path(path).relative_to(root).as_posix(), label=found[stem], split=split or own)
+        rows.append(Listing(path, Path(path).relative_to(root).as_posix(), found[stem], split or own))
+    return rows
 
 
 def _stem(path: str, folder: Path) -> str:
