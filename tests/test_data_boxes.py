@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_transfer.data import augment, box_labels, cleaning
+from keras_transfer import drawing
+from keras_transfer.data import augment, box_labels, cleaning, doctor_page, label_views
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.box_files import MOST_BOXES
+from keras_transfer.data.doctor import examine
 from keras_transfer.data.pipeline import make_feed
 from keras_transfer.data.sources import load, recognised
 from keras_transfer.errors import DataError, UsageError
@@ -266,6 +268,20 @@ def test_boxes_go_to_shards_and_come_back(tmp_path):
 def test_a_table_holds_no_boxes_and_says_so(tmp_path):
     with pytest.raises(DataError, match=r"holds no boxes. Name a folder, and shards are written"):
         cleaning.write(load(str(as_voc(tmp_path / "voc")), annotation="boxes"), tmp_path / "table.csv")
+
+
+def test_the_doctors_page_draws_boxes_over_pictures(tmp_path):
+    splits = load(str(as_voc(tmp_path / "voc")), annotation="boxes")
+    views = label_views.views(splits, [f"test: {splits.test.keys[0]}"])
+    assert len(views) == len(splits.train) + 1
+    pixels = views[f"train: {splits.train.keys[0]}"]
+    assert pixels.shape == (180, 240, 3)
+    (y1, x1, _, x2, name), *_ = box_labels.from_stored(splits.train.labels[0], splits.class_names).boxes
+    edge = pixels[round(y1 * 179), round(x1 * 239) : round(x2 * 239)]
+    assert (edge == drawing.colour(splits.class_names.index(name))).all()
+    page = doctor_page.write(examine(splits), tmp_path / "page.html", views=views).read_text()
+    assert f"pictures under their labels ({len(splits.train)})" in page
+    assert "background: rgb(0, 114, 178)" in page
 
 
 def test_letterbox_and_crop_take_boxes_where_the_pixels_go():
