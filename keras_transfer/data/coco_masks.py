@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.data.mask_files import upright_size
+from keras_transfer.data.decoding import upright_size
 from keras_transfer.data.mask_labels import Masked, listed
 from keras_transfer.errors import DataError
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_transfer.data import mask_labels
 from keras_transfer.data.annotations import annotation_of
+from keras_transfer.data.decoding import upright_size
 from keras_transfer.data.files import picture_paths
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
@@ -26,9 +27,6 @@ PICTURES, MASKS, CLASSES = "images", "masks", "classes.csv"
 
 VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "ignored")
 """Names of classes that are none: their pixels count nowhere."""
-
-TURNED = (5, 6, 7, 8)
-"""EXIF orientations in which a picture's width is its height."""
 
 
 @dataclass(frozen=True)
@@ -169,16 +167,6 @@ def _label(row: Listing, classes: Classes) -> mask_labels.Masked:
             "Both must have the same size."
         )
     return mask_labels.listed(pixels, classes.names)
-
-
-def upright_size(path: str) -> tuple[int, int] | None:
-    """Width and height of a picture as a person sees it; None where it cannot be read, which is told elsewhere."""
-    try:
-        with Image.open(path) as opened:
-            turned = opened.getexif().get(0x0112) in TURNED
-            return (opened.height, opened.width) if turned else (opened.width, opened.height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
 
 
 def _found(paths: Sequence[str], listener: Listener) -> Classes:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from keras_transfer.drawing import boxed
-from keras_transfer.evaluation.detection import sure_boxes
+from keras_transfer.evaluation.detection import on_picture, sure_boxes
 from keras_transfer.specs import Answers, Contract
 
 
@@ -25,16 +25,3 @@ def draw(picture: np.ndarray, answers: Answers, contract: Contract) -> Mapping[s
     buffer = io.BytesIO()
     Image.fromarray(drawn).save(buffer, "PNG")
     return {"boxes.png": buffer.getvalue()}
-
-
-def on_picture(boxes: np.ndarray, height: int, width: int, aspect: str) -> np.ndarray:
-    """Return boxes of a square, (k, 4), in shares of the picture that it was made of.
-
-    >>> on_picture(np.array([[0.25, 0.0, 0.75, 1.0]]), 2, 4, "letterbox").tolist()
-    [[0.0, 0.0, 1.0, 1.0]]
-    """
-    sides = np.array([height, width, height, width], float)
-    if aspect == "stretch":
-        return boxes
-    extent = max(height, width) if aspect == "letterbox" else min(height, width)
-    return np.clip((boxes * extent + (sides - extent) / 2) / sides, 0, 1)
