@@ -74,7 +74,7 @@ def test_predicting_as_json_prints_cocos_results_in_pixels_of_the_picture(tmp_pa
     (said,) = workflow.predict(trained().folder, [tmp_path / "0007.png"])
     assert [row["bbox"] for row in rows] == [box["bbox"] for box in said.boxes]
     assert {row["image_id"] for row in rows} <= {7}
-    assert all(0 <= row["bbox"][0] and row["bbox"][0] + row["bbox"][2] <= 200.1 for row in rows)
+    assert all(row["bbox"][0] >= 0 and row["bbox"][0] + row["bbox"][2] <= 200.1 for row in rows)
 
 
 def test_predicting_to_a_folder_draws_the_boxes(tmp_path):
