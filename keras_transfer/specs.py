@@ -506,6 +506,11 @@ class Task:
     draw: Callable[[np.ndarray, Answers, Contract], Mapping[str, bytes]] | None = None
     """`draw(picture, answers to it, contract)`: files that show the answer, by the end of their name; the picture is
     uint8 (height, width, 3) as a person sees it."""
+    placed: Callable[[Mapping[str, Any], int, int, Contract], Mapping[str, Any]] | None = None
+    """`placed(what is read, height, width, contract)`: the same in pixels of the picture itself, where it says where
+    things are."""
+    results: Callable[[str, Mapping[str, Any]], tuple[Mapping[str, Any], ...]] | None = None
+    """`results(picture, what is said)`: the rows that other programs know such answers by, where there is a format."""
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By precision: bounds of parity in place of those for answers that are one value a picture."""
     defaults: Mapping[str, Any] = field(default_factory=dict)

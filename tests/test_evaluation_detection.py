@@ -105,6 +105,24 @@ def test_what_is_read_of_a_picture_counts_and_lists_its_boxes():
     assert detection.read(said([]), CONTRACT)["found"] == "nothing"
 
 
+@pytest.mark.parametrize(
+    ("aspect", "bbox"), [("stretch", [120, 48, 96, 60]), ("letterbox", [120, 36, 96, 84]), ("crop", [120, 48, 48, 60])]
+)
+def test_boxes_are_told_in_pixels_of_the_picture_as_cocos_results(aspect, bbox):
+    contract = CONTRACT.model_copy(update={"aspect": aspect})
+    box = {"stretch": (0.4, 0.5, 0.9, 0.9), "letterbox": (0.4, 0.5, 0.75, 0.9), "crop": (0.4, 0.5, 0.9, 0.9)}[aspect]
+    read = detection.placed(detection.read(said([(*box, 1, 0.75)]), contract), 120, 240, contract)
+    (row,) = detection.results("some/000042.jpg", read)
+    assert row.pop("bbox") == pytest.approx(bbox, abs=0.02)
+    assert row == {
+        "image_id": 42,
+        "file_name": "000042.jpg",
+        "category_id": 1,
+        "category_name": "dog",
+        "score": 0.75,
+    }
+
+
 @pytest.mark.parametrize("aspect", ["stretch", "crop", "letterbox"])
 def test_boxes_of_a_square_are_drawn_where_the_picture_has_them(aspect):
     from keras_transfer.data import box_labels
@@ -112,7 +130,7 @@ def test_boxes_of_a_square_are_drawn_where_the_picture_has_them(aspect):
     inside = (0.3, 0.4, 0.7, 0.6, 0)
     (label,) = box_labels.stored([box_labels.listed(120, 240, [inside])], {0: 0})
     (square,) = box_labels.squared([label], 96, aspect)
-    back = box_drawing.on_picture(square[:, :4], 120, 240, aspect)
+    back = detection.on_picture(square[:, :4], 120, 240, aspect)
     assert back[0] == pytest.approx(inside[:4], abs=1e-5)
 
 

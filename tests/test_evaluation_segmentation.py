@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from keras_transfer import drawing
 from keras_transfer.errors import UsageError
-from keras_transfer.evaluation import overlays
 from keras_transfer.evaluation import segmentation as evaluation
 from keras_transfer.masks import VOID
 from keras_transfer.specs import Contract
@@ -88,11 +88,11 @@ def test_an_answer_reads_as_shares_of_the_picture() -> None:
 
 def test_an_overlay_leaves_void_as_the_picture_is() -> None:
     mask = np.array([[0, VOID]], np.uint8)
-    drawn = overlays.overlay(np.full((1, 2, 3), 100, np.uint8), mask)
+    drawn = drawing.overlay(np.full((1, 2, 3), 100, np.uint8), mask)
     assert drawn[0, 1].tolist() == [100, 100, 100]
     assert drawn[0, 0].tolist() == [45, 108, 143]
-    assert len(overlays.palette_bytes()) == 768
+    assert len(drawing.palette_bytes()) == 768
 
 
 def test_colours_of_the_first_sixteen_classes_are_all_unlike() -> None:
-    assert len(set(overlays.PALETTE)) == len(overlays.PALETTE) == 16
+    assert len(set(drawing.PALETTE)) == len(drawing.PALETTE) == 16

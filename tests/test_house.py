@@ -14,7 +14,7 @@ from keras_transfer import cli
 
 PACKAGE = Path(keras_transfer.__file__).parent
 SIBLINGS = ("data", "backbones", "tasks", "training", "selection", "evaluation", "export")
-LOWER = ("plan", "devices", "files", "masks", "order", "specs", "errors")
+LOWER = ("plan", "devices", "drawing", "files", "masks", "order", "specs", "errors")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -42,6 +42,7 @@ def test_siblings_do_not_import_each_other(path):
         "files": {"errors"},
         "order": set(),
         "masks": set(),
+        "drawing": {"masks"},
         "plan": {"errors", "specs"},
         "runs": {"errors", "specs", "plan", "files"},
         "devices": {"errors", "specs"},

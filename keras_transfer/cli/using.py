@@ -82,7 +82,7 @@ def predict(
 
     predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output, gallery=gallery)
     if as_json:
-        print_json([prediction.flat for prediction in predictions])
+        print_json([row for said in predictions for row in ([said.flat] if said.results is None else said.results)])
         return
     shown = [
         {"picture": said.picture, **{name: each for name, each in said.says.items() if not isinstance(each, dict)}}

@@ -48,7 +48,13 @@ SOURCES = (
     Source(
         "masks", "FOLDER/{images,masks}/*", lambda text: mask_files.has_masks(_path(text)), mask_files.load, ("mask",)
     ),
-    Source("voc", "FOLDER/{JPEGImages,Annotations}/*", lambda text: voc.has_boxes(_path(text)), voc.load, ("boxes",)),
+    Source(
+        "voc",
+        "FOLDER/{JPEGImages,Annotations}/*",
+        lambda text: voc.is_laid_out(_path(text)),
+        voc.load,
+        ("boxes", "mask"),
+    ),
     Source("yolo", "FOLDER/data.yaml", lambda text: yolo.is_card(_path(text)), yolo.load, ("boxes",)),
     Source(
         "split folders",

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_transfer.backbones import features, registry, weights
-from keras_transfer.data import cleaning, doctor_page, pipeline, sheet, sources, throughput
+from keras_transfer.data import cleaning, doctor_page, label_views, pipeline, sheet, sources, throughput
 from keras_transfer.data import doctor as examiner
 from keras_transfer.data.doctor import Diagnosis
 from keras_transfer.data.throughput import Throughput
@@ -48,12 +48,15 @@ def doctor(
     augmented: a PNG with what each augmentation policy makes of eight pictures.
     """
     splits = sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
+    if write:
+        cleaning.check(splits, write)
     described = _described(splits, listener) if labels else None
     examination = examiner.examine(splits, features=described, listener=listener)
     if write:
         cleaning.write(cleaning.cleaned(splits, examination), write, listener=listener)
     if page:
-        doctor_page.write(examination, page)
+        views = label_views.views(splits, doctor_page.pictured(examination.diagnosis))
+        doctor_page.write(examination, page, views=views)
     if augmented:
         images = some_pictures(pipeline.make_feed(splits), "train", max(96, min(splits.typical_size, 224)), 8)
         sheet.draw(images, augmented, seed=seed)

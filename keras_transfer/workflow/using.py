@@ -12,7 +12,7 @@ import numpy as np
 from keras_transfer import runs
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
-from keras_transfer.data.decoding import upright_rgb
+from keras_transfer.data.decoding import upright_rgb, upright_size
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.export import runtime
 from keras_transfer.files import write_bytes
@@ -28,6 +28,8 @@ class Prediction(Value):
     """By what its task reads from an answer: of classification `class_name`, `probability` and `probabilities`."""
     files: tuple[str, ...] = ()
     """Paths of what was drawn of it."""
+    results: tuple[dict[str, Any], ...] | None = None
+    """The same as rows that other programs read, where its task has such a format: of detection COCO's results."""
 
     def __getattr__(self, name: str) -> Any:
         """Give what it says by name.
@@ -109,14 +111,16 @@ def predict(
         if task.keep:
             said[start:] = [dict(task.keep(each)) for each in said[start:]]
     names = _names(pictures)
-    return tuple(
-        Prediction(
-            picture=str(picture),
-            says=dict(read(each, contract)),
-            files=() if output is None else _drawn(task, picture, each, contract, Path(output), name),
-        )
-        for picture, each, name in zip(pictures, said, names, strict=True)
-    )
+    predictions = []
+    for picture, each, name in zip(pictures, said, names, strict=True):
+        says = dict(read(each, contract))
+        size = upright_size(str(picture)) if task.placed else None
+        if task.placed and size:
+            says = dict(task.placed(says, size[1], size[0], contract))
+        results = tuple(dict(row) for row in task.results(str(picture), says)) if task.results else None
+        files = () if output is None else _drawn(task, picture, each, contract, Path(output), name)
+        predictions.append(Prediction(picture=str(picture), says=says, files=files, results=results))
+    return tuple(predictions)
 
 
 def _gallery(path: Path | str, contract: Contract) -> Callable[[Answers, Contract], Mapping[str, Any]]:
