@@ -503,6 +503,9 @@ class Task:
     """`apply(answers of the trained model, contract)`: what a model with that contract's settings says."""
     fold: Callable[[Any, Contract], Any] | None = None
     """`fold(keras.Model, contract)`: the model with the contract's settings inside its graph."""
+    by_group: Callable[[Scored, Answers, Any, np.ndarray], Scored] | None = None
+    """`by_group(scored, answers, labels, groups of the pictures)`: the same figures with those of each group beside
+    them, where being right is not the same for all."""
     explain: Callable[..., np.ndarray] | None = None
     """`explain(model, images)`: heat maps float32 (n, height, width) in [0, 1], where there are such."""
     trained: Callable[..., tuple[Output, ...]] | None = None

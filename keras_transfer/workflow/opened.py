@@ -167,7 +167,10 @@ class Opened:
 
     def scored(self, split: str, contract: Contract) -> Scored:
         """Return what the model is worth on a split by the settings of a contract."""
-        return self.task.score(self.answers(split, contract), self.labels(split), contract)
+        answers, labels, groups = self.answers(split, contract), self.labels(split), self.splits[split].groups
+        scored = self.task.score(answers, labels, contract)
+        told = self.task.by_group
+        return told(scored, answers, labels, groups) if told and groups is not None else scored
 
     def labels(self, split: str) -> Any:
         """Return what answers to a split are judged by."""

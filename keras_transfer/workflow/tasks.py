@@ -260,6 +260,7 @@ TASKS: Mapping[str, Task] = {
         section="sections/embedding.html.j2",
         show=_later("evaluation.embedding_page.show"),
         settle=embedding.settle,
+        by_group=embedding.by_group,
         apply=_embedding_alone,
         fold=_later("tasks.embedding.without_cosines"),
     ),
