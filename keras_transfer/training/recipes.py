@@ -79,6 +79,11 @@ def dense(blocks: int) -> tuple[Stage, ...]:
     return (head, _learning("all", "all", epochs=36, **learning))
 
 
+def solved(blocks: int) -> tuple[Stage, ...]:
+    """Compute the head from sixteen views of every picture: for heads that can be, and pictures too few to learn by."""
+    return (Stage(name="head", solved=True, epochs=1, augment="light", views=16),)
+
+
 RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
     "head": head,
     "head_then_top": head_then_top,
@@ -88,7 +93,11 @@ RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
     "adapt_then_full": adapt_then_full,
     "surgical": surgical,
     "dense": dense,
+    "solved": solved,
 }
+
+ADVISED = {name: make for name, make in RECIPES.items() if make is not solved}
+"""Those that any head can follow."""
 
 
 def stages(name: str, blocks: int, *, pretrained: bool = True, epochs: int | None = None) -> tuple[Stage, ...]:

@@ -81,23 +81,23 @@ def _with_temperature(model: Any, contract: Contract) -> Any:
     return model if contract.temperature == 1 else temperature.fold(model, contract.temperature)
 
 
-EMBEDDING_WIDTH = 128
-"""Numbers of an embedding, as its head gives them (a test holds the two together: heads bring TensorFlow)."""
+EMBEDDING_WIDTHS = {"gem": 128, "grid": 512}
+"""Numbers of an embedding by head (a test holds them to `tasks.embedding.HEADS`: heads bring TensorFlow)."""
 
 
-def _embedding(classes: int, side: int) -> tuple[Output, ...]:
-    return (Output(name=EMBEDDING_OUTPUT, shape=(EMBEDDING_WIDTH,)),)
+def _embedding(classes: int, side: int, head: str = "gem") -> tuple[Output, ...]:
+    return (Output(name=EMBEDDING_OUTPUT, shape=(EMBEDDING_WIDTHS[head],)),)
 
 
-def _embedding_and_cosines(classes: int, side: int) -> tuple[Output, ...]:
-    return (*_embedding(classes, side), Output(name="cosines", shape=(classes,)))
+def _embedding_and_cosines(classes: int, side: int, head: str = "gem") -> tuple[Output, ...]:
+    return (*_embedding(classes, side, head), Output(name="cosines", shape=(classes,)))
 
 
 def _embedding_alone(answers: Answers, contract: Contract) -> Answers:
     return {EMBEDDING_OUTPUT: answers[EMBEDDING_OUTPUT]}
 
 
-def _maps(classes: int, side: int) -> tuple[Output, ...]:
+def _maps(classes: int, side: int, head: str = "fpn") -> tuple[Output, ...]:
     return (Output(name=PROBABILITIES_OUTPUT, shape=(side, side, classes), labels="axis"),)
 
 
@@ -252,6 +252,7 @@ TASKS: Mapping[str, Task] = {
         merit_name="Recall@1",
         attach=_later("tasks.embedding.attach"),
         losses=("arcface", "cosface", "contrastive", "proxy"),
+        heads=tuple(EMBEDDING_WIDTHS),
         outputs=_embedding,
         trained=_embedding_and_cosines,
         read=embedding.read,
@@ -261,6 +262,7 @@ TASKS: Mapping[str, Task] = {
         section="sections/embedding.html.j2",
         show=_later("evaluation.embedding_page.show"),
         settle=embedding.settle,
+        by_group=embedding.by_group,
         apply=_embedding_alone,
         fold=_later("tasks.embedding.without_cosines"),
     ),
