@@ -17,6 +17,8 @@ from PIL import Image
 
 from keras_transfer import cli
 from keras_transfer import plan as plans
+from keras_transfer.data.samples import SAMPLES
+from keras_transfer.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("keras_transfer/*/README.md")])
@@ -183,3 +185,14 @@ def test_every_measurement_is_told_with_arguments_that_it_takes(line, monkeypatc
 def test_a_command_that_is_not_run_is_one_that_is_told_why():
     told = [line.values[0] for line in lines() if "keras-transfer" not in line.values[0]]
     assert [line for line in told if not line.startswith(tuple(NOT_RUN))] == []
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_stands_in_the_table_of_sources(name):
+    table = (ROOT / "keras_transfer" / "data" / "README.md").read_text().split("\n\n")[2]
+    assert f"`sample:{name}`" in table
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_stands_in_the_table_of_recipes(name):
+    assert f"| `{name}` |" in (ROOT / "keras_transfer" / "training" / "README.md").read_text()
