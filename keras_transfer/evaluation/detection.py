@@ -315,8 +315,16 @@ def _thresholds(contract: Contract) -> np.ndarray:
 
 
 def _first_claims(boxes: np.ndarray, kinds: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Which found box, the surest first, is the first to cover each that is there: bool (found, there)."""
-    claims: np.ndarray = (iou(boxes, truth) >= COVERED) & (kinds[:, None] == truth[None, :, 4].astype(int))
+    """Which found box, the surest first, is the first to claim each that is there: bool (found, there).
+
+    It claims the one of its class that it covers best, where it covers it by half (Everingham et al. 2010, section
+    4.2): of two things that overlap, the second box must be free to find the second.
+    """
+    if not len(truth):
+        return np.zeros((len(boxes), 0), bool)
+    overlap = np.where(kinds[:, None] == truth[None, :, 4].astype(int), iou(boxes, truth), 0.0)
+    best = np.arange(len(truth)) == overlap.argmax(axis=1)[:, None]
+    claims: np.ndarray = best & (overlap >= COVERED)
     return claims & (np.cumsum(claims, axis=0) == 1)
 
 
@@ -338,7 +346,8 @@ def _best_score(found: np.ndarray, there: int) -> float:
         return SURE
     found = found[np.argsort(-found[:, 0], kind="stable")]
     f1 = 2 * np.cumsum(found[:, 1]) / (np.arange(1, len(found) + 1) + there)
-    last = int(f1.argmax())
+    together = np.append(found[1:, 0] == found[:-1, 0], False)  # boxes of one score count or fall with the last of them
+    last = int(np.where(together, -1.0, f1).argmax())
     below = found[last + 1, 0] if last + 1 < len(found) else 0.0
     return float(found[last, 0] + below) / 2  # between two scores, so that a rounded one stays on its side
 
