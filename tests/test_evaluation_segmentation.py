@@ -7,6 +7,7 @@ import pytest
 
 from keras_transfer import drawing
 from keras_transfer.errors import UsageError
+from keras_transfer.evaluation import overlays
 from keras_transfer.evaluation import segmentation as evaluation
 from keras_transfer.masks import VOID
 from keras_transfer.specs import Contract
@@ -227,11 +228,11 @@ def test_a_drawn_answer_is_a_mask_and_an_overlay_as_large_as_the_picture(aspect:
     indices = np.asarray(mask)
     assert indices[20, 30] == 1
     assert set(np.unique(indices)) == ({1, VOID} if aspect == "crop" else {1})
-    wanted = np.rint(0.45 * 100 + 0.55 * np.array(overlays.colour(1))).astype(np.uint8)
+    wanted = np.rint(0.45 * 100 + 0.55 * np.array(drawing.colour(1))).astype(np.uint8)
     assert np.asarray(over)[20, 30].tolist() == wanted.tolist()
 
 
 def test_colours_begin_again_behind_the_last_and_the_palette_names_void_white() -> None:
-    assert overlays.colour(16) == overlays.colour(0)
-    assert overlays.palette_bytes()[-3:] == b"\xff\xff\xff"
-    assert overlays.palette_bytes()[:3] == bytes(overlays.colour(0))
+    assert drawing.colour(16) == drawing.colour(0)
+    assert drawing.palette_bytes()[-3:] == b"\xff\xff\xff"
+    assert drawing.palette_bytes()[:3] == bytes(drawing.colour(0))
