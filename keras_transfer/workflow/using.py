@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import runs
+from keras_transfer.data import clips
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import upright_rgb
@@ -53,6 +54,7 @@ def evaluate(
     source: the data of its run where it is left out; its classes must have the names of the model's, in any order.
     """
     from keras_transfer.data import sources  # brings TensorFlow, which predicting by a file does without
+    from keras_transfer.workflow.building import with_frames
     from keras_transfer.workflow.opened import Opened, feed_of, predicted, seen
 
     path, run = located(model)
@@ -68,6 +70,7 @@ def evaluate(
     else:
         annotation = task_of(contract.task).annotation
         splits = sources.load(str(source), annotation=annotation, seed=seed, listener=listener)
+        splits = with_frames(splits, contract.frames)
     labels = _labels(contract, splits, split)
     feed = feed_of(splits, contract.aspect, seed=seed, listener=listener)
     answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(labels), listener)
@@ -97,7 +100,11 @@ def predict(
     said, step = [], batch_of(contract)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
-        images = picture_files.read_pictures(some, image_size=contract.image_size, aspect=contract.aspect)
+        size, aspect = contract.image_size, contract.aspect
+        if contract.frames:
+            images = clips.read_clips(some, frames=contract.frames, image_size=size, aspect=aspect)
+        else:
+            images = picture_files.read_pictures(some, image_size=size, aspect=aspect)
         answers = ask.answers(images)
         said += [{name: each[row : row + 1] for name, each in answers.items()} for row in range(len(some))]
         if task.keep:
