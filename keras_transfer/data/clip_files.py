@@ -45,7 +45,7 @@ def gather_clips(
     _check_apart(splits)
     few = splits.train.pictures[:: max(1, len(splits.train) // SIZED)]
     sides = [clips.facts_of(clip_of(str(each)).path).side for each in few]
-    return replace(splits, frames=clips.FRAMES, typical_size=int(np.median(sides)))
+    return replace(splits, typical_size=int(np.median(sides)))
 
 
 def of_table(where: str, listings: Sequence[Listing], columns: Mapping[str, Sequence[Any]]) -> Iterator[Listing]:

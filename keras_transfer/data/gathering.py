@@ -250,6 +250,7 @@ def _made(
     return Splits(
         source=source,
         **splits,
+        frames=clips.FRAMES if kind.clips else 0,
         class_names=class_names,
         known=len(known) if kind.apart else None,
         annotation=kind.name,
