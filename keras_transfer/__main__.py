@@ -42,7 +42,7 @@ class _NotForKeras:
     def find_spec(name: str, path: object = None, target: object = None) -> None:
         """Say that there is no such package where Keras asks, and nothing otherwise."""
         keras = sys.modules.get("keras")
-        if name in ("matplotlib", "sklearn") and keras and getattr(keras.__spec__, "_initializing", False):
+        if name in ("matplotlib", "sklearn") and keras and not hasattr(keras, "Model"):  # it is being loaded
             raise ModuleNotFoundError(name)
 
 

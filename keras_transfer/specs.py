@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -94,6 +94,9 @@ class Stage(Value):
     """Momentum of an exponential moving average of the weights, taken over at the end of the stage."""
     accumulate: int = Field(default=1, ge=1, le=1024)
     """Batches whose gradients are averaged into one step."""
+    solved: bool = False
+    """The head is computed from the features of all views at once, in one epoch, where its task knows how to
+    (`Network.solve`): no step is taken, and no block may learn."""
 
     @field_validator("learning_rate", mode="before")
     @classmethod
@@ -123,7 +126,8 @@ class Plan(Value):
     """By the name its task calls it, where there are several: `binary_cross_entropy` or `asymmetric`; the task's own
     where it is left out."""
     head: str | None = None
-    """By the name its task calls it, where there are several: `fpn` or `lraspp`; the task's own where left out."""
+    """By the name its task calls it, where there are several: `fpn` or `lraspp`, `gem` or `grid`; the task's
+    own where left out."""
     frames: int | None = Field(default=None, ge=2, le=64)
     """Of a clip, evenly spaced; 8 where it is left out. Nothing else has frames."""
     recipe: str = "head_then_top"
@@ -294,7 +298,7 @@ class RunRecord(Value):
     """Of wall clock from pictures to trained weights, over all processes of the run: what `scratch` is given too."""
     environment: dict[str, str] = Field(default_factory=dict)
     data_folder: str = ""
-    """Absolute folder that a relative `plan.data` was found from; it is looked for there where it is not here."""
+    """Absolute folder that a relative `Plan.data` was found from; it is looked for there where it is not here."""
     settled: dict[str, Any] | None = None
     """Fields of `Contract` that were fitted on validation when training ended: what the run answers with, and what its
     files carry. None in records that were written before anything was."""
@@ -428,6 +432,9 @@ class Network:
     """What a picture's answer is worth: what gates, patience and the best epoch are judged by."""
     merit_over: Literal["batch", "split"] = "batch"
     """What merit must see at once: any batch of pictures, or a whole split, where pictures are judged beside others."""
+    solve: Callable[[Iterable[tuple[Any, Any, Any]]], None] | None = None
+    """`solve(batches)`: gives the head the weights that (features as `features` has them, targets, weights) of all
+    training pictures determine; None where the head can only be learnt."""
     training_merit: bool = True
     """False: merit costs too much for every step of training, and is computed on validation alone."""
 
@@ -491,8 +498,9 @@ class Task:
     """Names that `Plan.loss` may take; the first is the task's own."""
     heads: tuple[str, ...] = field(default=(), kw_only=True)
     """Names that `Plan.head` may take, the first the task's own; `attach` then takes `head=`."""
-    outputs: Callable[[int, int], tuple[Output, ...]]
-    """`outputs(classes, side)`: what exported files give, in the order of the model's outputs."""
+    outputs: Callable[..., tuple[Output, ...]]
+    """`outputs(classes, side)`: what exported files give, in the order of the model's outputs; with `head=` where the
+    plan names one of `heads`."""
     read: Callable[[Answers, Contract], Mapping[str, Any]]
     """`read(answers of one picture, contract)`: what it says in plain values, the most important first."""
     score: Callable[[Answers, Any, Contract], Scored]
@@ -516,10 +524,13 @@ class Task:
     """`apply(answers of the trained model, contract)`: what a model with that contract's settings says."""
     fold: Callable[[Any, Contract], Any] | None = None
     """`fold(keras.Model, contract)`: the model with the contract's settings inside its graph."""
+    by_group: Callable[[Scored, Answers, Any, np.ndarray], Scored] | None = None
+    """`by_group(scored, answers, labels, groups of the pictures)`: the same figures with those of each group beside
+    them, where being right is not the same for all."""
     explain: Callable[..., np.ndarray] | None = None
     """`explain(model, images)`: heat maps float32 (n, height, width) in [0, 1], where there are such."""
-    trained: Callable[[int, int], tuple[Output, ...]] | None = None
-    """`trained(classes, side)`: what `model.keras` gives, in its order, where that is not what files give; then `apply`
+    trained: Callable[..., tuple[Output, ...]] | None = None
+    """As `outputs`: what `model.keras` gives, in its order, where that is not what files give; then `apply`
     makes the one of the other whatever is settled, and `fold` does so inside the graph."""
     keep: Callable[[Answers], Answers] | None = None
     """`keep(answers)`: what is kept of the answers to many pictures where all of it fills the memory; the functions
@@ -527,6 +538,11 @@ class Task:
     draw: Callable[[np.ndarray, Answers, Contract], Mapping[str, bytes]] | None = None
     """`draw(picture, answers to it, contract)`: files that show the answer, by the end of their name; the picture is
     uint8 (height, width, 3) as a person sees it."""
+    placed: Callable[[Mapping[str, Any], int, int, Contract], Mapping[str, Any]] | None = None
+    """`placed(what is read, height, width, contract)`: the same in pixels of the picture itself, where it says where
+    things are."""
+    results: Callable[[str, Mapping[str, Any]], tuple[Mapping[str, Any], ...]] | None = None
+    """`results(picture, what is said)`: the rows that other programs know such answers by, where there is a format."""
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By precision: bounds of parity in place of those for answers that are one value a picture."""
     defaults: Mapping[str, Any] = field(default_factory=dict)

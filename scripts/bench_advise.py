@@ -129,7 +129,7 @@ def main() -> None:
         if event.kind in ("stage", "warning"):
             console.print(f"  {event.message}", style="dim", highlight=False)
 
-    ways = dict.fromkeys(recipes.RECIPES, fixed) | {"advised": advised}
+    ways = dict.fromkeys(recipes.ADVISED, fixed) | {"advised": advised}
     ways = {how: way for how, way in ways.items() if arguments.only is None or how in arguments.only.split(",")}
     ranked = itertools.product(filter(None, arguments.backbones.split(",")), arguments.sizes.split(","))
     ways |= {f"head on {name} at {size}": head_on for name, size in ranked}
@@ -178,7 +178,7 @@ def show(console: Console, rows: list[dict[str, Any]]) -> None:
     of: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         of[row["task"], row["how"]].append(row)
-    known = [how for how in recipes.RECIPES if how in ways]
+    known = [how for how in recipes.ADVISED if how in ways]
     table = Table("task", *known, "advised", "regret, points", "advice / training", "expected / training")
     for task in every:
         cells = [_cell(of[task, how]) for how in known]

@@ -2,13 +2,20 @@
 
 Both are asked about the test split of the run. Times are medians of calls with one picture on one thread, taken in
 turns so that a disturbance of the machine falls on all; the ratios are what to read.
+
+With --cost it tells instead what the run's formats cost, in CPU seconds of processes of their own, taken in turns: our
+export with its proof, against `model.export` to the same formats and one pass of each file over the test split.
 """
 
 import argparse
 import contextlib
 import io
 import json
+import os
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -24,21 +31,71 @@ from rich.table import Table
 from keras_transfer import runs
 from keras_transfer.evaluation import agreement
 from keras_transfer.export import exporters, manifest, parity, runtime
+from keras_transfer.workflow import exporting
 from keras_transfer.workflow.exporting import CALIBRATION_PICTURES
 from keras_transfer.workflow.opened import Opened, some_pictures
 
 PLAIN = {"saved_model": ("tf_saved_model", "plain_saved_model"), "onnx": ("onnx", "plain.onnx")}
-PLAIN |= {"tflite": ("litert", "plain.tflite")}
+PLAIN |= {"tflite": ("litert", "plain.tflite"), "tflite-int8": ("litert", "plain-int8.tflite")}
 ROUNDS, CALLS = 7, 30
+
+
+def export_and_prove(run) -> None:
+    """What `keras-transfer export RUN` does, of a copy of the run; the answers that training kept are used."""
+    with tempfile.TemporaryDirectory() as place:
+        aside = shutil.ignore_patterns("exports")
+        exporting.export(runs.open_run(Path(shutil.copytree(run.folder, Path(place) / "run", ignore=aside))))
+
+
+def export_and_run(run) -> None:
+    """What Keras has for the same formats, and one pass of each file over the test split."""
+    trained = Opened(run)
+    contract, model = trained.plain, keras.models.load_model(run.model_path, compile=False)
+    with tempfile.TemporaryDirectory() as place:
+        rows = [plain(model, Path(place), name, contract, trained.feed) for name in run.record.plan.exports]
+        for row in rows:
+            opened(row, contract)
+        for images, *_ in trained.feed("test", image_size=contract.image_size, batch_size=32):
+            for row in rows:
+                row["ask"](np.asarray(images))
+
+
+COSTS = {"keras_transfer": export_and_prove, "model.export": export_and_run}
+
+
+def tell_costs(run, pairs, *, as_json):
+    """CPU seconds of each side, by pairs, and the median ratio."""
+    seconds = {name: [] for name in COSTS}
+    for _ in range(pairs):
+        for name, taken in seconds.items():
+            child = subprocess.Popen([sys.executable, __file__, str(run.folder), "--once", name])
+            _, status, used = os.wait4(child.pid, 0)
+            if status:
+                raise SystemExit(f"{name} failed")
+            taken.append(used.ru_utime + used.ru_stime)
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(*seconds.values(), strict=True))
+    if as_json:
+        print(json.dumps({"cpu_seconds": seconds, "ratio": ratio}, indent=2))
+        return
+    for name, taken in seconds.items():
+        print(f"{name}: {', '.join(f'{each:.1f}' for each in taken)} CPU s")
+    print(f"ratio {ratio:.2f} for {', '.join(run.record.plan.exports)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("--format", action="append", help="of the table of formats; all but int16x8 where left out")
+    parser.add_argument("--cost", action="store_true", help="tell what export and proof cost beside model.export")
+    parser.add_argument("--pairs", type=int, default=3, help="of --cost")
+    parser.add_argument("--once", choices=COSTS, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     run = runs.open_run(given.run)
+    if given.once:
+        return COSTS[given.once](run)
+    if given.cost:
+        return tell_costs(run, given.pairs, as_json=given.json)
     trained = Opened(run)
     contract, splits, feed = trained.plain, trained.splits, trained.feed
     pictures = np.concatenate(
@@ -50,7 +107,7 @@ def main() -> None:
     names = given.format or [name for name in exporters.EXPORTERS if name != "tflite-int16x8"]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        rows = [plain(model, folder, name, contract) for name in PLAIN]
+        rows = [plain(model, folder, name, contract, feed) for name in PLAIN]
         began = time.perf_counter()
         artifacts = exporters.export(model, folder, names, contract, calibration=calibration)
         written_s = time.perf_counter() - began
@@ -65,13 +122,20 @@ def main() -> None:
     tell(rows, written_s, verified_s, as_json=given.json)
 
 
-def plain(model, folder, name, contract):
+def plain(model, folder, name, contract, feed):
     """What `model.export` makes of a format, or the error it raises."""
     keras_format, file = PLAIN[name]
     row = {"by": "model.export", "file": file, "path": folder / file}
+    settings = {}
+    if name == "tflite-int8":
+        pictures = some_pictures(feed, "train", contract.image_size, CALIBRATION_PICTURES)
+        settings = {
+            "optimizations": [tf.lite.Optimize.DEFAULT],
+            "representative_dataset": lambda: ([each[None]] for each in pictures),
+        }
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            model.export(str(row["path"]), format=keras_format, verbose=False)
+            model.export(str(row["path"]), format=keras_format, verbose=False, **settings)
     except Exception as error:
         row["problem"] = f"not written: {type(error).__name__}"
     return row

@@ -7,11 +7,15 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from keras_transfer.order import of_epoch
 
 CLASSES = 3
 SIZE = 32
+
+settings.register_profile("keras_transfer", deadline=None)  # a busy machine is no defect
+settings.load_profile("keras_transfer")
 
 
 @pytest.fixture(autouse=True)

@@ -147,11 +147,11 @@ def test_train_without_pictures_says_what_to_type():
         ("evaluate", "nowhere"),
         ("predict", "nowhere.tflite", "nowhere.jpg"),
         ("bench", "latency", "nowhere.tflite"),
+        ("bench", "transfer", "nowhere"),
+        ("lr-find", "nowhere"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_refused_before_tensorflow_is_imported(arguments):
-    if arguments[0] == "advise" and "check_source" not in vars(cli.advising):
-        pytest.skip("advise looks at its source when it has loaded what it measures with")
     code = (
         "import sys, keras_transfer.cli as cli\n"
         "from keras_transfer.errors import DataError\n"

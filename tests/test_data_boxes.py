@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_transfer.data import augment, box_labels, cleaning
+from keras_transfer import drawing
+from keras_transfer.data import augment, box_labels, cleaning, doctor_page, label_views
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.box_files import MOST_BOXES
+from keras_transfer.data.doctor import examine
 from keras_transfer.data.pipeline import make_feed
 from keras_transfer.data.sources import load, recognised
 from keras_transfer.errors import DataError, UsageError
@@ -173,12 +175,31 @@ def test_a_picture_without_its_xml_is_one_sentence(tmp_path):
 
 
 def test_a_class_that_one_split_alone_names_is_one_sentence(tmp_path):
+    root = as_voc(tmp_path / "voc")
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    for name, numbers in (("train", range(0, COUNT, 2)), ("test", range(1, COUNT, 2))):  # cats alone, and both
+        text = "\n".join(f"{number:02d}" for number in numbers)
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text)
+    (root / "Annotations" / "00.xml").write_text(xml([(4, 3, 20, 15, "fox")]))
+    said = r"Class 'dog' has test pictures but no training picture. Add some or remove the class."
+    with pytest.raises(DataError, match=said):
+        load(str(root), annotation="boxes")
+
+
+def test_a_picture_of_a_table_in_two_splits_is_one_sentence(tmp_path):
     source = as_table(tmp_path / "table")
     lines = source.read_text().splitlines()
     lines = [f"{lines[0]},split", *(f"{line},{'test' if ',dog,' in line else 'train'}" for line in lines[1:])]
-    source.write_text("\n".join(line for line in lines if "/00" not in line or ",dog," not in line))
-    with pytest.raises(DataError, match=r"stands in two splits|no training picture"):
+    source.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"'pictures/01.png' stands in two splits. Give all its rows one."):
         load(str(source), annotation="boxes")
+
+
+def test_a_hundred_thousand_boxes_in_a_picture_are_one_sentence(tmp_path):
+    root = as_yolo(tmp_path / "yolo")
+    (root / "labels" / "train" / "00.txt").write_text("0 0.5 0.5 0.1 0.1\n" * 100_000)
+    with pytest.raises(DataError, match=r"00.txt' has 100,000 boxes in one picture; at most 1,000 are taken. Cut"):
+        load(str(root), annotation="boxes")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +235,15 @@ def test_a_coco_annotation_without_a_box_is_one_sentence(tmp_path):
         load(str(source), annotation="boxes")
 
 
+def test_coco_annotations_of_one_id_are_one_sentence(tmp_path):
+    source = as_coco(tmp_path / "coco")
+    content = json.loads(source.read_text())
+    content["annotations"][1]["id"] = content["annotations"][3]["id"] = content["annotations"][2]["id"]
+    source.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"instances.json': 3 annotations have the id 2. Give each its own."):
+        load(str(source), annotation="boxes")
+
+
 def test_a_coco_picture_that_is_missing_is_left_out_and_told(tmp_path):
     source = as_coco(tmp_path / "coco")
     (tmp_path / "coco" / "images" / "02.png").unlink()
@@ -238,6 +268,20 @@ def test_boxes_go_to_shards_and_come_back(tmp_path):
 def test_a_table_holds_no_boxes_and_says_so(tmp_path):
     with pytest.raises(DataError, match=r"holds no boxes. Name a folder, and shards are written"):
         cleaning.write(load(str(as_voc(tmp_path / "voc")), annotation="boxes"), tmp_path / "table.csv")
+
+
+def test_the_doctors_page_draws_boxes_over_pictures(tmp_path):
+    splits = load(str(as_voc(tmp_path / "voc")), annotation="boxes")
+    views = label_views.views(splits, [f"test: {splits.test.keys[0]}"])
+    assert len(views) == len(splits.train) + 1
+    pixels = views[f"train: {splits.train.keys[0]}"]
+    assert pixels.shape == (180, 240, 3)
+    (y1, x1, _, x2, name), *_ = box_labels.from_stored(splits.train.labels[0], splits.class_names).boxes
+    edge = pixels[round(y1 * 179), round(x1 * 239) : round(x2 * 239)]
+    assert (edge == drawing.colour(splits.class_names.index(name))).all()
+    page = doctor_page.write(examine(splits), tmp_path / "page.html", views=views).read_text()
+    assert f"pictures under their labels ({len(splits.train)})" in page
+    assert "background: rgb(0, 114, 178)" in page
 
 
 def test_letterbox_and_crop_take_boxes_where_the_pixels_go():

@@ -53,3 +53,19 @@ def test_an_image_without_a_size_is_told(tmp_path):
     source = _coco(tmp_path, lambda content: content["images"][2].pop("height"))
     with pytest.raises(DataError, match="image 2 has no height and width"):
         load(source, annotation="mask")
+
+
+def test_an_image_of_another_size_than_its_picture_is_told(tmp_path):
+    source = _coco(tmp_path, lambda content: content["images"][2].update(height=30))
+    with pytest.raises(
+        DataError, match=r"says that image 2 is 32 x 30 pixels, but '.*2.png' is 32 x 24. Write the masks in"
+    ):
+        load(source, annotation="mask")
+
+
+def test_an_image_whose_picture_is_missing_is_left_out_and_told(tmp_path):
+    source = _coco(tmp_path)
+    (tmp_path / "images" / "2.png").unlink()
+    splits = load(source, annotation="mask")
+    assert sum(splits.counts.values()) == 11
+    assert any(each.startswith("images/2.png") for each in splits.skipped)

@@ -279,3 +279,49 @@ def test_heic_names_the_extra_that_reads_it(monkeypatch):
 def test_what_begins_as_no_picture_does_says_so_as_a_person_would():
     with pytest.raises(DataError, match=r"^is not a picture that can be read \(it begins as no known kind of picture"):
         square_rgb(b"not a picture", 20, "stretch")
+
+
+SUNSET = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 3, np.arange(96) * 2, np.uint8(60)), -1).astype(np.uint8)
+
+
+@pytest.fixture
+def telephone(tmp_path):
+    """A picture as a telephone writes it."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    Image.fromarray(SUNSET).save(tmp_path / "IMG_0001.HEIC", quality=90)
+    return tmp_path / "IMG_0001.HEIC"
+
+
+def test_a_heic_file_is_read_as_the_picture_it_is(telephone):
+    content = telephone.read_bytes()
+    assert content[4:12] in decoding.HEIC_STARTS
+    found = decoding.upright_rgb(content)
+    assert found.shape == (64, 96, 3)
+    assert np.abs(found.astype(int) - SUNSET).mean() < 3
+
+
+def test_a_heic_file_stands_in_a_folder_of_pictures_like_any_other(telephone, tmp_path):
+    from keras_transfer.data import pipeline
+    from keras_transfer.data.sources import load
+
+    for name in ("ant", "bee"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.roll(PHOTO, 7 * number + (name == "bee"), axis=0)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.png")
+    (tmp_path / "pets" / "ant" / "IMG_0001.HEIC").write_bytes(telephone.read_bytes())
+    splits = load(str(tmp_path / "pets"))
+    assert splits.skipped == ()
+    assert sum(splits.counts.values()) == 9
+    (name,) = (name for name in ("train", "validation", "test") if any("HEIC" in key for key in splits[name].keys))
+    row = next(number for number, key in enumerate(splits[name].keys) if "HEIC" in key)
+    batches = pipeline.make_feed(splits)(name, image_size=32, batch_size=9)
+    images = np.concatenate([np.asarray(each) for each, *_ in batches])
+    assert np.abs(images[row].astype(int) - square(SUNSET, 32, "stretch")).mean() < 4
+
+
+def test_a_heic_file_that_was_cut_short_is_one_sentence(telephone):
+    with pytest.raises(DataError, match=r"^is not a picture that can be read"):
+        square_rgb(telephone.read_bytes()[:300], 20, "stretch")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_transfer import masks
-from keras_transfer.data import augment, cleaning, mask_labels
+from keras_transfer import masks, workflow
+from keras_transfer.data import augment, cleaning, label_views, mask_labels
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.pipeline import make_feed
 from keras_transfer.data.sources import load
@@ -86,6 +86,51 @@ def test_classes_keep_the_order_of_their_table(tmp_path):
     assert (_masks_of(splits)["images/03.png"][1] == 1 - _mask(3)[1]).all()
 
 
+def _voc(root):
+    """The same pictures as VOC lays them out: palette masks, lists of the splits, and one picture that has no mask."""
+    _folder(root, save=_as_palette)
+    (root / "images").rename(root / "JPEGImages")
+    (root / "masks").rename(root / "SegmentationClass")
+    (root / "SegmentationClass" / "11.png").unlink()
+    (root / "classes.csv").write_text(CLASSES)
+    (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+    for name, numbers in (("train", range(6)), ("val", range(6, 8)), ("test", range(8, 10)), ("trainval", range(8))):
+        text = "\n".join(f"{number:02d}" for number in numbers)
+        (root / "ImageSets" / "Segmentation" / f"{name}.txt").write_text(text)
+    return root
+
+
+def test_a_folder_of_voc_brings_masks_in_the_splits_of_its_lists(tmp_path):
+    splits = load(str(_voc(tmp_path / "voc")), annotation="mask")
+    assert splits.counts == {"train": 6, "validation": 2, "test": 2}
+    assert splits.class_names == ("sky", "road")
+    found = _masks_of(splits)
+    assert all((found[f"JPEGImages/{number:02d}.png"] == _mask(number)).all() for number in range(10))
+    assert [each for each in splits.skipped if "no list" in each] == [
+        "10, which no list in ImageSets/Segmentation names"
+    ]
+
+
+def test_a_folder_of_voc_gives_its_boxes_or_its_masks_as_asked(tmp_path):
+    root = _voc(tmp_path / "voc")
+    with pytest.raises(UsageError, match=r"holds a class for each pixel.*but was asked for any number of boxes"):
+        load(str(root), annotation="boxes")
+    (root / "Annotations").mkdir()
+    for number in range(12):
+        box = f"<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{9 + number}</xmax><ymax>9</ymax></bndbox>"
+        objects = "".join(f"<object><name>{name}</name>{box}</object>" for name in ("cat", "dog"))
+        (root / "Annotations" / f"{number:02d}.xml").write_text(f"<annotation>{objects}</annotation>")
+    assert load(str(root), annotation="boxes").class_names == ("cat", "dog")
+    assert load(str(root), annotation="mask").class_names == ("sky", "road")
+
+
+def test_pictures_of_voc_without_masks_are_told(tmp_path):
+    root = _voc(tmp_path / "voc")
+    (root / "SegmentationClass" / "03.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 10 pictures have no mask in '.*SegmentationClass', the first: 03.png"):
+        load(str(root), annotation="mask")
+
+
 @pytest.mark.parametrize("layout", ["{split}/{kind}", "{kind}/{split}"])
 def test_folders_of_splits_are_kept(tmp_path, layout):
     for split, count in (("train", 6), ("val", 2), ("test", 3)):
@@ -141,6 +186,21 @@ def test_pictures_without_masks_are_told(tmp_path):
         load(str(root), annotation="mask")
 
 
+def test_a_mask_without_a_picture_is_left_out_and_told(tmp_path):
+    root = _folder(tmp_path / "data")
+    (root / "images" / "07.png").unlink()
+    splits = load(str(root), annotation="mask")
+    assert sum(splits.counts.values()) == 11
+    assert "the mask masks/07.png, which has no picture" in splits.skipped
+
+
+def test_a_mask_that_cannot_be_read_is_told(tmp_path):
+    root = _folder(tmp_path / "data")
+    (root / "masks" / "07.png").write_bytes(b"no mask")
+    with pytest.raises(DataError, match=r"The mask '.*07.png' cannot be read: cannot identify image file"):
+        load(str(root), annotation="mask")
+
+
 def test_a_class_that_no_training_picture_shows_is_told(tmp_path):
     root = _folder(tmp_path / "data")
     mask = _mask(11)
@@ -184,6 +244,25 @@ def test_shards_bring_masks_back(tmp_path):
     assert all((found[key] == expected[key]).all() for key in expected)
     with pytest.raises(DataError, match=r"holds no masks. Name a folder, and shards are written"):
         cleaning.write(splits, tmp_path / "data" / "clean.csv")
+
+
+def test_the_doctors_page_draws_masks_over_pictures(tmp_path):
+    splits = load(str(_folder(tmp_path / "data")), annotation="mask")
+    views = label_views.views(splits)
+    key = splits.train.keys[0]
+    mask = masks.unsquare(masks.unpack(splits.train.labels[0]), 180, 240, "stretch")
+    red = np.where(mask == 1, 0.45 * 100 + 0.55 * 230, 0.55 * 0)  # the picture is as red as its class
+    inside = np.isin(mask, (0, 1))
+    assert np.abs(views[f"train: {key}"][..., 0] - red)[inside].mean() < 3
+
+
+def test_a_table_is_refused_for_masks_before_pictures_are_looked_at(tmp_path):
+    told = []
+    with pytest.raises(DataError, match=r"holds no masks. Name a folder, and shards are written"):
+        workflow.doctor(
+            str(_folder(tmp_path / "data")), task="segmentation", write=tmp_path / "a.csv", listener=told.append
+        )
+    assert not any(event.message == "Looking at pictures" for event in told)
 
 
 @pytest.mark.parametrize("aspect", ["stretch", "crop", "letterbox"])

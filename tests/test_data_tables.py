@@ -96,6 +96,19 @@ def test_an_empty_manifest_says_what_to_write(folder):
         load(write_manifest(folder, []))
 
 
+def test_a_folder_whose_name_holds_a_colon_is_no_address(tmp_path):
+    for number in range(40):
+        write_picture(tmp_path / "cam:2" / f"{number}.png", number)
+    rows = [f"cam:2/{number}.png,{'cat' if number % 2 else 'dog'}" for number in range(40)]
+    assert sum(load(write_manifest(tmp_path, rows)).counts.values()) == 40
+
+
+def test_a_mask_at_an_address_is_told_as_a_picture_at_one_is(folder):
+    row = "cat/1.png,https:/x.org/mask.png"
+    with pytest.raises(DataError, match=r"cat/1\.png: pictures must be files beside the manifest, not addresses, and"):
+        load(write_manifest(folder, [row], "path,mask"), annotation="mask")
+
+
 @pytest.mark.parametrize(("name", "content"), [("t.csv", b""), ("t.csv", b"a,b\n1\n"), ("t.parquet", b"not parquet")])
 def test_a_file_that_is_no_table_says_so(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
@@ -196,6 +209,19 @@ def test_a_table_with_another_delimiter_says_the_same(folder, delimiter):
         (
             "https://example.org/1.png,cat",
             r"row 41: pictures must be files beside the manifest, not addresses. Received",
+        ),
+        (
+            "http:/x.org/a.png,cat",
+            r"row 41: pictures must be files beside the manifest, not addresses, and this one lacks a slash\. "
+            r"Received: 'http:/x\.org/a\.png'$",
+        ),
+        (
+            "S3:/bucket/a.png,cat",
+            r"row 41: pictures must be files beside the manifest, not addresses, and this one lacks a slash\.",
+        ),
+        (
+            "hdfs://node/a.png,cat",
+            r"row 41: pictures must be files beside the manifest, not addresses\. Received",
         ),
         (
             "cat/1\0.png,cat",

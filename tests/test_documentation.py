@@ -1,11 +1,12 @@
 """What the README and the pages beside the code show is run: plans are read, Python and commands do what they say."""
 
+import argparse
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
-import textwrap
 import tomllib
 from pathlib import Path
 
@@ -16,19 +17,20 @@ from PIL import Image
 
 from keras_transfer import cli
 from keras_transfer import plan as plans
+from keras_transfer.data.samples import SAMPLES
+from keras_transfer.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("keras_transfer/*/README.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLACEHOLDERS = {"FOLDER": "pictures/", "SOURCE": "pictures/", "RUN": "pictures-EfficientNetLite0"}
-RUN = (
-    "keras-transfer doctor",
-    "keras-transfer train",
-    "keras-transfer export",
-    "keras-transfer predict",
-    "keras-transfer report",
-)
-"""Commands of the README that are run as they stand, in one process; of all others the words are checked."""
+NOT_RUN = {
+    "pip install": "what it installs is what the tests run on",
+    "scripts/": "commands of their own, and measurements take minutes: their words are checked",
+    "keras-transfer backbones --fetch": "weights come from elsewhere",
+    "keras-transfer bench transfer": "trains a dozen times",
+}
+"""How the commands begin that no test runs as they stand, and why; of all commands the words are checked."""
 
 
 def blocks(page, language):
@@ -83,7 +85,7 @@ def test_every_plan_that_is_shown_can_be_read(page, tmp_path):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A working folder with `pictures/` of two classes and a picture to ask about."""
+    """A working folder with `pictures/` of two classes, `people/` of twelve, and a picture to ask about."""
     folder = tmp_path_factory.mktemp("reader")
     rng = np.random.default_rng(0)
     for number, name in enumerate(("ant", "bee")):
@@ -92,6 +94,12 @@ def place(tmp_path_factory):
             picture = rng.integers(0, 90, (32, 32, 3)).astype("uint8")
             picture[..., number] += 150
             Image.fromarray(picture).save(folder / "pictures" / name / f"{index}.png")
+    for number in range(12):
+        blotch = np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((8, 8, 1)))
+        (folder / "people" / f"someone-{number}").mkdir(parents=True)
+        for index in range(4):
+            seen = np.clip(blotch + rng.normal(0, 20, blotch.shape), 0, 255).astype("uint8")
+            Image.fromarray(seen).save(folder / "people" / f"someone-{number}" / f"{index}.png")
     shutil.copy(folder / "pictures" / "ant" / "0.png", folder / "picture.jpg")
     return folder
 
@@ -114,18 +122,77 @@ def test_every_python_example_runs_in_a_fresh_process(page, place):
         assert "I0000" not in done.stderr, "TensorFlow's log reaches people"
 
 
-def test_the_commands_of_the_readme_run_one_after_another(place):
-    text = "\n".join(blocks(ROOT / "README.md", "bash"))
-    told = [re.split(r"\s+#", line)[0].strip() for line in text.splitlines() if line.startswith(RUN)]
-    commands = [line.replace("saved_models/RUN", f"saved_models/{PLACEHOLDERS['RUN']}").split()[1:] for line in told]
-    code = textwrap.dedent("""
-        from keras_transfer import cli
-        for arguments in COMMANDS:
-            try:
-                cli.app(args=arguments)
-            except SystemExit as ended:
-                # An export of pictures as few as these may be refused, which is told by exit code 1.
-                assert ended.code in ((0, 1) if arguments[0] == "export" else (0,)), arguments
-    """)
-    run_there(place, code.replace("COMMANDS", repr(commands)))
-    assert (place / "saved_models" / PLACEHOLDERS["RUN"] / "report.html").exists()
+def commands(page):
+    """The commands in the blocks of a page that are run as they stand, one after another."""
+    text = "\n".join(text for kind, text in BLOCK.findall(page.read_text()) if kind in ("bash", ""))
+    told = [re.split(r"\s+#", line)[0].strip() for line in text.splitlines()]
+    return [line for line in told if line.startswith("keras-transfer ") and not line.startswith(tuple(NOT_RUN))]
+
+
+SAID_IN_ONE_PROCESS = """
+from pathlib import Path
+from keras_transfer import cli
+for line in COMMANDS:
+    newest = max(Path("saved_models").glob("*"), key=lambda run: run.stat().st_mtime, default="")
+    words = [word.replace("saved_models/RUN", str(newest)).replace("RUN", str(newest)) for word in line.split()]
+    try:
+        cli.app(args=words[1:])
+    except SystemExit as ended:
+        # An export of pictures as few as these may be refused, which is told by exit code 1.
+        assert ended.code in ((0, 1) if words[1] == "export" else (0,)), words
+"""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.parent.name)
+def test_the_commands_of_a_page_run_one_after_another(page, place, tmp_path):
+    here = place  # what the README's Python trained, the same plan, its commands find finished
+    if page.parent != ROOT:
+        here = Path(shutil.copytree(place, tmp_path / "here", ignore=shutil.ignore_patterns("saved_models")))
+    folder = "people/" if page.parent.name == "tasks" else "pictures/"
+    lines = [line.replace("FOLDER/1.jpg", "picture.jpg").replace("FOLDER", folder) for line in commands(page)]
+    done = run_there(here, SAID_IN_ONE_PROCESS.replace("COMMANDS", repr(lines)))
+    assert done.stdout
+    if any(line.startswith("keras-transfer report") for line in lines):
+        assert list(here.glob("saved_models/*/report.html"))
+
+
+def measurements():
+    return [line for line in lines() if line.values[0].startswith("scripts/bench ")]
+
+
+class ParsedError(Exception):
+    """The arguments of a script are what it takes."""
+
+
+@pytest.mark.parametrize("line", measurements())
+def test_every_measurement_is_told_with_arguments_that_it_takes(line, monkeypatch):
+    _, name, *words = line.split()
+    if name == "transfer":
+        pytest.skip("is the verb `bench transfer`")
+    parse = argparse.ArgumentParser.parse_args
+
+    def parsed(parser, *arguments, **options):
+        parse(parser, *arguments, **options)
+        raise ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    monkeypatch.setattr(sys, "argv", [f"bench_{name}.py", *(word for word in words if word not in ("…", "..."))])
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    with pytest.raises(ParsedError):
+        runpy.run_path(str(ROOT / "scripts" / f"bench_{name}.py"), run_name="__main__")
+
+
+def test_a_command_that_is_not_run_is_one_that_is_told_why():
+    told = [line.values[0] for line in lines() if "keras-transfer" not in line.values[0]]
+    assert [line for line in told if not line.startswith(tuple(NOT_RUN))] == []
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_stands_in_the_table_of_sources(name):
+    table = (ROOT / "keras_transfer" / "data" / "README.md").read_text().split("\n\n")[2]
+    assert f"`sample:{name}`" in table
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_stands_in_the_table_of_recipes(name):
+    assert f"| `{name}` |" in (ROOT / "keras_transfer" / "training" / "README.md").read_text()

@@ -48,3 +48,36 @@ def test_an_answer_of_zero_keeps_the_divergence_finite():
 def test_answers_to_different_pictures_are_refused():
     with pytest.raises(UsageError, match=r"same pictures are compared\. Received: \(3, 2\) and \(1, 2\)"):
         agreement.differ_probabilities(WANTED, answers([0.5, 0.5]))
+
+
+def test_divergence_is_never_negative_and_is_that_of_scipy_where_nothing_is_zero():
+    from scipy.stats import entropy
+
+    rng = np.random.default_rng(0)
+    first, second = (0.9 * rng.dirichlet(np.ones(7), 30) + 0.1 / 7 for _ in range(2))
+    found = agreement.divergence({"probabilities": first}, {"probabilities": second})
+    np.testing.assert_allclose(found, entropy(first, second, axis=1), rtol=1e-12)
+    assert (found >= 0).all()
+    assert agreement.divergence({"probabilities": first}, {"probabilities": first}) == pytest.approx(0)
+
+
+def test_agreement_and_difference_are_the_same_whichever_comes_first():
+    rng = np.random.default_rng(1)
+    one, other = ({"probabilities": rng.dirichlet(np.ones(4), 50).astype(np.float32)} for _ in range(2))
+    for given, back in zip(
+        agreement.differ_probabilities(one, other), agreement.differ_probabilities(other, one), strict=True
+    ):
+        np.testing.assert_array_equal(given, back)
+
+
+def test_an_answer_that_is_not_a_number_is_never_right_but_for_a_label_of_the_first_class():
+    """argmax of NaN is position 0: what holds a broken file back is the difference, which is NaN (see above)."""
+    broken = answers([np.nan, np.nan], [np.nan, np.nan])
+    assert agreement.right_class(broken, np.array([1, 1])).tolist() == [0, 0]
+    assert np.isnan(agreement.divergence(answers([0.5, 0.5]), answers([np.nan, np.nan]))).all()
+
+
+@pytest.mark.parametrize("compare", [agreement.differ_probabilities, agreement.divergence])
+def test_answers_over_other_classes_are_refused_by_both_comparisons(compare):
+    with pytest.raises(UsageError, match=r"Received: \(3, 2\) and \(3, 4\)"):
+        compare(WANTED, {"probabilities": np.full((3, 4), 0.25)})

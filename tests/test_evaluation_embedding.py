@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_transfer.errors import DataError
-from keras_transfer.evaluation import embedding
+from keras_transfer.evaluation import embedding, embedding_page
 from keras_transfer.specs import Contract, Output
 
 CONTRACT = Contract(class_names=(), image_size=96, outputs=(Output(name="embedding", shape=(8,)),))
@@ -80,3 +80,28 @@ def test_a_contract_of_an_embedding_names_nobody_and_others_must_name_classes():
     assert CONTRACT.class_names == ()
     with pytest.raises(ValueError, match="at least two classes"):
         Contract(class_names=("cat",), image_size=96)
+
+
+def test_the_error_of_the_threshold_is_told_for_each_group_of_several_identities():
+    answers, labels = blobs(identities=6, pictures=4, spread=1.0)
+    groups = np.repeat(["north", "south", "alone"], [8, 12, 4])
+    contract = CONTRACT.model_copy(update={"thresholds": (0.5,)})
+    scored = embedding.by_group(embedding.score(answers, labels, contract), answers, labels, groups)
+    assert [(row.name, row.count) for row in scored.per_group] == [("north", 8), ("south", 12)]
+    found = embedding.pairs(answers["embedding"][:8], labels[:8])
+    assert scored.per_group[0].wrongly_accepted == pytest.approx((found.different >= 0.5).mean())
+    assert scored.per_group[0].wrongly_refused == pytest.approx((found.same < 0.5).mean())
+
+
+def test_groups_without_a_threshold_have_no_error():
+    answers, labels = blobs(identities=4)
+    scored = embedding.score(answers, labels, CONTRACT)
+    assert embedding.by_group(scored, answers, labels, np.repeat(["a", "b"], len(labels) // 2)) == scored
+
+
+def test_the_map_keeps_the_largest_distances():
+    points = np.array([[0.0, 0, 0], [10, 0, 0], [0, 4, 0], [0, 0, 0.1]])
+    places = embedding_page.flat(points)
+    np.testing.assert_allclose(np.linalg.norm(places[0] - places[1]), 10, rtol=1e-3)
+    assert np.linalg.norm(places[0] - places[3]) <= 0.1
+    assert embedding_page.flat_map(points, np.array([0, 0, 1, 1])).startswith("<svg")

@@ -1,5 +1,6 @@
 """A file gets its name when it is proven, and what was rejected stays on record."""
 
+import gc
 import json
 import os
 import signal
@@ -38,6 +39,21 @@ def test_a_draft_that_is_neither_promoted_nor_rejected_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), exporters.drafted(model(), tmp_path, ["onnx"], CONTRACT):
         raise KeyboardInterrupt
     assert names(tmp_path) == set()
+
+
+def test_what_an_export_kept_from_the_garbage_collector_is_given_back(tmp_path):
+    with exporters.drafted(model(), tmp_path, ["onnx"], CONTRACT):
+        assert gc.get_freeze_count()
+    assert not gc.get_freeze_count()
+
+
+def test_what_a_program_kept_from_the_garbage_collector_stays_kept(tmp_path):
+    gc.freeze()
+    try:
+        written(tmp_path)
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
 
 
 def test_an_export_that_fails_leaves_what_was_there_before(tmp_path):

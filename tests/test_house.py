@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import keras_transfer
+from keras_transfer import cli
 
 PACKAGE = Path(keras_transfer.__file__).parent
 SIBLINGS = ("data", "backbones", "tasks", "training", "selection", "evaluation", "export")
-LOWER = ("plan", "devices", "files", "masks", "order", "specs", "errors")
+LOWER = ("plan", "devices", "drawing", "files", "masks", "order", "specs", "errors")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -40,6 +42,7 @@ def test_siblings_do_not_import_each_other(path):
         "files": {"errors"},
         "order": set(),
         "masks": set(),
+        "drawing": {"masks"},
         "plan": {"errors", "specs"},
         "runs": {"errors", "specs", "plan", "files"},
         "devices": {"errors", "specs"},
@@ -89,3 +92,65 @@ def test_every_name_of_workflow_is_where_its_table_says():
     for name, module in workflow._MODULE_OF.items():
         if importlib.util.find_spec(module):
             assert getattr(workflow, name) is not None
+
+
+PARTS = (*SIBLINGS, *LOWER, "workflow", "cli", "runs")
+TOLD = re.compile(r"`([a-z_]+(?:\.[A-Za-z_]+)+)")
+VERBS_TOLD = re.compile(r"keras-transfer ((?:bench )?[a-z][a-z-]+)")
+
+
+def defined(path: Path) -> set[str]:
+    """The names at the top of a module, and those of its classes' fields and methods as `Class.name`."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+        inside = {each.name for each in getattr(node, "body", ()) if isinstance(each, ast.FunctionDef)}
+        if isinstance(node, ast.ImportFrom):
+            found |= {each.asname or each.name for each in node.names}
+        elif isinstance(node, ast.ClassDef):
+            found |= {node.name, *(f"{node.name}.{each}" for each in names | inside)}
+        else:
+            found |= names | ({node.name} if hasattr(node, "name") else set())
+    return found
+
+
+def is_there(told: str) -> bool:
+    """Whether `part.module.name` or `module.name` names a module of this package, or something in one."""
+    names = told.split(".")
+    for count in range(len(names), 0, -1):
+        place = PACKAGE.joinpath(*names[:count])
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.exists():
+                rest = ".".join(names[count:])
+                return not rest or rest in defined(path)
+    return False
+
+
+def told_in(path: Path) -> set[str]:
+    """Dotted names of this package that the words of a module put in backticks, names of files left out."""
+    text = path.read_text()
+    return {
+        each
+        for each in TOLD.findall(text)
+        if each.split(".")[0] in PARTS and each.rsplit(".", 1)[1] not in ("py", "json", "toml", "csv", "yaml")
+    }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_a_module_names_is_there(path):
+    assert [each for each in told_in(path) if not is_there(each)] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_verb_that_a_module_names_is_one(path):
+    verbs = {each.__name__.replace("_", "-") for each in cli.VERBS} | {f"bench {each}" for each in cli.BENCHES}
+    told = set(VERBS_TOLD.findall(path.read_text()))
+    assert {each for each in told if each not in verbs and each.split()[0] not in verbs} == set()
+
+
+def test_a_name_that_is_not_there_is_found_out():
+    assert is_there("data.annotations.ANNOTATIONS")
+    assert is_there("workflow.tasks")
+    assert is_there("specs.Split.take")
+    assert not is_there("workflow.joints")
+    assert not is_there("specs.Split.took")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_transfer.errors import UsageError
 from keras_transfer.specs import Contract, Output
 from keras_transfer.tasks import embedding
 from keras_transfer.workflow import tasks
@@ -32,7 +33,7 @@ def network(classes=3):
 def test_embeddings_are_of_unit_length():
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     points, cosines = network().model.predict(pictures, verbose=0)
-    assert points.shape == (4, tasks.EMBEDDING_WIDTH) == (4, embedding.WIDTH)
+    assert points.shape == (4, embedding.HEADS["gem"].width)
     assert cosines.shape == (4, 3)
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1, atol=1e-5)
 
@@ -98,3 +99,52 @@ def test_merit_is_whether_the_nearest_other_picture_shows_the_same_one():
 
 def test_the_losses_of_the_task_are_those_of_its_head():
     assert set(tasks.TASKS["embedding"].losses) == set(embedding.LOSSES)
+
+
+def test_the_heads_of_the_task_and_their_widths_are_those_of_its_network():
+    assert {name: head.width for name, head in embedding.HEADS.items()} == tasks.EMBEDDING_WIDTHS
+    assert tasks.TASKS["embedding"].heads == tuple(embedding.HEADS)
+
+
+@pytest.mark.parametrize(("side", "cells"), [(8, 4), (7, 2), (7, 4), (3, 4)])
+def test_a_picture_and_its_mirror_image_fill_the_same_cells(side, cells):
+    maps = keras.Input((side, side, 3))
+    halves = keras.Model(maps, embedding.halved(maps, cells, "cells"))
+    given = np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
+    found = halves.predict(given, verbose=0)
+    np.testing.assert_allclose(found, halves.predict(given[:, :, ::-1], verbose=0), atol=1e-6)
+    kept = min(cells, side)
+    assert found.shape == (2, kept * -(-kept // 2) * 3)
+
+
+def test_cells_of_a_grid_are_means_of_what_lies_in_them():
+    maps = keras.Input((4, 4, 1))
+    rows = np.arange(4, dtype=np.float32)[None, :, None, None] * np.ones((1, 4, 4, 1), np.float32)
+    found = keras.Model(maps, embedding.halved(maps, 2, "cells")).predict(rows, verbose=0)
+    np.testing.assert_allclose(found, [[0.5, 2.5]])
+
+
+def test_a_backbone_of_two_blocks_has_no_grid():
+    picture = keras.Input((32, 32, 3))
+    with pytest.raises(UsageError, match=r"The head 'grid' takes the third last block, and the backbone has 0\."):
+        embedding.attach(keras.Model(picture, picture), (), classes=2, head="grid")
+
+
+def test_a_solved_head_scatters_pictures_of_an_identity_alike_in_all_directions():
+    rng = np.random.default_rng(0)
+    who = np.repeat(np.arange(40), 50)
+    points = rng.normal(size=(40, 4))[who] + rng.normal(size=(2000, 4)) * [1.0, 0.5, 2.0, 1.0]
+    feature = keras.Input((4,))
+    joined = keras.Model([feature], keras.layers.Identity()(feature))
+    broken = np.full((10, 4), 1e6), np.zeros((10, 1)), np.zeros(10)
+    batches = [([points[part]], who[part, None], np.ones(500)) for part in np.split(np.arange(2000), 4)]
+    batches.append(([broken[0]], broken[1], broken[2]))
+    found = embedding.scatter(joined, batches, 40)
+    np.testing.assert_allclose(np.diag(found.within), [1, 0.25, 4, 1], rtol=0.1)
+    solved = embedding.Solved.of(found, width=6)
+    scattered = solved.kernel.T @ found.within @ solved.kernel
+    level = np.trace(found.within) / 4
+    expected = (np.diag(found.within) * (1 - embedding.SHRUNK) + embedding.SHRUNK * level) ** -1 * np.diag(found.within)
+    np.testing.assert_allclose(np.sort(np.diag(scattered)[:4]), np.sort(expected), rtol=0.05)
+    np.testing.assert_array_equal(solved.kernel[:, 4:], 0)
+    np.testing.assert_allclose(np.linalg.norm(solved.directions, axis=0), 1)

@@ -56,6 +56,16 @@ def test_a_picture_of_void_alone_has_a_loss_of_zero_and_a_finite_gradient(name: 
     assert np.isfinite(tape.gradient(loss, logits)).all()
 
 
+def test_a_balanced_cross_entropy_weighs_each_class_as_the_root_of_its_area() -> None:
+    logits = np.random.default_rng(0).normal(size=(1, 16, 16, 2)).astype(np.float32)
+    mask = np.zeros((1, 16, 16), np.float32)
+    mask[0, :2, :2] = 1  # 4 pixels of 256
+    pixels = -np.log(np.exp(logits[0]) / np.exp(logits[0]).sum(-1, keepdims=True))
+    small, large = pixels[mask[0] == 1, 1].mean(), pixels[mask[0] == 0, 0].mean()
+    expected = (small * 4**0.5 + large * 252**0.5) / (4**0.5 + 252**0.5)
+    np.testing.assert_allclose(segmentation.balanced_cross_entropy((logits,), mask, 0.0), [expected], rtol=1e-5)
+
+
 def test_lovasz_of_one_class_on_every_pixel_is_one_less_than_its_iou(masks: np.ndarray) -> None:
     """For answers that are sure, the Lovász extension is the Jaccard loss itself: here on the sorted pixels."""
     truth = np.zeros((1, 16, 16), np.uint8)

@@ -1,5 +1,6 @@
 """Stages: what learns, what must not move, what is kept, and what a killed run goes on from."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -210,7 +211,7 @@ def test_surgery_picks_the_blocks_that_the_task_pulls_at_most(network, feed, tmp
     assert 1 in trainer.train(Job(network, feed, settings(), tmp_path), [stage])[0].learned_blocks
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipes.ADVISED)
 def test_every_recipe_trains_what_it_says(network, feed, tmp_path, name):
     stages = [stage.model_copy(update={"epochs": 1}) for stage in recipes.stages(name, 4)]
     results = trainer.train(Job(network, feed, settings(), tmp_path), stages)
@@ -218,6 +219,33 @@ def test_every_recipe_trains_what_it_says(network, feed, tmp_path, name):
     kept = [result for result in results if result.kept]
     best = max(kept, key=lambda result: (result.validation_merit, -result.validation_loss))
     assert kept[-1] is best
+
+
+def test_a_head_that_can_only_be_learnt_is_not_solved(network, feed, tmp_path):
+    with pytest.raises(UsageError, match=r"Stage 'head' is to be solved, and the head of this task can only be learnt"):
+        trainer.train(Job(network, feed, settings(), tmp_path), recipes.stages("solved", 4))
+    assert not (tmp_path / "stages").exists()
+
+
+def test_blocks_do_not_learn_where_the_head_is_solved(network, feed, tmp_path):
+    able = dataclasses.replace(network, solve=lambda batches: None)
+    stage = Stage(name="both", blocks=(-1,), solved=True)
+    with pytest.raises(UsageError, match=r"a head alone can be\. Received: blocks \(-1,\)\. Let them learn in a stage"):
+        trainer.train(Job(able, feed, settings(), tmp_path), [stage])
+
+
+@pytest.mark.parametrize("engine", ["auto", "stream"])
+def test_a_solved_head_is_given_the_features_of_every_view_and_takes_no_step(network, feed, tmp_path, engine):
+    seen = []
+    able = dataclasses.replace(network, solve=lambda batches: seen.extend(list(batches)))
+    stage = Stage(name="head", solved=True, epochs=1, augment="light", views=3)
+    before = values(network)
+    (result,) = trainer.train(Job(able, feed, settings(engine=engine), tmp_path), [stage])
+    assert sum(len(weights) for _, _, weights in seen) == 3 * 96
+    assert {tuple(part.shape[1:]) for part in seen[0][0]} == {tuple(part.shape[1:]) for part in network.features}
+    assert equal(before, values(network))
+    assert result.kept
+    assert result.history[0]["loss"] > 0
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

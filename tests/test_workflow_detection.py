@@ -1,13 +1,14 @@
 """A detector from pictures to a report: a run and its files say one thing, in boxes, files and pages."""
 
 import functools
+import json
 import tempfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from keras_transfer import workflow
+from keras_transfer import cli, workflow
 from keras_transfer.data import box_labels
 from keras_transfer.data.sources import load
 from keras_transfer.specs import Plan, Stage
@@ -62,7 +63,18 @@ def test_a_run_and_its_file_find_the_same_boxes(tmp_path):
     assert [each.found for each in of_run] == [each.found for each in of_file]
     for one, other in zip(of_run, of_file, strict=True):
         for box, twin in zip(one.boxes, other.boxes, strict=True):
-            assert box["bbox"] == pytest.approx(twin["bbox"], abs=1e-3)
+            assert box["bbox"] == pytest.approx(twin["bbox"], abs=0.1)
+
+
+def test_predicting_as_json_prints_cocos_results_in_pixels_of_the_picture(tmp_path, capsys):
+    with Image.open(picture()) as opened:
+        opened.resize((200, 100)).save(tmp_path / "0007.png")
+    cli.app(["predict", str(trained().folder), str(tmp_path / "0007.png"), "--json"], standalone_mode=False)
+    rows = json.loads(capsys.readouterr().out)
+    (said,) = workflow.predict(trained().folder, [tmp_path / "0007.png"])
+    assert [row["bbox"] for row in rows] == [box["bbox"] for box in said.boxes]
+    assert {row["image_id"] for row in rows} <= {7}
+    assert all(row["bbox"][0] >= 0 and row["bbox"][0] + row["bbox"][2] <= 200.1 for row in rows)
 
 
 def test_predicting_to_a_folder_draws_the_boxes(tmp_path):

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from keras_transfer import runs
-from keras_transfer.cli.options import Backbone, ImageSize, Json, SourceArgument, Task, check_source
+from keras_transfer.cli.options import Backbone, ImageSize, Json, SourceArgument, Task, check_source, of_task
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import out, plain, print_json, score, suggest
+from keras_transfer.cli.showing import explain, out, plain, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
+
+if TYPE_CHECKING:
+    from keras_transfer.workflow import Advice
+
+RANKING = {
+    "backbone": "",
+    "probe": "share of the pictures that a linear classifier on the frozen features gets right",
+    "LogME": "how well the features explain the labels; more is better, between backbones of one table",
+    "H-score": "how far the features set classes apart; more is better, likewise",
+    "MB": "size as it would be shipped",
+    "ms/picture": "time of the frozen backbone on this machine",
+    "obstacle": "",
+}
+"""What stands over the columns of the backbones that were measured, and what it means."""
 
 
 def advise(
@@ -39,22 +53,33 @@ def advise(
     if as_json:
         print_json(advice.model_dump(mode="json"))
         return
-    ranking = Table("backbone", "probe", "LogME", "H-score", "MB", "ms/picture", "", title="features as they are")
+    _show(advice)
+    if write:
+        suggest("train --plan", write)
+        return
+    chosen = ("--backbone", *backbone) if backbone and len(backbone) == 1 else ()
+    size = () if image_size is None else ("--image-size", image_size)
+    suggest("train", source, "--auto", *of_task(task), *chosen, *size)
+
+
+def _show(advice: Advice) -> None:
+    """Print what was measured, what was decided and why, and what training will cost."""
+    ranking = Table(*RANKING, title="features as they are")
     for row in advice.ranking:
         scores = (f"{row.probe_accuracy:.1%}" if row.probe_accuracy is not None else "-", score(row.logme))
-        cost = (f"{row.size_mb:.1f}", f"{row.picture_ms:.1f}", row.obstacle)
+        cost = (f"{row.size_mb:.1f}", f"{row.picture_ms:.1f}", plain(row.obstacle))
         ranking.add_row(row.backbone, *scores, score(row.h_score), *cost)
-    out.print(ranking)
+    show(ranking)
+    explain({name: meaning for name, meaning in RANKING.items() if meaning})
     reasons = Table("decision", "why", show_lines=True)
     for reason in advice.reasons:
         reasons.add_row(reason.topic, plain(reason.sentence))
     for sentence in advice.unknown:
         reasons.add_row("unknown", plain(sentence))
-    out.print(reasons)
+    show(reasons)
     out.print(f"measured in {advice.seconds:.0f} s")
-    if advice.alternatives:
-        out.print(plain(advice.cost), soft_wrap=True, highlight=False)
-    suggest(f"keras-transfer train --plan {write}" if write else f"keras-transfer train {source} --auto")
+    for each in advice.alternatives:
+        out.print(plain(each.sentence), soft_wrap=not out.is_terminal, highlight=False)
 
 
 def bench_transfer(
@@ -74,6 +99,7 @@ def bench_transfer(
         counts = [None if each == "all" else int(each) for each in per_class.split(",")]
     except ValueError:
         raise UsageError(f"--per-class takes numbers and 'all', such as 5,25,all. Received: '{per_class}'") from None
+    check_source(source)
     keep = runs.open_run(run) if run else None
     from keras_transfer import workflow
 
@@ -95,5 +121,5 @@ def bench_transfer(
     for row in compared.rows:
         figures = (f"{row['accuracy']:.1%}", f"{row['seconds']:.0f}", f"{row['cpu_seconds']:.0f}")
         table.add_row(str(row["per_class"]), row["method"], str(row["seed"]), *figures)
-    out.print(table)
-    out.print(compared.sentence)
+    show(table)
+    out.print(plain(compared.sentence), soft_wrap=not out.is_terminal, highlight=False)

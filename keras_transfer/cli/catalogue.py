@@ -9,9 +9,19 @@ import typer
 from rich.table import Table
 
 from keras_transfer.cli.options import Json
-from keras_transfer.cli.showing import out, print_json, show, suggest
+from keras_transfer.cli.showing import explain, out, print_json, show, suggest
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import BackboneSpec
+
+MEANINGS = {
+    "input": "side in pixels of the pictures it was trained on",
+    "ImageNet top-1": "share of 50,000 photographs whose first guess among 1,000 classes is right",
+    "weights": "packages that bring them, or where Keras fetches them; none: they must be given with --weights FILE",
+}
+MEANINGS_OF_BLOCKS = {
+    "multiply-adds": "how much it computes for a picture",
+    "features storable": "whether what is frozen can end there, and be computed once",
+}
 
 
 def backbones(
@@ -43,7 +53,7 @@ def _fetch(name: str, as_json: bool) -> None:
         print_json({"name": name, "weights": source})
         return
     out.print(f"The weights of {name} are here: {source}.")
-    suggest(f"keras-transfer train FOLDER --backbone {name}")
+    suggest("train FOLDER --backbone", name)
 
 
 def _show_blocks(name: str, image_size: int | None, as_json: bool) -> None:
@@ -55,12 +65,13 @@ def _show_blocks(name: str, image_size: int | None, as_json: bool) -> None:
         return
     table = Table("block", "output", "parameters", "multiply-adds", "share of the compute", "features storable")
     for shape in shapes:
-        output = f"{shape.resolution} x {shape.resolution} x {shape.channels}"
+        output = f"{shape.resolution}x{shape.resolution}x{shape.channels}"
         bar = f"{shape.share:5.1%} " + "█" * round(20 * shape.share)
         parameters, work = f"{shape.parameters / 1e6:.2f} M", f"{shape.multiply_adds / 1e6:.0f} M"
         table.add_row(str(shape.index), output, parameters, work, bar, "yes" if shape.storable else "no")
     show(table)
-    suggest(f"keras-transfer train FOLDER --backbone {name}")
+    explain(MEANINGS_OF_BLOCKS)
+    suggest("train FOLDER --backbone", name)
 
 
 def _show_backbones(having: Sequence[str], lacking: Sequence[str], sort: str | None, as_json: bool) -> None:
@@ -78,7 +89,8 @@ def _show_backbones(having: Sequence[str], lacking: Sequence[str], sort: str | N
         traits, weights = ", ".join(shown["traits"]), ", ".join(shown["weights"])
         table.add_row(row.name, str(row.input_size), millions, top1, traits, weights)
     show(table)
-    suggest("keras-transfer train FOLDER --backbone NAME")
+    explain(MEANINGS)
+    suggest("train FOLDER --backbone NAME")
 
 
 def _backbone_row(row: BackboneSpec) -> dict[str, Any]:

@@ -93,8 +93,11 @@ def bench_latency(
 
     files = [each for file in files for each in _files_of(file)]
     if adb:
-        for file in files:
-            print(workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats))
+        told = {
+            str(file): workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats)
+            for file in files
+        }
+        print_json(told) if as_json else print("\n".join(told.values()))
         return
     if by_operator:
         profiles = {file: workflow.profile(file, threads=(threads or [1])[0], repeats=repeats) for file in files}
@@ -104,7 +107,11 @@ def bench_latency(
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
         return
-    table = Table(title="on this host, not on a phone")
+    table = Table(
+        title="on this host, not on a phone",
+        caption="p90, p99: 90 and 99 of 100 calls take no longer, in ms; load ms: until a file can be asked; peak MB: "
+        "memory that it takes at most, its runtime included",
+    )
     for column in ("file", "batch", "threads", "median ms", "p90", "p99", "pictures/s", "load ms", "peak MB"):
         table.add_column(column, justify="left" if column == "file" else "right", overflow="fold")
     for result in results:
@@ -157,7 +164,7 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
     if failed:
         raise typer.Exit(1)
     if not as_json:
-        suggest(f"keras-transfer predict {results[0].artifact.path} PICTURE.jpg")
+        suggest("predict", results[0].artifact.path, "PICTURE.jpg")
 
 
 def _show_exports(run: Run, results: Sequence[Verified]) -> None:
@@ -169,7 +176,7 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
     for column in (
         "file",
         "precision",
-        "size",
+        "MB",
         run.record.merit_name,
         "agrees with Keras",
         "largest diff.",
@@ -181,7 +188,7 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
         table.add_row(
             artifact.path.name,
             artifact.precision,
-            f"{artifact.size_bytes / 1e6:.1f} MB",
+            f"{artifact.size_bytes / 1e6:.1f}",
             f"{parity.accuracy:.1%}",
             f"{parity.agreement:.1%}",
             f"{parity.max_difference:.1e}",
@@ -211,10 +218,10 @@ def _show_profiles(profiles: Mapping[Path, Sequence[Operator]], as_json: bool) -
 def _show_precisions(run: Run, measured: Sequence[Candidate]) -> None:
     caption = "Pareto: no other is better in one of size, time and what it says without being worse in another"
     table = Table(title="precisions, on this host", caption=caption)
-    for column in ("format", "size", run.record.merit_name, "drop in points", "ms/picture", "Pareto", ""):
+    for column in ("format", "MB", run.record.merit_name, "drop in points", "ms/picture", "Pareto", ""):
         table.add_column(column, justify="left" if column == "format" else "right")
     for each in measured:
-        size, accuracy = f"{each.size_bytes / 1e6:.1f} MB", f"{each.accuracy:.1%}"
+        size, accuracy = f"{each.size_bytes / 1e6:.1f}", f"{each.accuracy:.1%}"
         marks = ("yes" if each.pareto else "-", "chosen" if each.chosen else "")
         table.add_row(each.name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
     show(table)

@@ -19,7 +19,7 @@ def runs(folder: Folder = kept.DEFAULT_FOLDER, as_json: Json = False) -> None:
         return
     if not found:
         out.print(f"There are no runs in '{folder}'.", highlight=False)
-        suggest("keras-transfer train FOLDER")
+        suggest("train FOLDER")
         return
     table = Table("run", "task", "backbone", "px", "test", "training", "exported", "state")
     for each in found:
@@ -31,4 +31,4 @@ def runs(folder: Folder = kept.DEFAULT_FOLDER, as_json: Json = False) -> None:
     show(table)
     done = next((each for each in found if each.state == "finished"), None)
     if done:
-        suggest(f"keras-transfer {'report' if done.exports else 'export'} {done.folder}")
+        suggest("report" if done.exports else "export", done.folder)

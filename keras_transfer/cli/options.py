@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from keras_transfer import runs
 from keras_transfer.errors import DataError, RunError, UsageError
-from keras_transfer.specs import Run
+from keras_transfer.specs import Plan, Run
 
 SourceArgument = Annotated[
     str, typer.Argument(help="A folder of class folders, a table, 'sample:fashion', or another source.")
@@ -18,8 +18,12 @@ SourceArgument = Annotated[
 BACKBONE = "A row of: keras-transfer backbones"
 Backbone = Annotated[str, typer.Option(help=BACKBONE)]
 BackboneOfPlan = Annotated[str | None, typer.Option("--backbone", help=BACKBONE)]
-Task = Annotated[str, typer.Option("--task", help="classification, or multilabel: several labels a picture.")]
+TASK = "What is learned: classification, multilabel, segmentation, detection or embedding."
+Task = Annotated[str, typer.Option("--task", help=TASK)]
+TaskOfPlan = Annotated[str | None, typer.Option("--task", help=TASK)]
 ImageSize = Annotated[int | None, typer.Option(help="Side of a picture in pixels.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Pictures per step.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of everything that is drawn by chance.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
 ]
@@ -59,6 +63,20 @@ def check_source(source: str) -> str:
 
     workflow.recognised(source)
     return source
+
+
+def given(**keys: Any) -> dict[str, Any]:
+    """Return the keys of a plan that were said, by name; those that are None were not.
+
+    >>> given(data="pets", seed=None)
+    {'data': 'pets'}
+    """
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def of_task(task: str) -> tuple[str, ...]:
+    """Return the words that name a task in a command; none where it is what a command takes without them."""
+    return () if task == Plan.model_fields["task"].default else ("--task", task)
 
 
 def check_paths(*paths: Path) -> None:

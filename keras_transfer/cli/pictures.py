@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from keras_transfer.cli.options import Backbone, ImageSize, Json, SourceArgument, Task, check_source
+from keras_transfer.cli.options import Backbone, ImageSize, Json, SourceArgument, Task, check_source, of_task
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, plain, print_json, show, suggest
 
@@ -45,7 +45,7 @@ def doctor(
         findings = found.of(kind)
         table.add_row(kind, str(len(findings)), plain(findings[0].message))
     show(table) if kinds else out.print("Nothing is wrong.")
-    suggest(f"keras-transfer train {write or source}")
+    suggest("train", write or source, *of_task(task))
 
 
 def bench_input(

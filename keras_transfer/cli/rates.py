@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from keras_transfer import plan as plans
-from keras_transfer.cli.options import BackboneOfPlan, ImageSize, Json, SourceArgument, check_source
+from keras_transfer.cli.options import (
+    BackboneOfPlan,
+    BatchSize,
+    ImageSize,
+    Json,
+    Seed,
+    SourceArgument,
+    TaskOfPlan,
+    check_source,
+    given,
+)
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import out, print_json
 
@@ -19,13 +29,16 @@ def lr_find(
     backbone: BackboneOfPlan = None,
     recipe: Annotated[str | None, typer.Option(help="A named list of stages.")] = None,
     image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    seed: Seed = None,
+    task: TaskOfPlan = None,
     plot: Annotated[Path | None, typer.Option(help="Write the curve of losses to this file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Raise the learning rate step by step, watch the loss, and say which rate learns fastest without harm."""
     check_source(source)
-    named = {"data": source, "backbone": backbone, "recipe": recipe, "image_size": image_size}
-    plan = plans.make({key: value for key, value in named.items() if value is not None})
+    drawn = {"batch_size": batch_size, "seed": seed, "task": task}
+    plan = plans.make(given(data=source, backbone=backbone, recipe=recipe, image_size=image_size, **drawn))
     from keras_transfer import workflow
 
     with progress() as listener:

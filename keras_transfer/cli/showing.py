@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from rich.cells import cell_len
@@ -99,9 +100,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def suggest(command: str) -> None:
-    """Print the likely next command on standard error."""
+def suggest(verb: str, *words: object) -> None:
+    """Print the likely next command on standard error, its words quoted as a shell wants them when it is pasted."""
+    command = shlex.join(["keras-transfer", *verb.split(), *(str(word) for word in words)])
     err.print(f"[dim]next:[/] {plain(command)}", soft_wrap=True, highlight=False)
+
+
+def explain(meanings: Mapping[str, str]) -> None:
+    """Print what names stand for, a line each, where a person reads it; nothing into a file or another program."""
+    if out.is_terminal:
+        for name, meaning in meanings.items():
+            out.print(Padding(f"{plain(name)}: {plain(meaning)}", (0, 0, 0, 2)), style="dim", highlight=False)
 
 
 def score(value: float | None) -> str:

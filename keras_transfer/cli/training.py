@@ -12,7 +12,17 @@ from rich.table import Table
 from keras_transfer import plan as plans
 from keras_transfer import runs
 from keras_transfer.cli.live import live
-from keras_transfer.cli.options import BackboneOfPlan, Folder, ImageSize, Json, check_source
+from keras_transfer.cli.options import (
+    BackboneOfPlan,
+    BatchSize,
+    Folder,
+    ImageSize,
+    Json,
+    Seed,
+    TaskOfPlan,
+    check_source,
+    given,
+)
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import err, out, plain, print_json, show, suggest
 from keras_transfer.errors import UsageError
@@ -33,12 +43,9 @@ def train(
     recipe: Annotated[str | None, typer.Option(help="A named list of stages: head, head_then_top, …")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of every stage, in place of the recipe's.")] = None,
     image_size: ImageSize = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures per step.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of everything that is drawn by chance.")] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="classification, multilabel, segmentation (a class a pixel) or detection (boxes)."),
-    ] = None,
+    batch_size: BatchSize = None,
+    seed: Seed = None,
+    task: TaskOfPlan = None,
     compare: Annotated[str | None, typer.Option(help="scratch: also train from random weights, as long.")] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Measure first and train what is advised.")] = False,
     run: Annotated[str | None, typer.Option("--run", help="Name of the run folder.")] = None,
@@ -65,40 +72,35 @@ def train(
     """Train on a folder of class folders (or another SOURCE), stage by stage; goes on where a run was stopped."""
     source, overrides = _told_apart(arguments or (), plan_file, auto)
     folder, run = _placed(folder, run, output)
-    named = {
-        "data": source,
-        "backbone": backbone,
-        "weights": weights,
-        "recipe": recipe,
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "seed": seed,
-        "task": task,
-    }
-    given = {key: value for key, value in named.items() if value is not None}
-    plan, advice = _plan(given, overrides, epochs, plan_file, auto)
-    from keras_transfer import workflow
-
-    with live(workflow.task_of(plan.task).merit_name) as listener:
-        done = workflow.train(
-            plan,
-            folder=folder,
-            name=run,
-            compare=compare,
-            engine=engine,
-            advice=advice,
-            strict=strict,
-            data_service=data_service,
-            watch=watch or (),
-            cache_folder=cache_folder,
-            cache_limit_bytes=None if cache_limit is None else int(cache_limit * 1e9),
-            listener=listener,
-        )
+    size = {"image_size": image_size, "batch_size": batch_size}
+    values = given(data=source, backbone=backbone, weights=weights, recipe=recipe, seed=seed, task=task, **size)
+    plan, advice = _plan(values, overrides, epochs, plan_file, auto)
+    done = _trained(
+        plan,
+        folder=folder,
+        name=run,
+        compare=compare,
+        engine=engine,
+        advice=advice,
+        strict=strict,
+        data_service=data_service,
+        watch=watch or (),
+        cache_folder=cache_folder,
+        cache_limit_bytes=None if cache_limit is None else int(cache_limit * 1e9),
+    )
     if as_json:
         print_json({"folder": str(done.folder), **done.record.model_dump(mode="json")})
     else:
         _show_run(done)
-        suggest(f"keras-transfer export {done.folder}")
+        suggest("export", done.folder)
+
+
+def _trained(plan: Plan, **asked: Any) -> Run:
+    """Train while a person watches."""
+    from keras_transfer import workflow
+
+    with live(workflow.task_of(plan.task).merit_name) as listener:
+        return workflow.train(plan, listener=listener, **asked)
 
 
 def _told_apart(arguments: Sequence[str], plan_file: Path | None, auto: bool) -> tuple[str | None, list[str]]:
@@ -135,19 +137,22 @@ def _plan(
     early = plans.make(plans.with_epochs(plans.override(given, overrides), epochs))  # is refused before it is advised
     if not auto:
         return early, None
-    advice = _advice(given)
+    advice = _advice(early)
     advised = advice.plan.model_dump() | ({"stages": ()} if "recipe" in given else {})
     values = plans.override({**advised, **given}, overrides)
     return plans.make(plans.with_epochs(values, epochs)), advice
 
 
-def _advice(given: Mapping[str, Any]) -> Advice:
+def _advice(asked: Plan) -> Advice:
+    """Measure what a plan leaves open; what it says is kept to."""
     from keras_transfer import workflow
 
-    names = [given["backbone"]] if "backbone" in given else []
+    names = [asked.backbone] if "backbone" in asked.model_fields_set else []
+    size, seed = asked.image_size, asked.seed
     with progress() as listener:
-        task = given.get("task", "classification")
-        advice = workflow.advise(given["data"], task=task, names=names, listener=listener)
+        advice = workflow.advise(
+            asked.data, task=asked.task, names=names, image_size=size, seed=seed, listener=listener
+        )
     # Before training begins, and not on standard output, which may be JSON.
     err.print(f"advised: {plain(advice.plan.recipe)} on {plain(advice.plan.backbone)}", highlight=False)
     for each in advice.alternatives:

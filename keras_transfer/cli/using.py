@@ -9,12 +9,22 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
+from keras_transfer.cli.figures import OF_CLASSES, meanings_of
 from keras_transfer.cli.options import Folder, Json, Labels, check_paths, check_source, labels_of, run_of
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import out, print_json, score, show, suggest
+from keras_transfer.cli.showing import explain, out, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
 
-COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1", "iou": "IoU", "boundary_f1": "edges (F1)"}
+COLUMNS = {
+    "prevalence": "prevalence",
+    "average_precision": "AP",
+    "ap50": "AP50",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "iou": "IoU",
+    "boundary_f1": "edges (F1)",
+}
 """Figures of a class, as far as its task knows them, and what stands over them."""
 
 
@@ -22,6 +32,7 @@ def evaluate(
     model: Annotated[Path | None, typer.Argument(help="A run folder or a model file of any format.")] = None,
     source: Annotated[str | None, typer.Argument(help="Pictures; those of the run where left out.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    labels: Labels = None,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -35,14 +46,16 @@ def evaluate(
     from keras_transfer import workflow
 
     with progress() as listener:
-        metrics = workflow.evaluate(model, source, split=split, listener=listener)
+        metrics = workflow.evaluate(model, source, split=split, labels=labels_of(labels), listener=listener)
     if as_json:
         print_json(metrics.model_dump(mode="json"))
         return
     rows = [row for row in getattr(metrics, "per_class", ()) if hasattr(row, "recall")]
+    meanings: dict[str, str] = {}
     if rows:
         shown = [name for name in COLUMNS if hasattr(rows[0], name)]
-        headings = (COLUMNS[name] for name in shown)
+        headings = [COLUMNS[name] for name in shown]
+        meanings = {heading: OF_CLASSES[heading] for heading in headings}
         table = Table("class", "pictures", *headings, title=f"{model} on the {split} split")
         for row in rows:
             table.add_row(row.name, str(row.count), *(score(getattr(row, name)) for name in shown))
@@ -51,7 +64,8 @@ def evaluate(
     out.print(
         ", ".join(f"{name} {value:.3f}" if "loss" in name else f"{name} {value:.1%}" for name, value in figures.items())
     )
-    suggest(f"keras-transfer predict {model} PICTURE.jpg")
+    explain(meanings | meanings_of(figures))
+    suggest("predict", model, "PICTURE.jpg")
 
 
 def predict(
@@ -68,7 +82,7 @@ def predict(
 
     predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output, gallery=gallery)
     if as_json:
-        print_json([prediction.flat for prediction in predictions])
+        print_json([row for said in predictions for row in ([said.flat] if said.results is None else said.results)])
         return
     shown = [
         {"picture": said.picture, **{name: each for name, each in said.says.items() if not isinstance(each, dict)}}
@@ -112,4 +126,4 @@ def gallery(
         print_json({"gallery": str(path)})
         return
     out.print(f"Gallery: {path}")
-    suggest(f"keras-transfer predict {model} PICTURE.jpg --gallery {path}")
+    suggest("predict", model, "PICTURE.jpg", "--gallery", path)

@@ -64,6 +64,9 @@ class Annotation:
     """`seen(stored labels, side, aspect)`: what answers to square pictures are judged by."""
     targets_of: Callable[[np.ndarray], Callable[[np.ndarray, int, int, str], np.ndarray]] | None = None
     """`targets_of(stored labels of all splits)`: what stands for `targets` where its shape depends on all of them."""
+    marked: Callable[[np.ndarray, Any, Sequence[str]], np.ndarray] | None = None
+    """`marked(pixels, listed label, class names)`: a picture under its label, uint8 (height, width, 3); None where a
+    label says nothing of places."""
     mirrors: bool = True
     """Whether what a moved picture uncovers may mirror it; else it is grey, because targets know nothing of it."""
     resamples: bool = False
@@ -216,6 +219,7 @@ ANNOTATIONS = {
             targets=mask_labels.targets,
             move=mask_labels.move,
             seen=masks.squared,
+            marked=mask_labels.marked,
             mixes=False,
             weights=None,
         ),
@@ -235,6 +239,7 @@ ANNOTATIONS = {
             move=box_labels.move,
             mirrors=False,
             seen=box_labels.squared,
+            marked=box_labels.marked,
             mixes=False,
             weights=None,
         ),

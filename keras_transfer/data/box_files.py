@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_transfer.data import box_labels
+from keras_transfer.data.decoding import upright_size
 from keras_transfer.data.gathering import Listing, gather
-from keras_transfer.data.mask_files import upright_size
 from keras_transfer.data.pictures import CORES
 from keras_transfer.errors import DataError
 from keras_transfer.specs import Event, Listener, Splits, silent

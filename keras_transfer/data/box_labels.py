@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_transfer.drawing import boxed
+
 LEFT = 0.4
 """Share of a box that must still be seen where a picture is cut or moved: of less, nobody would say what it shows."""
 
@@ -105,6 +107,12 @@ def _square(height: int, width: int, boxes: np.ndarray, side: int, aspect: str) 
     seen = np.clip(moved, 0, 1)
     there = _areas(seen) >= LEFT * _areas(moved)
     return np.concatenate([seen, boxes[:, 4:]], axis=1)[there].astype(np.float32)
+
+
+def marked(pixels: np.ndarray, label: Boxed, class_names: Sequence[str]) -> np.ndarray:
+    """Return a picture with its listed boxes, in the colours of their classes: uint8 (height, width, 3)."""
+    boxes = np.array([box[:4] for box in label[2]], np.float32).reshape(-1, 4)
+    return boxed(pixels, boxes, [class_names.index(box[4]) for box in label[2]])
 
 
 def _areas(boxes: Any) -> Any:

@@ -46,6 +46,13 @@ def _row(splits: Splits, look: Look) -> tuple[str, str, str, float]:
     return look.split, ANNOTATIONS[splits.annotation].text(look.label), look.content, weight
 
 
+def check(splits: Splits, path: Path) -> None:
+    """Raise DataError where a table at `path` cannot hold what pictures are labelled with; shards hold anything."""
+    things = {"mask": "masks", "boxes": "boxes"}.get(splits.annotation)
+    if things and path.suffix.lower() in _TABLES:
+        raise DataError(f"A table like '{path}' holds no {things}. Name a folder, and shards are written.")
+
+
 def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
     """Write a data set as a manifest (`.csv`, `.parquet`) or, to a name without such an ending, as shards.
 
@@ -53,12 +60,10 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
     """
     if path.suffix.lower() not in _TABLES:
         return records.write(splits, path, listener=listener)
+    check(splits, path)
     import pyarrow
 
     kind = ANNOTATIONS[splits.annotation]
-    things = {"mask": "masks", "boxes": "boxes"}.get(splits.annotation)
-    if things:
-        raise DataError(f"A table like '{path}' holds no {things}. Name a folder, and shards are written.")
     path_column, label_column = kind.columns
     columns: dict[str, list[Any]] = {path_column: [], label_column: [], "split": [], "weight": [], "group": []}
     barred = [name for name in splits.class_names if BAR in name]

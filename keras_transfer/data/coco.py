@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,24 +68,29 @@ def _read(file: Path) -> dict[str, list[tuple[str, ...]]]:
     """Return the rows of each part of a file, as tuples of the fields that FIELDS names, as text."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return {
+        read = {
             part: [tuple(str(row[field]) for field in fields) for row in content[part]]
             for part, fields in FIELDS.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        numbers = Counter(row["id"] for row in content["annotations"] if row.get("id") is not None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"'{file}' is not a COCO file with images, annotations and categories: {error!s}.") from None
+    doubled = next((number for number, times in numbers.items() if times > 1), None)
+    if doubled is not None:
+        raise DataError(f"'{file}': {numbers[doubled]} annotations have the id {doubled}. Give each its own.")
+    return read
 
 
-def _labelling(file: Path, annotation: str, declared: Sequence[str]) -> Callable[[str, set[str]], Any]:
-    """What makes the label of an image, as the annotation lists it, of its id and what it shows."""
+def _labelling(file: Path, annotation: str, declared: Sequence[str]) -> Callable[[str, str, set[str]], Any]:
+    """What makes the label of an image, as the annotation lists it, of its id, its file and what it shows."""
     if annotation != "mask":
-        return lambda image, shown: tuple(sorted(shown))
+        return lambda image, picture, shown: tuple(sorted(shown))
     drawn = coco_masks.drawing(file, declared)
-    return lambda image, shown: drawn(image)
+    return lambda image, picture, shown: drawn(image, picture)
 
 
 def _listed(
-    root: Path, file: Path, content: Mapping[str, Any], label: Callable[[str, set[str]], Any], *, alone: bool
+    root: Path, file: Path, content: Mapping[str, Any], label: Callable[[str, str, set[str]], Any], *, alone: bool
 ) -> Iterator[Listing]:
     images, names = (_by_id(file, part, content[part]) for part in ("images", "categories"))
     shown: dict[str, set[str]] = {each: set() for each in images}
@@ -101,7 +107,7 @@ def _listed(
             raise DataError(f"'{file}': a file name must stay in the folder of pictures. Received: '{name}'")
         path = folder / inside
         key = path.relative_to(root).as_posix() if path.is_relative_to(root) else name
-        yield Listing(str(path), key, label(image, shown[image]), None if alone else _split(file))
+        yield Listing(str(path), key, label(image, str(path), shown[image]), None if alone else _split(file))
 
 
 def _by_id(file: Path, part: str, rows: Sequence[tuple[str, ...]]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_transfer.data.decoding import upright_size
 from keras_transfer.data.mask_labels import Masked, listed
 from keras_transfer.errors import DataError
 
@@ -17,11 +18,11 @@ BACKGROUND = "background"
 """The class of pixels that no thing covers."""
 
 
-def drawing(file: Path, names: Sequence[str]) -> Callable[[str], Masked]:
-    """Return what draws the mask of an image of a COCO file that was found to be one, by the image's id as text.
+def drawing(file: Path, names: Sequence[str]) -> Callable[[str, str], Masked]:
+    """Return what draws the mask of an image of a COCO file that was found to be one, by the image's id and its path.
 
     names: all classes, `BACKGROUND` first. Small things lie over large ones. Raises DataError, when it draws, for an
-    annotation without a shape or an image without a size.
+    annotation without a shape, and for an image without a size or of another than its picture has.
     """
     content = json.loads(file.read_text(encoding="utf-8"))
     sizes = {str(row["id"]): (row.get("height"), row.get("width")) for row in content["images"]}
@@ -30,10 +31,17 @@ def drawing(file: Path, names: Sequence[str]) -> Callable[[str], Masked]:
     for row in content["annotations"]:
         things[str(row["image_id"])].append(row)
 
-    def drawn(image: str) -> Masked:
+    def drawn(image: str, picture: str) -> Masked:
         height, width = sizes[image]
         if not (isinstance(height, int) and isinstance(width, int)):
             raise DataError(f"'{file}': image {image} has no height and width, which its masks are drawn in.")
+        size = upright_size(picture)
+        if size not in (None, (width, height)):
+            wide, high = size or (0, 0)
+            raise DataError(
+                f"'{file}' says that image {image} is {width} x {height} pixels, but '{picture}' is {wide} x {high}. "
+                "Write the masks in the pixels of the picture as it is."
+            )
         shapes = [(_shape(file, row, height, width), positions[str(row["category_id"])]) for row in things[image]]
         mask = np.zeros((height, width), np.uint8)
         for shape, position in sorted(shapes, key=lambda pair: -int(pair[0].sum())):

@@ -37,6 +37,20 @@ SCALES = (1, 2, 4, 8)
 """By how much pictures can be decoded smaller than they are; for JPEG at a fraction of the work."""
 
 
+TURNED = (5, 6, 7, 8)
+"""EXIF orientations in which a picture's width is its height."""
+
+
+def upright_size(path: str) -> tuple[int, int] | None:
+    """Width and height of a picture as a person sees it; None where it cannot be read, which is told elsewhere."""
+    try:
+        with Image.open(path) as opened:
+            turned = opened.getexif().get(0x0112) in TURNED
+            return (opened.height, opened.width) if turned else (opened.width, opened.height)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
 def upright_rgb(encoded: bytes, *, size: int | None = None, aspect: str = "stretch") -> np.ndarray:
     """Return a picture of any kind as a person sees it: uint8 (height, width, 3).
 

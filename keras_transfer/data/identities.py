@@ -20,7 +20,7 @@ FEWEST = 2
 
 
 def kept_apart(source: str, rows: Sequence[tuple[Listing, str]], skipped: list[str]) -> list[tuple[Listing, str]]:
-    """Return the rows whose pictures can be compared, each with its identity for its group.
+    """Return the rows whose pictures can be compared, each with its identity for its group where it has none.
 
     rows: (listing, SHA-256 of the picture). What is left out is told in `skipped`: a picture of someone of whom
     validation or test has no other. Raises DataError where someone stands on both sides of a split, or a split that
@@ -43,7 +43,7 @@ def kept_apart(source: str, rows: Sequence[tuple[Listing, str]], skipped: list[s
         if row.split in ("validation", "test") and pictures[row.label, row.split] == 1:
             skipped.append(f"{row.key} is the one picture of '{row.label}', so it can be compared with no other")
         else:
-            kept.append((row._replace(group=row.label), content))
+            kept.append((row._replace(group=row.group or row.label), content))
     for split in {row.split for row, _ in rows if row.split}:
         shown = {row.label for row, _ in kept if row.split == split}
         if len(shown) < FEWEST:

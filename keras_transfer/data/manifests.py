@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from keras_transfer.specs import Listener, Splits, silent
 
 COLUMNS = ("path", "label", "split", "weight", "group")
 
+ADDRESS = re.compile(r"(?:https?|ftp|file|s3|gs):(?=/)|[a-z][a-z0-9+.-]+:(?=//)", re.IGNORECASE)
+"""How an address begins, which is no path: a well-known one also with a slash too few."""
 
 DELIMITERS = (",", ";", "\t")
 """What may stand between the columns of a CSV table: spreadsheets of half of Europe write semicolons."""
@@ -110,8 +113,6 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
         where = f"'{manifest}', row {number}"
         if not path or label is None or not str(label).strip():
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
-        if "://" in path:
-            raise DataError(f"{where}: pictures must be files beside the manifest, not addresses. Received: '{path}'")
         inside = _inside(where, path)
         yield Listing(
             path=os.path.join(folder, inside),
@@ -124,6 +125,10 @@ def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listi
 
 
 def _inside(where: str, path: str) -> str:
+    address = ADDRESS.match(path)
+    if address:
+        typo = "" if path.startswith("//", address.end()) else ", and this one lacks a slash"
+        raise DataError(f"{where}: pictures must be files beside the manifest, not addresses{typo}. Received: '{path}'")
     inside = os.path.normpath(path)
     if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
         raise DataError(f"{where}: a path must stay in the manifest's folder. Received: '{path}'")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_transfer.data import mask_labels
 from keras_transfer.data.annotations import annotation_of
+from keras_transfer.data.decoding import upright_size
 from keras_transfer.data.files import picture_paths
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
@@ -26,9 +27,6 @@ PICTURES, MASKS, CLASSES = "images", "masks", "classes.csv"
 
 VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "ignored")
 """Names of classes that are none: their pixels count nowhere."""
-
-TURNED = (5, 6, 7, 8)
-"""EXIF orientations in which a picture's width is its height."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,10 @@ def load(source: str, *, annotation: str = "mask", seed: int = 0, listener: List
     """
     annotation_of(source, "mask", asked=annotation)
     root = Path(source).expanduser()
-    listings = [each for place, split in _places(root) for each in _paired(root, place, split)]
-    return gather_masks(source, root, listings, seed=seed, listener=listener)
+    pairs = [(_paired(root, place, split), place) for place, split in _places(root)]
+    listings = [each for rows, _ in pairs for each in rows]
+    passed = tuple(each for rows, place in pairs for each in _alone(root, place, rows))
+    return gather_masks(source, root, listings, passed=passed, seed=seed, listener=listener)
 
 
 def has_masks(folder: Path) -> bool:
@@ -63,9 +63,18 @@ def has_masks(folder: Path) -> bool:
 
 
 def gather_masks(
-    source: str, root: Path, listings: Sequence[Listing], *, seed: int = 0, listener: Listener = silent
+    source: str,
+    root: Path,
+    listings: Sequence[Listing],
+    *,
+    passed: tuple[str, ...] = (),
+    seed: int = 0,
+    listener: Listener = silent,
 ) -> Splits:
-    """Return the splits of pictures whose labels are the paths of their masks; `classes.csv` may stand in `root`."""
+    """Return the splits of pictures whose labels are the paths of their masks; `classes.csv` may stand in `root`.
+
+    passed: what the source holds beside them, told with what is left out.
+    """
     file = root / CLASSES
     classes = read_classes(file) if file.is_file() else _found([row.label for row in listings], listener)
     if len(classes.names) > VOID:
@@ -76,7 +85,9 @@ def gather_masks(
             labelled.append(row._replace(label=label))
             if len(labelled) % 500 == 0:
                 listener(Event("progress", "Reading masks", done=len(labelled), total=len(listings)))
-    return gather(source, labelled, annotation="mask", declared=classes.names, seed=seed, listener=listener)
+    return gather(
+        source, labelled, annotation="mask", declared=classes.names, passed=passed, seed=seed, listener=listener
+    )
 
 
 def read_classes(file: Path) -> Classes:
@@ -158,16 +169,6 @@ def _label(row: Listing, classes: Classes) -> mask_labels.Masked:
     return mask_labels.listed(pixels, classes.names)
 
 
-def upright_size(path: str) -> tuple[int, int] | None:
-    """Width and height of a picture as a person sees it; None where it cannot be read, which is told elsewhere."""
-    try:
-        with Image.open(path) as opened:
-            turned = opened.getexif().get(0x0112) in TURNED
-            return (opened.height, opened.width) if turned else (opened.width, opened.height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
 def _found(paths: Sequence[str], listener: Listener) -> Classes:
     """Name classes by the values that masks have, where nothing else names them."""
     with ThreadPoolExecutor(CORES) as readers:
@@ -190,7 +191,15 @@ def _places(root: Path) -> list[tuple[Path, str | None]]:
     return [(each, split) for each, split in named if split and (each / PICTURES).is_dir() and (each / MASKS).is_dir()]
 
 
-def _paired(root: Path, place: Path, split: str | None) -> Iterator[Listing]:
+def _alone(root: Path, place: Path, listings: Sequence[Listing]) -> Iterator[str]:
+    """Yield what is to be told of each mask in a place whose picture is not there."""
+    taken = {row.label for row in listings}
+    for path in picture_paths(place / MASKS)[0]:
+        if path not in taken:
+            yield f"the mask {Path(path).relative_to(root).as_posix()}, which has no picture"
+
+
+def _paired(root: Path, place: Path, split: str | None) -> list[Listing]:
     found = {_stem(path, place / MASKS): path for path in picture_paths(place / MASKS)[0]}
     pictures, _ = picture_paths(place / PICTURES)
     alone = [path for path in pictures if _stem(path, place / PICTURES) not in found]
@@ -200,10 +209,12 @@ def _paired(root: Path, place: Path, split: str | None) -> Iterator[Listing]:
             f"'{place / MASKS}'{f', the first: {os.path.basename(alone[0])}' if alone else ''}. "
             "Add the masks, or take these pictures away."
         )
+    rows = []
     for path in pictures:
         stem = _stem(path, place / PICTURES)
         own = SPLIT_FOLDERS.get(stem.split("/")[0].casefold()) if "/" in stem else None
-        yield Listing(path=path, key=Path(path).relative_to(root).as_posix(), label=found[stem], split=split or own)
+        rows.append(Listing(path, Path(path).relative_to(root).as_posix(), found[stem], split or own))
+    return rows
 
 
 def _stem(path: str, folder: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_transfer import masks
+from keras_transfer.drawing import overlay
 from keras_transfer.masks import VOID
 
 
@@ -81,6 +82,13 @@ def counts(labels: np.ndarray, classes: int) -> np.ndarray:
 def targets(labels: np.ndarray, classes: int, side: int, aspect: str) -> np.ndarray:
     """Return masks as squares, each pixel's class position or `VOID`: float32 (batch, side, side)."""
     return masks.squared(labels, side, aspect).astype(np.float32)
+
+
+def marked(pixels: np.ndarray, label: Masked, class_names: Sequence[str]) -> np.ndarray:
+    """Return a picture, uint8 (height, width, 3), under its listed mask, in the colours of the classes."""
+    (packed,) = stored([label], {name: place for place, name in enumerate(class_names)})
+    height, width = pixels.shape[:2]
+    return overlay(pixels, masks.unsquare(masks.unpack(packed), height, width, "stretch"))
 
 
 def move(targets: Any, matrices: Any, side: Any) -> Any:

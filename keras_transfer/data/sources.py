@@ -6,12 +6,13 @@ Adding a source is a row: how it is recognised, and the function that loads it.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from keras_transfer.data import coco, folders, manifests, mask_files, records, samples, tfds_builders, voc, yolo
+from keras_transfer.data import coco, faces, folders, manifests, mask_files, records, samples, tfds_builders, voc, yolo
 from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.specs import Listener, Splits, silent
@@ -37,6 +38,13 @@ SOURCES = (
     Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load, (*_ALL, "clip")),
     Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load, _ALL),
     Source(
+        "faces",
+        f"{faces.PREFIX}FOLDER",
+        lambda text: text.startswith(faces.PREFIX),
+        lambda source, *, listener=silent, **asked: _of_faces(source, listener, asked),
+        ("class", "classes", "identity"),
+    ),
+    Source(
         "manifest",
         "TABLE.csv",
         lambda text: _path(text).suffix.lower() in manifests.READERS and _path(text).is_file(),
@@ -48,7 +56,13 @@ SOURCES = (
     Source(
         "masks", "FOLDER/{images,masks}/*", lambda text: mask_files.has_masks(_path(text)), mask_files.load, ("mask",)
     ),
-    Source("voc", "FOLDER/{JPEGImages,Annotations}/*", lambda text: voc.has_boxes(_path(text)), voc.load, ("boxes",)),
+    Source(
+        "voc",
+        "FOLDER/{JPEGImages,Annotations}/*",
+        lambda text: voc.is_laid_out(_path(text)),
+        voc.load,
+        ("boxes", "mask"),
+    ),
     Source("yolo", "FOLDER/data.yaml", lambda text: yolo.is_card(_path(text)), yolo.load, ("boxes",)),
     Source(
         "split folders",
@@ -118,6 +132,9 @@ def located(source: str, *, beside: Path | None = None, recorded: Path | None = 
     current folder, it is looked for from there, then from each folder above. recorded: the folder in which the path
     was once written, tried last. A source that is nowhere comes back as it is, so that `load` says what is missing.
     """
+    if source.startswith(faces.PREFIX):
+        place = source.removeprefix(faces.PREFIX)
+        return faces.PREFIX + located(place, beside=beside, recorded=recorded)
     if source.partition(":")[0] in ("sample", "tfds") or _path(source).is_absolute() or _path(source).exists():
         return source
     above = [] if beside is None else [beside.absolute(), *beside.absolute().parents]
@@ -125,6 +142,12 @@ def located(source: str, *, beside: Path | None = None, recorded: Path | None = 
         if (folder / _path(source)).exists():
             return str(folder / _path(source))
     return source
+
+
+def _of_faces(source: str, listener: Listener, asked: Mapping[str, Any]) -> Splits:
+    place = faces.cropped(faces.folder_of(source), listener=listener)
+    row = recognised(str(place))
+    return replace(row.load(str(place), listener=listener, **asked), source=source)
 
 
 @contextmanager

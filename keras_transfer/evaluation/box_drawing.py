@@ -1,16 +1,15 @@
-"""Draws boxes over pictures, in colours that the colour-blind tell apart."""
+"""Draws what a detector says of a picture: the boxes that count."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from keras_transfer.evaluation.detection import sure_boxes
-from keras_transfer.evaluation.overlays import colour
+from keras_transfer.drawing import boxed
+from keras_transfer.evaluation.detection import on_picture, sure_boxes
 from keras_transfer.specs import Answers, Contract
 
 
@@ -26,34 +25,3 @@ def draw(picture: np.ndarray, answers: Answers, contract: Contract) -> Mapping[s
     buffer = io.BytesIO()
     Image.fromarray(drawn).save(buffer, "PNG")
     return {"boxes.png": buffer.getvalue()}
-
-
-def on_picture(boxes: np.ndarray, height: int, width: int, aspect: str) -> np.ndarray:
-    """Return boxes of a square, (k, 4), in shares of the picture that it was made of.
-
-    >>> on_picture(np.array([[0.25, 0.0, 0.75, 1.0]]), 2, 4, "letterbox").tolist()
-    [[0.0, 0.0, 1.0, 1.0]]
-    """
-    sides = np.array([height, width, height, width], float)
-    if aspect == "stretch":
-        return boxes
-    extent = max(height, width) if aspect == "letterbox" else min(height, width)
-    return np.clip((boxes * extent + (sides - extent) / 2) / sides, 0, 1)
-
-
-def boxed(picture: np.ndarray, boxes: np.ndarray, kinds: Sequence[int], names: Sequence[str] = ()) -> np.ndarray:
-    """Return a picture with boxes, (k, 4) in shares of its sides, and their names if they have any: uint8."""
-    drawn = np.ascontiguousarray(picture)
-    drawn = drawn.copy() if drawn is picture else drawn
-    height, width = picture.shape[:2]
-    thick = max(1, round(max(height, width) / 320))
-    for number, (box, kind) in enumerate(zip(boxes, kinds, strict=True)):
-        top, left, bottom, right = (
-            np.rint(box[:4] * (height - 1, width - 1, height - 1, width - 1)).astype(int).tolist()
-        )
-        cv2.rectangle(drawn, (left, top), (right, bottom), colour(int(kind)), thick)
-        if names:
-            place, size = (left + thick, max(top - 3 * thick, 12 * thick)), 0.4 * thick
-            cv2.putText(drawn, names[number], place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 2 * thick + 1)
-            cv2.putText(drawn, names[number], place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thick)
-    return drawn

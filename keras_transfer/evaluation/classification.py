@@ -153,15 +153,12 @@ def score(answers: Answers, labels: np.ndarray, contract: Contract) -> Metrics:
     Raises DataError where shapes, values or labels do not fit together.
     Source of the calibration error: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
     """
-    from sklearn.metrics import confusion_matrix, top_k_accuracy_score
-
     names = contract.class_names
     probabilities, labels = _checked(answers[PROBABILITIES_OUTPUT], labels, len(names))
-    positions = np.arange(len(names))
     predicted = probabilities.argmax(axis=1)
-    confusion = confusion_matrix(labels, predicted, labels=positions)
-    rows = _by_class(labels, predicted, names)
-    top5 = top_k_accuracy_score(labels, probabilities, k=5, labels=positions) if len(names) > 5 else None
+    confusion = _confusion(labels, predicted, len(names))
+    rows = _by_class(confusion, names)
+    top5 = float(_among_first(probabilities, labels, 5).mean()) if len(names) > 5 else None
     of_label = probabilities[np.arange(len(labels)), labels]
     return Metrics(
         count=len(labels),
@@ -258,12 +255,24 @@ def calibration_error(bins: Sequence[CalibrationBin]) -> float:
     return float(sum(gaps) / sum(each.count for each in bins))
 
 
-def _by_class(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> tuple[ClassMetrics, ...]:
-    from sklearn.metrics import precision_recall_fscore_support
+def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """How many pictures of a class (row) were taken for a class (column).
 
-    precision, recall, f1, count = precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(len(names)), zero_division=np.nan
-    )
+    What scikit-learn gives, without the second that its import takes of every verb that scores a model.
+    """
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def _among_first(probabilities: np.ndarray, labels: np.ndarray, first: int) -> np.ndarray:
+    """Whether the label is among the `first` most probable classes, bool (n,); of equal ones the last comes first."""
+    order = np.argsort(probabilities, axis=1, kind="stable")[:, ::-1][:, :first]
+    return (order == labels[:, None]).any(axis=1)
+
+
+def _by_class(confusion: np.ndarray, names: Sequence[str]) -> tuple[ClassMetrics, ...]:
+    count, named, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
+    with np.errstate(invalid="ignore"):  # a class that no picture shows or that none is taken for
+        precision, recall, f1 = right / named, right / count, 2 * right / (count + named)
     return tuple(
         ClassMetrics(
             name=name,

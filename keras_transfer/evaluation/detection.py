@@ -11,6 +11,7 @@ import contextlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,8 +181,7 @@ def differ(reference: Answers, candidate: Answers, contract: Contract) -> tuple[
 def read(answers: Answers, contract: Contract) -> Mapping[str, Any]:
     """Return what the answers to one picture say: how many of which class, and each box as a COCO result.
 
-    `bbox` is left, top, width and height in shares of the square that the network saw; where pictures are stretched,
-    times width and height of any picture.
+    `bbox` is left, top, width and height in shares of the square that the network saw; see `placed`.
     """
     boxes, kinds, scores = sure_boxes(answers, 0, contract)
     counted = Counter(contract.class_names[kind] for kind in kinds.tolist())
@@ -197,6 +197,55 @@ def read(answers: Answers, contract: Contract) -> Mapping[str, Any]:
             for box, kind, value in zip(boxes.tolist(), kinds.tolist(), scores.tolist(), strict=True)
         ],
     }
+
+
+def placed(said: Mapping[str, Any], height: int, width: int, contract: Contract) -> Mapping[str, Any]:
+    """Return what `read` says with each `bbox` in pixels of the picture itself, as high and wide as given."""
+    boxes = []
+    for each in said["boxes"]:
+        left, top, wide, high = each["bbox"]
+        square = np.array([[top, left, top + high, left + wide]])
+        y1, x1, y2, x2 = (
+            on_picture(square, height, width, contract.aspect)[0] * (height, width, height, width)
+        ).tolist()
+        boxes.append({**each, "bbox": [round(side, 2) for side in (x1, y1, x2 - x1, y2 - y1)]})
+    return {**said, "boxes": boxes}
+
+
+def results(picture: str, said: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return what is said of a picture as COCO's results: a row for each box, none where nothing is found.
+
+    >>> results("val/0042.jpg", {"boxes": []})
+    ()
+
+    `image_id` is the name of the file, as a number where it is one; `category_id` counts the model's classes from 0.
+    """
+    stem = Path(picture).stem
+    image = int(stem) if stem.isdecimal() else stem
+    return tuple(
+        {
+            "image_id": image,
+            "file_name": Path(picture).name,
+            "category_id": each["category_id"],
+            "category_name": each["class_name"],
+            "bbox": each["bbox"],
+            "score": each["score"],
+        }
+        for each in said["boxes"]
+    )
+
+
+def on_picture(boxes: np.ndarray, height: int, width: int, aspect: str) -> np.ndarray:
+    """Return boxes of a square, (k, 4), in shares of the picture that it was made of.
+
+    >>> on_picture(np.array([[0.25, 0.0, 0.75, 1.0]]), 2, 4, "letterbox").tolist()
+    [[0.0, 0.0, 1.0, 1.0]]
+    """
+    sides = np.array([height, width, height, width], float)
+    if aspect == "stretch":
+        return boxes
+    extent = max(height, width) if aspect == "letterbox" else min(height, width)
+    return np.clip((boxes * extent + (sides - extent) / 2) / sides, 0, 1)
 
 
 def settle(answers: Answers, labels: Sequence[np.ndarray], classes: int) -> Settled:
@@ -266,8 +315,16 @@ def _thresholds(contract: Contract) -> np.ndarray:
 
 
 def _first_claims(boxes: np.ndarray, kinds: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Which found box, the surest first, is the first to cover each that is there: bool (found, there)."""
-    claims: np.ndarray = (iou(boxes, truth) >= COVERED) & (kinds[:, None] == truth[None, :, 4].astype(int))
+    """Which found box, the surest first, is the first to claim each that is there: bool (found, there).
+
+    It claims the one of its class that it covers best, where it covers it by half (Everingham et al. 2010, section
+    4.2): of two things that overlap, the second box must be free to find the second.
+    """
+    if not len(truth):
+        return np.zeros((len(boxes), 0), bool)
+    overlap = np.where(kinds[:, None] == truth[None, :, 4].astype(int), iou(boxes, truth), 0.0)
+    best = np.arange(len(truth)) == overlap.argmax(axis=1)[:, None]
+    claims: np.ndarray = best & (overlap >= COVERED)
     return claims & (np.cumsum(claims, axis=0) == 1)
 
 
@@ -289,7 +346,8 @@ def _best_score(found: np.ndarray, there: int) -> float:
         return SURE
     found = found[np.argsort(-found[:, 0], kind="stable")]
     f1 = 2 * np.cumsum(found[:, 1]) / (np.arange(1, len(found) + 1) + there)
-    last = int(f1.argmax())
+    together = np.append(found[1:, 0] == found[:-1, 0], False)  # boxes of one score count or fall with the last of them
+    last = int(np.where(together, -1.0, f1).argmax())
     below = found[last + 1, 0] if last + 1 < len(found) else 0.0
     return float(found[last, 0] + below) / 2  # between two scores, so that a rounded one stays on its side
 

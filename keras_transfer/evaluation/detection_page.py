@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.evaluation.box_drawing import boxed
+from keras_transfer.drawing import boxed, colour
 from keras_transfer.evaluation.detection import (
     RECALLS,
     BoxMetrics,
@@ -17,7 +17,6 @@ from keras_transfer.evaluation.detection import (
     right,
     sure_boxes,
 )
-from keras_transfer.evaluation.overlays import colour
 from keras_transfer.evaluation.report import Evidence
 from keras_transfer.evaluation.thumbnails import data_address
 from keras_transfer.specs import Contract

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from keras_transfer.errors import DataError
-from keras_transfer.specs import EMBEDDING_OUTPUT, Answers, Contract, Scored, Settled
+from keras_transfer.specs import EMBEDDING_OUTPUT, Answers, Contract, Scored, Settled, Value
 
 FALSE_ACCEPTS = 0.01
 """Share of the pairs of different ones that the settled threshold takes for the same."""
@@ -28,6 +28,18 @@ RESAMPLED = 200
 
 BLOCK = 1_024
 """Pictures that are compared with all others at once."""
+
+
+class GroupErrors(Value):
+    """What the threshold does among pictures of one group; fractions are 0-1."""
+
+    name: str
+    count: int = Field(ge=1)
+    """Pictures."""
+    wrongly_accepted: float
+    """Share of the group's pairs of different ones."""
+    wrongly_refused: float
+    """Share of the group's pairs of the same one."""
 
 
 class EmbeddingMetrics(Scored):
@@ -53,6 +65,8 @@ class EmbeddingMetrics(Scored):
     """Cosine that the contract has; None where it has none, and then the two figures below have none either."""
     far_at_threshold: float | None = None
     tar_at_threshold: float | None = None
+    per_group: tuple[GroupErrors, ...] = ()
+    """Of groups that show two identities or more, where pictures are grouped so."""
 
     @property
     def figures(self) -> Mapping[str, float | None]:
@@ -142,6 +156,27 @@ def score(answers: Answers, labels: np.ndarray, contract: Contract) -> Embedding
         far_at_threshold=None if asked is None else float((found.different >= asked).mean()),
         tar_at_threshold=None if asked is None else float((found.same >= asked).mean()),
     )
+
+
+def by_group(scored: Scored, answers: Answers, labels: np.ndarray, groups: np.ndarray) -> Scored:
+    """Return the figures with what the threshold does in each group that shows two identities or more.
+
+    groups: str (n,), empty where a picture belongs to none. Pairs are taken within a group: strangers who look alike
+    are mostly of one. Nothing is added where there is no threshold.
+    """
+    cosine = getattr(scored, "threshold", None)
+    if cosine is None:
+        return scored
+    points, rows = _points(answers), []
+    for name in sorted(set(groups.tolist()) - {""}):
+        here = np.flatnonzero(groups == name)
+        pictures = np.unique(labels[here], return_counts=True)[1]
+        if len(pictures) > 1 and pictures.max() > 1:
+            found = pairs(points[here], labels[here])
+            accepted, refused = (found.different >= cosine).mean(), (found.same < cosine).mean()
+            errors = {"wrongly_accepted": float(accepted), "wrongly_refused": float(refused)}
+            rows.append(GroupErrors(name=name, count=len(here), **errors))
+    return scored.model_copy(update={"per_group": tuple(rows)})
 
 
 def right(answers: Answers, labels: np.ndarray) -> np.ndarray:

@@ -20,6 +20,11 @@ SHOWN = 6
 
 BINS = 50
 
+MARKS = "os^Dv"
+
+MAPPED = len(SERIES) * len(MARKS)
+"""Identities on the map at most: more of them than colours and marks are told apart by nobody."""
+
 
 @dataclass(frozen=True)
 class ShownPair:
@@ -52,7 +57,12 @@ def show(evidence: Evidence) -> Mapping[str, Any]:
             for first, second in chosen
         ]
 
-    return {"histogram": histogram(found, scored.threshold), "wrong": shown(wrong), "missed": shown(missed)}
+    return {
+        "histogram": histogram(found, scored.threshold),
+        "map": flat_map(np.asarray(points, np.float64), evidence.labels),
+        "wrong": shown(wrong),
+        "missed": shown(missed),
+    }
 
 
 def histogram(found: Pairs, threshold: float | None) -> str:
@@ -70,6 +80,36 @@ def histogram(found: Pairs, threshold: float | None) -> str:
         axes.set(xlabel="cosine of two pictures", ylabel="share of the pairs")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.legend(frameon=False, labelcolor=INK)
+    return out[0]
+
+
+def flat(points: np.ndarray) -> np.ndarray:
+    """Return where points lie in the plane in which they differ most, float (n, 2).
+
+    >>> flat(np.eye(3)).shape
+    (3, 2)
+
+    Principal components and no picture of neighbours: a distance in it is never larger than the true one.
+    """
+    middle = points - points.mean(axis=0)
+    _, _, axes = np.linalg.svd(middle, full_matrices=False)
+    plane = axes[:2]
+    plane = plane * np.sign(plane[np.arange(len(plane)), np.abs(plane).argmax(axis=1)])[:, None]  # else a coin decides
+    return middle @ plane.T
+
+
+def flat_map(points: np.ndarray, labels: np.ndarray) -> str:
+    """Return the test pictures in two dimensions, of `MAPPED` identities at most, each with its colour and mark."""
+    names = np.unique(labels)[:MAPPED]
+    chosen = np.isin(labels, names)
+    places, shown = flat(points[chosen]), labels[chosen]
+    with drawing("map", 3.6, "The test pictures, flattened to two dimensions") as (_, axes, out):
+        for number, name in enumerate(names):
+            x, y = places[shown == name].T
+            mark = MARKS[number // len(SERIES) % len(MARKS)]
+            axes.scatter(x, y, s=14, alpha=0.8, color=SERIES[number % len(SERIES)], marker=mark, linewidths=0)
+        axes.set(xticks=[], yticks=[])
+        axes.set_aspect("equal", "datalim")
     return out[0]
 
 

@@ -46,6 +46,8 @@ class ModelCard(Value):
     margin: float
     """Half the width of the 95 % interval of the merit."""
     per_class: tuple[dict[str, Any], ...]
+    per_group: tuple[dict[str, Any], ...] = ()
+    """Of groups of pictures, where the task tells them apart: what the threshold wrongly accepts and refuses."""
     exports: tuple[dict[str, Any], ...]
     """Files with name, size_bytes, advice and, where measured, merit, lost_points, agreement, latency_ms, accepted."""
     outputs: tuple[str, ...]
@@ -87,6 +89,7 @@ def card(
         metrics=dict(scored.figures),
         margin=margin(scored.merit, scored.count),
         per_class=tuple(row.model_dump() for row in getattr(scored, "per_class", ())),
+        per_group=tuple(row.model_dump() for row in getattr(scored, "per_group", ())),
         exports=tuple(dict(row) for row in rows),
         outputs=tuple(output.name for output in outputs),
         limits=_limits(record, scored),

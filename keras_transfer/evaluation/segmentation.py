@@ -55,7 +55,10 @@ class SegmentationMetrics(Scored):
 
     def worth(self) -> tuple[str, ...]:
         """Sentences for a person who decides."""
-        weakest = min((row for row in self.per_class if row.iou is not None), key=lambda row: row.iou or 0.0)
+        known = [row for row in self.per_class if row.iou is not None]
+        if not known:
+            return (f"On {self.count:,} pictures it had never seen, no pixel counts: their masks are void.",)
+        weakest = min(known, key=lambda row: row.iou or 0.0)
         return (
             f"On {self.count:,} pictures it had never seen, {self.pixel_accuracy:.1%} of the pixels get their class.",
             f"Areas overlap by {self.mean_iou:.1%} in the mean over classes (mean IoU).",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.evaluation.overlays import colour, overlay
+from keras_transfer.drawing import colour, overlay
 from keras_transfer.evaluation.report import Evidence
 from keras_transfer.evaluation.segmentation import CLASSES_ANSWER, AreaMetrics, SegmentationMetrics, keep, right
 from keras_transfer.evaluation.thumbnails import data_address

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from keras_transfer.export.activations import Read
+
 LARGEST_KERNEL = 32
 """Weights per output channel up to which rounding is compensated: the stem (27) and depthwise ones (9, 25). On
 EfficientNet-Lite0 these hold nine tenths of the rounding error; compensating all of it gained nothing more."""
@@ -38,22 +40,54 @@ class Layer:
     bias: Any | None
 
 
-def refine(quantized: bytes, exact: bytes, pictures: np.ndarray) -> bytes:
+class Moments:
+    """What goes into the layers of a float32 file, in the mean and as covariance, over the first `PICTURES` seen."""
+
+    def __init__(self, exact: bytes) -> None:
+        from ai_edge_litert.tools import flatbuffer_utils
+
+        self.model = flatbuffer_utils.read_model_from_bytearray(bytearray(exact))
+        self.layers = _layers(self.model)
+        self._random = np.random.default_rng(0)
+        self._sums: list[list[Any]] = [[0.0, 0.0] for _ in self.layers]
+        self._count = 0
+
+    def see(self, read: Read) -> None:
+        """Take in what the file gave for one picture."""
+        if self._count == PICTURES:
+            return
+        self._count += 1
+        for layer, total in zip(self.layers, self._sums, strict=True):
+            seen = _patches(read(int(layer.operator.inputs[0])), layer, self._random)
+            total[0] = total[0] + seen.mean(axis=1, dtype=np.float64)
+            if seen.shape[2] <= LARGEST_KERNEL:
+                # Products of a few hundred float32 are right to a millionth, where damping adds a hundredth, and take
+                # half of the time of float64; what is summed over pictures is float64.
+                products = (seen.swapaxes(1, 2) @ seen).astype(np.float64)
+                total[1] = total[1] + products / seen.shape[1]
+
+    def found(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Mean (1 or channels, weights) and covariance (1 or channels, weights, weights) of what each layer sees."""
+        for mean, second in self._sums:
+            mean = mean / self._count
+            covariance = None if np.isscalar(second) else second / self._count - mean[:, :, None] * mean[:, None, :]
+            yield mean, covariance
+
+
+def refine(quantized: bytes, moments: Moments) -> bytes:
     """Return the quantized TFLite file with weights and biases chosen anew; its shape, size and speed stay.
 
-    exact: the float32 file that the quantized one was made from. pictures: uint8 (n, side, side, 3) to look at.
+    moments: of the float32 file that the quantized one was made from.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
-    wanted = flatbuffer_utils.read_model_from_bytearray(bytearray(exact))
     given = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
-    layers, others = _layers(wanted), _layers(given)
-    if [_shape(layer) for layer in layers] != [_shape(layer) for layer in others]:
+    others = _layers(given)
+    if [_shape(layer) for layer in moments.layers] != [_shape(layer) for layer in others]:
         return quantized  # the converter merged layers, or put branches in another order: nothing to compare with
-    seen = _inputs(exact, layers, pictures[:PICTURES])
-    for layer, other, (mean, covariance) in zip(layers, others, seen, strict=True):
+    for layer, other, (mean, covariance) in zip(moments.layers, others, moments.found(), strict=True):
         if other.weight.type == _tensor_type("INT8"):
-            _choose(given, other, _weights(wanted, layer), mean, covariance)
+            _choose(given, other, _weights(moments.model, layer), mean, covariance)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(given))
 
 
@@ -94,35 +128,6 @@ def _rounded(weights: np.ndarray, steps: np.ndarray, covariance: np.ndarray) -> 
         error = (remaining[..., column] - result[..., column] * steps) / upper[:, column, column, None]
         remaining[..., column + 1 :] -= error[..., None] * upper[:, None, column, column + 1 :]
     return result
-
-
-def _inputs(exact: bytes, layers: list[Layer], pictures: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Mean (1 or channels, weights) and covariance (1 or channels, weights, weights) of what each layer sees."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    interpreter = Interpreter(
-        model_content=exact,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    (image,) = interpreter.get_input_details()
-    random = np.random.default_rng(0)
-    sums: list[list[Any]] = [[0.0, 0.0] for _ in layers]
-    for picture in pictures:
-        interpreter.set_tensor(image["index"], picture[None])
-        interpreter.invoke()
-        for layer, total in zip(layers, sums, strict=True):
-            seen = _patches(interpreter.get_tensor(int(layer.operator.inputs[0])), layer, random)
-            total[0] = total[0] + seen.mean(axis=1, dtype=np.float64) / len(pictures)
-            if seen.shape[2] <= LARGEST_KERNEL:
-                # Products of a few hundred float32 are right to a millionth, where damping adds a hundredth, and take
-                # half of the time of float64; what is summed over pictures is float64.
-                products = (seen.swapaxes(1, 2) @ seen).astype(np.float64)
-                total[1] = total[1] + products / seen.shape[1] / len(pictures)
-    for mean, second in sums:
-        covariance = None if np.isscalar(second) else second - mean[:, :, None] * mean[:, None, :]
-        yield mean, covariance
 
 
 def _patches(features: np.ndarray, layer: Layer, random: np.random.Generator) -> np.ndarray:

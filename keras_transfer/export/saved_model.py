@@ -22,7 +22,7 @@ def write(graph: Graph, path: Path, card: Card, decode: Decode | None = None) ->
     """Write the folder `path` with the signatures `serving_default` and, where `decode` is given, `serve_bytes`.
 
     `serving_default`: `image`, uint8 (batch, side, side, 3); `serve_bytes`: `image_bytes`, strings (batch,) of JPEG,
-    PNG, BMP or GIF files, JPEG turned as the camera noted (Exif), the others as they are stored. Both give
+    PNG, BMP or GIF files, JPEG and PNG turned as the camera noted (Exif) and PNG laid on white. Both give
     the contract's outputs by name, float32 (batch, …).
     decode: how training read pictures and made them square, so that serving does the same.
     """

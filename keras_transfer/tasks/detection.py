@@ -280,14 +280,16 @@ def merit(raw: tuple[Any, ...], targets: Any) -> Any:
     """Return the best F1 of each picture's boxes at IoU 0.5, over all scores from which boxes could count; (batch,).
 
     Of a picture without objects it is 1 less the highest score. No score is fixed here, because what a good one is
-    changes while a network learns, by far more than which boxes it finds. A box that is there goes to the surest found
-    one of its class that covers it by half.
+    changes while a network learns, by far more than which boxes it finds. Each found box claims the one of its class
+    that it covers best, where it covers it by half, and the surest claim is a hit (Everingham et al. 2010, section
+    4.2).
     """
     found = settled(*raw)
     there = tf.cast(targets[..., 4] >= 0, tf.float32)
     same = tf.cast(found["category"][:, :, None] == targets[:, None, :, 4], tf.float32)
-    covers = iou(found["location"][:, :, None], targets[:, None, :, :4]) * same * there[:, None] >= 0.5
-    claims = tf.cast(covers & (found["score"] > 0)[..., None], tf.float32)
+    overlap = iou(found["location"][:, :, None], targets[:, None, :, :4]) * same * there[:, None]
+    best = tf.one_hot(tf.argmax(overlap, axis=2), tf.shape(overlap)[2])
+    claims = best * tf.cast((overlap >= 0.5) & (found["score"] > 0)[..., None], tf.float32)
     first = claims * tf.cast(tf.cumsum(claims, axis=1, exclusive=True) == 0, tf.float32)
     hits = tf.cumsum(tf.reduce_max(first, axis=2), axis=1)
     count = tf.reduce_sum(there, axis=1)

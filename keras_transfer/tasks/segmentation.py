@@ -43,7 +43,7 @@ def attach(
     classes: int,
     dropout: float = 0.1,
     seed: int = 0,
-    loss: str = "cross_entropy+dice",
+    loss: str = "balanced+dice",
     head: str = "fpn",
 ) -> Network:
     """Return the network that gives each pixel a probability for each class, in the flat graph of `features`.
@@ -150,17 +150,34 @@ def cross_entropy(raw: tuple[Any, ...], targets: Any, label_smoothing: float) ->
 
     label_smoothing: the share of a pixel's target that is spread over all classes.
     """
-    (logits,) = raw
     positions, counts = _counted(targets)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=positions, logits=logits)
-    if label_smoothing:
-        spread = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)
-        losses = losses * (1 - label_smoothing) + spread * label_smoothing
-    return tf.math.divide_no_nan(tf.reduce_sum(losses * counts, (1, 2)), tf.reduce_sum(counts, (1, 2)))
+    return _mean(_of_pixels(raw[0], positions, label_smoothing), counts)
+
+
+def balanced_cross_entropy(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
+    """Return the cross-entropy of each picture, float32 (batch,), in which a class weighs as the root of its area.
+
+    Poles are half a percent of a street: by its area alone a class like that is not worth being named. A whole
+    share for each class (median frequency balancing: Eigen & Fergus 2015, section 4.3.1) says too many of them.
+    """
+    positions, counts = _counted(targets)
+    areas = tf.reduce_sum(tf.one_hot(positions, raw[0].shape[-1]) * counts[..., None], (1, 2))
+    weights = counts * tf.math.rsqrt(tf.maximum(tf.gather(areas, positions, batch_dims=1), 1.0))
+    return _mean(_of_pixels(raw[0], positions, label_smoothing), weights)
+
+
+def balanced_dice(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
+    """Return the balanced cross-entropy plus Dice loss of each picture, float32 (batch,)."""
+    return balanced_cross_entropy(raw, targets, label_smoothing) + dice_loss(raw, targets)
 
 
 def dice(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
-    """Return cross-entropy plus Dice loss of each picture, float32 (batch,): small classes weigh as much as large ones.
+    """Return cross-entropy plus Dice loss of each picture, float32 (batch,)."""
+    return cross_entropy(raw, targets, label_smoothing) + dice_loss(raw, targets)
+
+
+def dice_loss(raw: tuple[Any, ...], targets: Any) -> Any:
+    """Return the Dice loss of each picture, float32 (batch,): small classes weigh as much as large ones.
 
     The mean is over the classes that the picture shows. Source: Milletari et al., V-Net, 3DV 2016, section 3, with one
     pixel added above and below, so that classes of a few pixels do not swing.
@@ -170,7 +187,7 @@ def dice(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     there = tf.one_hot(positions, shares.shape[-1]) * counts[..., None]
     size = tf.reduce_sum(there, (1, 2))
     overlap, both = tf.reduce_sum(shares * there, (1, 2)), tf.reduce_sum(shares, (1, 2)) + size
-    return cross_entropy(raw, targets, label_smoothing) + _over_shown(1 - (2 * overlap + 1) / (both + 1), size)
+    return _over_shown(1 - (2 * overlap + 1) / (both + 1), size)
 
 
 def lovasz(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
@@ -193,7 +210,12 @@ def lovasz(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     return cross_entropy(raw, targets, label_smoothing) + _over_shown(surrogate, size)
 
 
-LOSSES: dict[str, Losses] = {"cross_entropy+dice": dice, "cross_entropy": cross_entropy, "cross_entropy+lovasz": lovasz}
+LOSSES: dict[str, Losses] = {
+    "balanced+dice": balanced_dice,
+    "cross_entropy+dice": dice,
+    "cross_entropy": cross_entropy,
+    "cross_entropy+lovasz": lovasz,
+}
 """By the name a plan calls them; the first is the task's own."""
 
 
@@ -216,6 +238,20 @@ def merit(raw: tuple[Any, ...], targets: Any) -> Any:
     ious = tf.math.divide_no_nan(both, either)
     any_class = tf.reduce_any(either > 0, -1)
     return tf.where(any_class, _over_shown(ious, either), 1.0)
+
+
+def _of_pixels(logits: Any, positions: Any, label_smoothing: float) -> Any:
+    """The cross-entropy of every pixel, float32 (batch, side, side)."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=positions, logits=logits)
+    if not label_smoothing:
+        return losses
+    spread = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)
+    return losses * (1 - label_smoothing) + spread * label_smoothing
+
+
+def _mean(losses: Any, weights: Any) -> Any:
+    """The weighed mean over the pixels of each picture, float32 (batch,); 0 where none counts."""
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * weights, (1, 2)), tf.reduce_sum(weights, (1, 2)))
 
 
 def _counted(targets: Any) -> tuple[Any, Any]:

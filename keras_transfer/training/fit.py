@@ -19,6 +19,7 @@ from keras_transfer.training import checkpoints
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import SCHEDULES, key, optimizer, peak_of
+from keras_transfer.training.solving import solution
 from keras_transfer.training.stage_data import StageData
 from keras_transfer.training.steps import (
     Step,
@@ -70,6 +71,8 @@ class Loop:
     listener: Listener
     pictures: int
     """Of validation."""
+    solve: Callable[[], tuple[float, float]] | None
+    """What an epoch does in place of steps, where the head is solved (`solving.solution`)."""
     judged: bool
     """Whether steps say what their batches were worth; rows of the history have a `merit` of training then."""
 
@@ -144,6 +147,7 @@ def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float,
         callbacks=keras.callbacks.CallbackList(list(job.settings.callbacks), model=network.model, epochs=stage.epochs),
         listener=job.listener,
         pictures=job.settings.counts["validation"],
+        solve=solution(suffix, network, stage, data) if stage.solved else None,
         judged=judged_while_learning(network),
     )
 
@@ -163,7 +167,7 @@ def _method(network: Network, stage: Stage, freeze: Freeze) -> keras.optimizers.
 def _epoch(loop: Loop, reached: Reached) -> Reached:
     """Learn from every training picture once and say on validation what came of it."""
     started = time.perf_counter()
-    totals, waited, rate = _learn(loop, reached.epoch)
+    totals, waited, rate = _solve(loop.solve) if loop.solve else _learn(loop, reached.epoch)
     loss, merit = means(totals)
     _check_finite(loop, reached, loss)
     with averaged(loop.suffix, loop.average):
@@ -229,6 +233,11 @@ def _learn(loop: Loop, epoch: int) -> tuple[Any, float, float]:
         message, values = f"{loop.stage.name}, epoch {epoch + 1}", {"epoch": epoch + 1.0}
         loop.listener(Event("progress", message, number + 1, loop.data.steps, values))
     return totals, waited, rate
+
+
+def _solve(solve: Callable[[], tuple[float, float]]) -> tuple[Any, float, float]:
+    loss, weight = solve()
+    return tf.constant((loss * weight, 0.0, weight)), 0.0, 0.0
 
 
 def _check_finite(loop: Loop, reached: Reached, loss: float) -> None:

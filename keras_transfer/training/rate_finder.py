@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,9 @@ from keras_transfer.training.steps import learning_step, suffix_of
 from keras_transfer.training.surgery import chosen
 
 SMOOTHING = 0.9
+LEANING = round(1 / (1 - SMOOTHING))
+"""Losses that the smoothed mean reaches back over."""
+
 DIVERGED = 4.0
 """The search ends where the smoothed loss is this many times the lowest seen."""
 
@@ -91,8 +95,21 @@ def search(
         raise TrainingError(
             f"No learning rate from {tried.lowest:g} on gives stage '{stage.name}' a loss that is a number."
         )
-    steepest = int(np.argmin(np.gradient(np.array(losses), np.log(rates))))
-    return RateCurve(rates=tuple(rates), losses=tuple(losses), suggestion=rates[steepest])
+    return RateCurve(rates=tuple(rates), losses=tuple(losses), suggestion=steepest(rates, losses))
+
+
+def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """Return the rate at which smoothed losses fall fastest by the logarithm of the rate.
+
+    >>> steepest([1e-3, 1e-2, 1e-1], [1.0, 0.4, 0.3])
+    0.001
+
+    The first `LEANING` losses are the means of a few batches: what they fall by is which pictures came, not the rate.
+    They are looked at where there are hardly any others.
+    """
+    first = LEANING if len(losses) >= 2 * LEANING else 0
+    slopes = np.gradient(np.array(losses[first:]), np.log(rates[first:]))
+    return float(rates[first + int(np.argmin(slopes))])
 
 
 def _tried(job: Job, stage: Stage, freeze: Freeze, data: StageData, tried: Range) -> tuple[list[float], list[float]]:

@@ -85,7 +85,8 @@ def decide(job: Job, stage: Stage, freeze: Freeze, ready: Prefixes) -> Way:
         return Way(engine=STREAMED, reason="the first block learns: there is no frozen part to store")
     if settings.engine == "stream":
         return Way(engine=STREAMED, reason="streaming was asked for")
-    views = min(stage.views, stage.epochs) if stage.augment != "none" else 1
+    passes = max(stage.epochs, stage.views) if stage.solved else stage.epochs
+    views = min(stage.views, passes) if stage.augment != "none" else 1
     prefix, whole = ready(stage.image_size or settings.image_size), ready(settings.image_size)
     dtype = _safe_dtype(prefix, settings.store_dtype)
     trained = feature_store.size_bytes(settings.counts["train"], prefix.feature_shapes, dtype, views=views)
@@ -96,7 +97,7 @@ def decide(job: Job, stage: Stage, freeze: Freeze, ready: Prefixes) -> Way:
         return Way(engine=STREAMED, reason=reason)
     one = feature_store.size_bytes(1, prefix.feature_shapes, dtype)
     work = freeze.prefix_work * math.prod(job.network.model.input.shape[1:-3])  # of all frames, where it is a clip
-    share = costs.store_share(work, one, engine=prefix.engine, views=views, epochs=stage.epochs)
+    share = costs.store_share(work, one, engine=prefix.engine, views=views, epochs=passes)
     if share > 1 and settings.engine == "auto":
         reason = f"{decimal(one)} of features per picture cost {share:.1f} times as much as computing them anew"
         return Way(engine=STREAMED, reason=reason)

@@ -13,7 +13,7 @@ import numpy as np
 from keras_transfer.errors import RunError, TrainingError
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Event, Network, Stage, StageResult
-from keras_transfer.training import beginning, checkpoints, freezing, resizing
+from keras_transfer.training import beginning, checkpoints, freezing, resizing, solving
 from keras_transfer.training.batch_norm import fused
 from keras_transfer.training.fit import Reached, fit
 from keras_transfer.training.freezing import Freeze
@@ -72,6 +72,8 @@ def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None
             clips = len(network.model.input.shape) > 4
             resizing.check(stage.image_size, stage=stage.name, full_size=image_size, clips=clips)
         optimizer(stage, {})
+        if stage.solved:
+            solving.check(network, stage)
 
 
 def _run(job: Job, index: int, asked: Stage, before: StageResult | None, seconds: float | None) -> StageResult:

@@ -80,7 +80,7 @@ def advise(
     question = replace(question, size_is_given=image_size is not None, seconds=time.perf_counter() - began)
     measure = functools.partial(_measured, look, listener)
     share = None if names else advisor.ADVICE_SHARE
-    advice = advisor.advise(question, specs, measure, recipes.RECIPES, limits=limits, share=share, listener=listener)
+    advice = advisor.advise(question, specs, measure, recipes.ADVISED, limits=limits, share=share, listener=listener)
     if write:
         write_bytes(write, plans.to_toml(advice.plan).encode())
     return advice

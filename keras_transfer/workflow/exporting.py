@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -45,9 +45,10 @@ def export(
     with runs.locked(run.folder):
         opened = Opened(_settled_for_good(run, listener) if calibrate else run, listener)
         contract = opened.contract if calibrate else opened.plain
-        with _drafted(opened, run.exports, names, contract) as drafts:
-            if not check:
-                return exporters.promote(drafts, run.exports)
+        given = _given(opened, names, contract)
+        if not check:
+            return exporters.export(folder=run.exports, **given)
+        with exporters.drafted(folder=run.exports, **given) as drafts:
             proven = proving.prove(opened, [each.path for each in drafts], "test", max_drop)
             checked = tuple(_kept(each, run.exports) for each in proven)
         proving.keep(opened, checked)
@@ -104,7 +105,8 @@ def choose_precision(
     names = precisions.CANDIDATES
     opened = Opened(run, listener)
     contract = opened.contract if calibrate else opened.plain
-    with tempfile.TemporaryDirectory() as folder, _drafted(opened, Path(folder), names, contract) as drafts:
+    given = _given(opened, names, contract)
+    with tempfile.TemporaryDirectory() as folder, exporters.drafted(folder=Path(folder), **given) as drafts:
         checked = proving.prove(opened, [draft.path for draft in drafts], "validation", max_drop)
     measured = precisions.choose(
         [
@@ -166,19 +168,18 @@ def _settled_for_good(run: Run, listener: Listener) -> Run:
     return settled
 
 
-@contextlib.contextmanager
-def _drafted(opened: Opened, folder: Path, names: Sequence[str], contract: Contract) -> Iterator[tuple[Artifact, ...]]:
-    fold = opened.task.fold
-    with exporters.drafted(
-        fold(opened.model, contract) if fold else opened.model,
-        folder,
-        names,
-        contract,
-        calibration=some_pictures(opened.feed, "train", contract.image_size, CALIBRATION_PICTURES),
-        decode=None if contract.frames else graph_decoding.square_rgb,
-        listener=opened.listener,
-    ) as drafts:
-        yield drafts
+def _given(opened: Opened, names: Sequence[str], contract: Contract) -> dict[str, Any]:
+    """What the files of a run are written from, by the names that `exporters.export` and `drafted` have for it."""
+    fold, size = opened.task.fold, contract.image_size
+    measured = exporters.measured(names)
+    return {
+        "model": fold(opened.model, contract) if fold else opened.model,
+        "names": names,
+        "contract": contract,
+        "calibration": some_pictures(opened.feed, "train", size, CALIBRATION_PICTURES) if measured else None,
+        "decode": None if contract.frames else graph_decoding.square_rgb,
+        "listener": opened.listener,
+    }
 
 
 def _kept(verified: Verified, folder: Path) -> Verified:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_transfer.data import faces
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.files import picture_paths
 from keras_transfer.errors import ArtifactError, DataError, UsageError
@@ -69,8 +70,9 @@ def gallery(
     >>> gallery("saved_models/faces-EfficientNetLite0", "people")  # doctest: +SKIP
     PosixPath('saved_models/faces-EfficientNetLite0/gallery.npz')
 
-    model: a run folder or a file of any format that gives embeddings. file: where it is kept, `gallery.npz` of the run
-    where it is left out. add: to whom the file knows already; someone who is added again has the pictures of both.
+    model: a run folder or a file of any format that gives embeddings. folder: `faces:FOLDER` takes the largest face of
+    each picture. file: where it is kept, `gallery.npz` of the run where it is left out. add: to whom the file knows
+    already; someone who is added again has the pictures of both.
     Raises DataError for a folder without pictures or one picture under two names, UsageError for a model that gives no
     embeddings, ArtifactError for a file of another model.
     """
@@ -78,7 +80,9 @@ def gallery(
     ask = asked(path, run, None)
     place = Path(file) if file else (run.folder if run else path.parent) / NAME
     check(ask.contract)
-    names, paths = _listed(Path(folder))
+    given = str(folder)
+    shown = faces.cropped(faces.folder_of(given), listener=listener) if given.startswith(faces.PREFIX) else Path(given)
+    names, paths = _listed(shown)
     images = picture_files.read_pictures(paths, image_size=ask.contract.image_size, aspect=ask.contract.aspect)
     points = np.ascontiguousarray(ask.answers(images)[EMBEDDING_OUTPUT], np.float32)
     keys = [str(each) for each in paths]

@@ -106,7 +106,7 @@ class Opened:
     def plain(self) -> Contract:
         """What files of this run promise where nothing is settled."""
         record = self.record
-        outputs = self.task.outputs(len(record.class_names), record.image_size)
+        outputs = self.task.outputs(*self._sizes, **self._head)
         return Contract(
             # Files that say nothing of classes do not carry whom their model was trained on.
             class_names=record.class_names if any(each.labels != "none" for each in outputs) else (),
@@ -123,7 +123,15 @@ class Opened:
     @cached_property
     def trained(self) -> tuple[Output, ...]:
         """What the model as it was trained gives; files give the outputs of the contract."""
-        return (self.task.trained or self.task.outputs)(len(self.record.class_names), self.record.image_size)
+        return (self.task.trained or self.task.outputs)(*self._sizes, **self._head)
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return len(self.record.class_names), self.record.image_size
+
+    @property
+    def _head(self) -> dict[str, str]:
+        return {"head": self.record.plan.head} if self.record.plan.head else {}
 
     @cached_property
     def fitted(self) -> Settled | None:
@@ -163,7 +171,10 @@ class Opened:
 
     def scored(self, split: str, contract: Contract) -> Scored:
         """Return what the model is worth on a split by the settings of a contract."""
-        return self.task.score(self.answers(split, contract), self.labels(split), contract)
+        answers, labels, groups = self.answers(split, contract), self.labels(split), self.splits[split].groups
+        scored = self.task.score(answers, labels, contract)
+        told = self.task.by_group
+        return told(scored, answers, labels, groups) if told and groups is not None else scored
 
     def labels(self, split: str) -> Any:
         """Return what answers to a split are judged by."""

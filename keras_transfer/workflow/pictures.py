@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_transfer.backbones import features, registry, weights
-from keras_transfer.data import cleaning, doctor_page, pipeline, sheet, sources, throughput
+from keras_transfer.data import cleaning, doctor_page, label_views, pipeline, sheet, sources, throughput
 from keras_transfer.data import doctor as examiner
 from keras_transfer.data.doctor import Diagnosis
 from keras_transfer.data.throughput import Throughput
@@ -47,12 +48,15 @@ def doctor(
     augmented: a PNG with what each augmentation policy makes of eight pictures.
     """
     splits = sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
+    if write:
+        cleaning.check(splits, write)
     described = _described(splits, listener) if labels else None
     examination = examiner.examine(splits, features=described, listener=listener)
     if write:
         cleaning.write(cleaning.cleaned(splits, examination), write, listener=listener)
     if page:
-        doctor_page.write(examination, page)
+        views = label_views.views(splits, doctor_page.pictured(examination.diagnosis))
+        doctor_page.write(examination, page, views=views)
     if augmented:
         images = some_pictures(pipeline.make_feed(splits), "train", max(96, min(splits.typical_size, 224)), 8)
         sheet.draw(images, augmented, seed=seed)
@@ -77,7 +81,7 @@ def bench_input(
     spec = registry.backbone(backbone)
     splits = sources.load(source, annotation=task_of(task).annotation, listener=listener)
     size = image_size or fitting_size(spec, splits.typical_size)
-    step = _training_step(spec, size, len(splits.class_names), listener)
+    step = _training_step(spec, size, len(splits.class_names))
     return throughput.measure(splits, image_size=size, batch_size=batch_size, augment=augment, step=step)
 
 
@@ -103,10 +107,18 @@ def _described(splits: Splits, listener: Listener) -> dict[str, np.ndarray] | No
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
-def _training_step(spec: BackboneSpec, size: int, classes: int, listener: Listener) -> throughput.Step:
-    """One step of training everything, from random weights: what a picture costs does not depend on them."""
-    built = features.build(spec, image_size=size, weights="none", listener=listener)
+def _training_step(spec: BackboneSpec, size: int, classes: int) -> throughput.Step:
+    """One step of training everything, from random weights: what a picture costs depends neither on them nor on labels.
+
+    So the targets that come with the pictures, be they masks or boxes, are left aside.
+    """
+    built = features.build(spec, image_size=size, weights="none")
     pooled = keras.layers.GlobalAveragePooling2D()(built.model.output)
     model = keras.Model(built.model.input, keras.layers.Dense(classes, activation="softmax")(pooled))
     model.compile("sgd", "categorical_crossentropy")
-    return lambda images, targets, weights: model.train_on_batch(images, targets, sample_weight=weights)
+
+    def step(images: Any, targets: Any, weights: Any) -> Any:
+        any_class = np.full((len(images), classes), 1 / classes, np.float32)
+        return model.train_on_batch(images, any_class, sample_weight=weights)
+
+    return step

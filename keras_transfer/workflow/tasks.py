@@ -81,23 +81,23 @@ def _with_temperature(model: Any, contract: Contract) -> Any:
     return model if contract.temperature == 1 else temperature.fold(model, contract.temperature)
 
 
-EMBEDDING_WIDTH = 128
-"""Numbers of an embedding, as its head gives them (a test holds the two together: heads bring TensorFlow)."""
+EMBEDDING_WIDTHS = {"gem": 128, "grid": 512}
+"""Numbers of an embedding by head (a test holds them to `tasks.embedding.HEADS`: heads bring TensorFlow)."""
 
 
-def _embedding(classes: int, side: int) -> tuple[Output, ...]:
-    return (Output(name=EMBEDDING_OUTPUT, shape=(EMBEDDING_WIDTH,)),)
+def _embedding(classes: int, side: int, head: str = "gem") -> tuple[Output, ...]:
+    return (Output(name=EMBEDDING_OUTPUT, shape=(EMBEDDING_WIDTHS[head],)),)
 
 
-def _embedding_and_cosines(classes: int, side: int) -> tuple[Output, ...]:
-    return (*_embedding(classes, side), Output(name="cosines", shape=(classes,)))
+def _embedding_and_cosines(classes: int, side: int, head: str = "gem") -> tuple[Output, ...]:
+    return (*_embedding(classes, side, head), Output(name="cosines", shape=(classes,)))
 
 
 def _embedding_alone(answers: Answers, contract: Contract) -> Answers:
     return {EMBEDDING_OUTPUT: answers[EMBEDDING_OUTPUT]}
 
 
-def _maps(classes: int, side: int) -> tuple[Output, ...]:
+def _maps(classes: int, side: int, head: str = "fpn") -> tuple[Output, ...]:
     return (Output(name=PROBABILITIES_OUTPUT, shape=(side, side, classes), labels="axis"),)
 
 
@@ -226,7 +226,7 @@ TASKS: Mapping[str, Task] = {
         annotation="mask",
         merit_name="mean IoU of a picture",
         attach=_segmenter,
-        losses=("cross_entropy+dice", "cross_entropy", "cross_entropy+lovasz"),
+        losses=("balanced+dice", "cross_entropy+dice", "cross_entropy", "cross_entropy+lovasz"),
         heads=("fpn", "lraspp"),
         outputs=_maps,
         read=segmentation.read,
@@ -259,6 +259,8 @@ TASKS: Mapping[str, Task] = {
         apply=_without_copies,
         fold=_with_boxes,
         draw=_later("evaluation.box_drawing.draw"),
+        placed=detection.placed,
+        results=detection.results,
         bounds=_OF_BOXES,
         defaults={"recipe": "dense", "batch_size": 8},
         most_side=384,
@@ -269,6 +271,7 @@ TASKS: Mapping[str, Task] = {
         merit_name="Recall@1",
         attach=_later("tasks.embedding.attach"),
         losses=("arcface", "cosface", "contrastive", "proxy"),
+        heads=tuple(EMBEDDING_WIDTHS),
         outputs=_embedding,
         trained=_embedding_and_cosines,
         read=embedding.read,
@@ -278,6 +281,7 @@ TASKS: Mapping[str, Task] = {
         section="sections/embedding.html.j2",
         show=_later("evaluation.embedding_page.show"),
         settle=embedding.settle,
+        by_group=embedding.by_group,
         apply=_embedding_alone,
         fold=_later("tasks.embedding.without_cosines"),
     ),

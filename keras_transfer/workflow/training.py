@@ -8,7 +8,9 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -89,37 +91,71 @@ def train(
     place = runs.place_for(plan, Path(folder), name, data_digest=splits.digest)
     if done := _finished(place, compare, listener):
         return done
-    began = time.perf_counter()
     kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
-    settings = settings_of(plan, splits, engine, callbacks=tuple(callbacks), **kept)
+    options = {"strict": strict, "service": data_service}
+    ready = _ready(plan, spec, splits, engine, options, {"callbacks": tuple(callbacks), **kept}, listener)
+    # Whatever is refused was refused by now: a folder that no run came of would block its name.
+    with runs.locked(place), watchers.watching(watch, place, _facts(plan), listener) as listener:
+        _keep_plan(place, plan, advice)
+        run = _learned(ready, place, listener)
+        if compare == "scratch":
+            run = with_scratch(run, spec, splits, ready.feed, ready.settings, listener)
+        runs.write(Run(place, run.record.model_copy(update={"finished": True})))
+    return runs.open_run(place)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A training that nothing refuses any more, before its run has a folder."""
+
+    plan: Plan
+    spec: BackboneSpec
+    splits: Splits
+    feed: pipeline.PictureFeed
+    settings: Settings
+    network: Network
+    built: features.Features
+    stages: tuple[Stage, ...]
+    seconds: float
+    """What it took to come this far."""
+
+
+def _ready(
+    plan: Plan,
+    spec: BackboneSpec,
+    splits: Splits,
+    engine: str,
+    options: Mapping[str, Any],
+    others: Mapping[str, Any],
+    listener: Listener,
+) -> Ready:
+    """Build what a training needs; options: of the feed, others: of the settings."""
+    began = time.perf_counter()
+    settings = settings_of(plan, splits, engine, **others)
     feed = pipeline.make_feed(
-        splits,
-        aspect=plan.aspect,
-        seed=plan.seed,
-        balance=plan.balance,
-        strict=strict,
-        service=data_service,
-        listener=listener,
+        splits, aspect=plan.aspect, seed=plan.seed, balance=plan.balance, listener=listener, **options
     )
     pipeline.tell_device(feed.options.device, listener)
     network, built = network_of(plan, spec, splits, plan.weights, listener)
     stages = stages_of(plan, network)
-    prepared = time.perf_counter() - began
-    facts = plan.model_dump(mode="json", exclude={"stages", "exports"})
-    # Whatever is refused was refused by now: a folder that no run came of would block its name.
-    with runs.locked(place), watchers.watching(watch, place, facts, listener) as listener:
-        _keep_plan(place, plan, advice)
-        results = trainer.train(Job(network, feed, settings, place, listener), stages)
-        seconds = prepared + sum(result.seconds for result in results)  # earlier processes of this run included
-        _tell_unreadable(feed.unreadable, listener)
-        network = _in_float32(network, plan, spec, splits)
-        _keep_model(place, network)
-        run = Run(place, _record(plan, splits, results, built, network, seconds))
-        run = _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
-        if compare == "scratch":
-            run = with_scratch(run, spec, splits, feed, settings, listener)
-        runs.write(Run(place, run.record.model_copy(update={"finished": True})))
-    return runs.open_run(place)
+    return Ready(plan, spec, splits, feed, settings, network, built, stages, time.perf_counter() - began)
+
+
+def _learned(ready: Ready, place: Path, listener: Listener) -> Run:
+    """Train all stages, keep the model, and return the run with what it is worth."""
+    plan, splits, feed = ready.plan, ready.splits, ready.feed
+    results = trainer.train(Job(ready.network, feed, ready.settings, place, listener), ready.stages)
+    seconds = ready.seconds + sum(result.seconds for result in results)  # earlier processes of this run included
+    _tell_unreadable(feed.unreadable, listener)
+    network = _in_float32(ready.network, plan, ready.spec, splits)
+    _keep_model(place, network)
+    run = Run(place, _record(plan, splits, results, ready.built, network, seconds))
+    return _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    """What programs that watch are told of a plan."""
+    return plan.model_dump(mode="json", exclude={"stages", "exports"})
 
 
 def stages_of(plan: Plan, network: Network) -> tuple[Stage, ...]:

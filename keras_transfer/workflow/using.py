@@ -13,7 +13,7 @@ from keras_transfer import runs
 from keras_transfer.data import clips
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
-from keras_transfer.data.decoding import upright_rgb
+from keras_transfer.data.decoding import upright_rgb, upright_size
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.export import runtime
 from keras_transfer.files import write_bytes
@@ -29,6 +29,8 @@ class Prediction(Value):
     """By what its task reads from an answer: of classification `class_name`, `probability` and `probabilities`."""
     files: tuple[str, ...] = ()
     """Paths of what was drawn of it."""
+    results: tuple[dict[str, Any], ...] | None = None
+    """The same as rows that other programs read, where its task has such a format: of detection COCO's results."""
 
     def __getattr__(self, name: str) -> Any:
         """Give what it says by name.
@@ -47,11 +49,17 @@ class Prediction(Value):
 
 
 def evaluate(
-    model: Path | str, source: str | None = None, *, split: str = "test", listener: Listener = silent
+    model: Path | str,
+    source: str | None = None,
+    *,
+    split: str = "test",
+    labels: Sequence[str] | None = None,
+    listener: Listener = silent,
 ) -> Scored:
     """Return what `model` (a run folder or a file of any format) is worth on a split of `source`.
 
     source: the data of its run where it is left out; its classes must have the names of the model's, in any order.
+    labels: the class names of a model that does not carry them, in its order.
     """
     from keras_transfer.data import sources  # brings TensorFlow, which predicting by a file does without
     from keras_transfer.workflow.building import with_frames
@@ -63,7 +71,7 @@ def evaluate(
         return opened.scored(split, opened.contract)
     if source is None and run is None:
         raise UsageError("Which pictures? Name a SOURCE: a file outside of a run does not know its data.")
-    ask = asked(path, run, None)
+    ask = asked(path, run, labels)
     contract, seed = ask.contract, run.record.plan.seed if run else 0
     if source is None and run is not None:
         splits = Opened(run, listener).splits
@@ -71,10 +79,10 @@ def evaluate(
         annotation = task_of(contract.task).annotation
         splits = sources.load(str(source), annotation=annotation, seed=seed, listener=listener)
         splits = with_frames(splits, contract.frames)
-    labels = _labels(contract, splits, split)
+    truth = _labels(contract, splits, split)
     feed = feed_of(splits, contract.aspect, seed=seed, listener=listener)
-    answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(labels), listener)
-    return task_of(contract.task).score(answers, seen(splits, labels, contract), contract)
+    answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(truth), listener)
+    return task_of(contract.task).score(answers, seen(splits, truth, contract), contract)
 
 
 def predict(
@@ -100,24 +108,26 @@ def predict(
     said, step = [], batch_of(contract)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
-        size, aspect = contract.image_size, contract.aspect
+        side, aspect = contract.image_size, contract.aspect
         if contract.frames:
-            images = clips.read_clips(some, frames=contract.frames, image_size=size, aspect=aspect)
+            images = clips.read_clips(some, frames=contract.frames, image_size=side, aspect=aspect)
         else:
-            images = picture_files.read_pictures(some, image_size=size, aspect=aspect)
+            images = picture_files.read_pictures(some, image_size=side, aspect=aspect)
         answers = ask.answers(images)
         said += [{name: each[row : row + 1] for name, each in answers.items()} for row in range(len(some))]
         if task.keep:
             said[start:] = [dict(task.keep(each)) for each in said[start:]]
     names = _names(pictures)
-    return tuple(
-        Prediction(
-            picture=str(picture),
-            says=dict(read(each, contract)),
-            files=() if output is None else _drawn(task, picture, each, contract, Path(output), name),
-        )
-        for picture, each, name in zip(pictures, said, names, strict=True)
-    )
+    predictions = []
+    for picture, each, name in zip(pictures, said, names, strict=True):
+        says = dict(read(each, contract))
+        size = upright_size(str(picture)) if task.placed else None
+        if task.placed and size:
+            says = dict(task.placed(says, size[1], size[0], contract))
+        results = tuple(dict(row) for row in task.results(str(picture), says)) if task.results else None
+        files = () if output is None else _drawn(task, picture, each, contract, Path(output), name)
+        predictions.append(Prediction(picture=str(picture), says=says, files=files, results=results))
+    return tuple(predictions)
 
 
 def _gallery(path: Path | str, contract: Contract) -> Callable[[Answers, Contract], Mapping[str, Any]]:

@@ -1,0 +1,153 @@
+"""Cuts the largest face out of each picture, into a folder of the cache that is then a source like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_transfer.data.decoding import upright_rgb
+from keras_transfer.data.files import picture_paths
+from keras_transfer.errors import DataError
+from keras_transfer.files import cache_folder, drafted, write_bytes
+from keras_transfer.specs import Event, Listener, silent
+
+PREFIX = "faces:"
+
+MARGIN = 0.2
+"""Added on each side of a face, as a share of it: the cascade's box ends at chin and brows."""
+
+LEAST = 0.1
+"""Smallest face that is looked for, as a share of the picture's shorter side."""
+
+CASCADE = "haarcascade_frontalface_default.xml"
+SYSTEM_FOLDERS = ("/usr/share/opencv4/haarcascades", "/usr/share/opencv/haarcascades")
+
+NAMED = 5
+"""Pictures without a face that a message names."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
+
+Find = Callable[[np.ndarray], Sequence[Box]]
+"""`find(grey picture, uint8 (height, width))`: boxes of faces."""
+
+
+def folder_of(source: str) -> Path:
+    """Return the folder that a source `faces:FOLDER` names.
+
+    >>> folder_of("faces:people")
+    PosixPath('people')
+    """
+    return Path(source.removeprefix(PREFIX)).expanduser()
+
+
+def cropped(folder: Path, *, find: Find | None = None, listener: Listener = silent) -> Path:
+    """Return a folder as `folder` is, of the largest face in each of its pictures, as PNG files.
+
+    >>> cropped(Path("people"))  # doctest: +SKIP
+    PosixPath('/home/ann/.cache/keras_transfer/faces/0c4f…')
+
+    find: who looks for faces; OpenCV's cascade of frontal faces where it is left out. A picture without a face is left
+    out and named. The folder is in the cache, made anew when a file of `folder` changes. Raises DataError where there
+    is no picture, or no face in any of them.
+    Source: Viola & Jones, Rapid Object Detection using a Boosted Cascade of Simple Features, CVPR 2001.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder '{folder}' to look for faces in.")
+    paths, _ = picture_paths(folder)
+    place = cache_folder() / "faces" / _key(folder, paths)
+    if not (place / ".without.json").exists():
+        find = find or cascade()
+        with drafted(place) as draft:
+            draft.mkdir()
+            without = [path for path in paths if not _cut(Path(path), folder, draft, find)]
+            if len(without) == len(paths):
+                raise DataError(
+                    f"There is no face in any of {len(paths)} pictures of '{folder}'. Name it without faces:"
+                )
+            write_bytes(draft / ".without.json", json.dumps(without).encode())
+    without = json.loads((place / ".without.json").read_text(encoding="utf-8"))
+    if without:
+        named = ", ".join(without[:NAMED])
+        told = f"{len(without)} of {len(paths)} pictures show no face and are left out: {named}"
+        listener(Event("warning", told))
+    return place
+
+
+def cascade() -> Find:
+    """Return OpenCV's cascade of frontal faces; DataError where this OpenCV brings none and the system has none."""
+    import cv2
+
+    brought = getattr(getattr(cv2, "data", None), "haarcascades", "")
+    found = [Path(each) / CASCADE for each in (brought, *SYSTEM_FOLDERS) if (Path(each) / CASCADE).is_file()]
+    if not found:
+        raise DataError(
+            f"Faces are looked for with OpenCV's '{CASCADE}', and OpenCV {cv2.__version__} does not bring it. "
+            f"Install it: apt install opencv-data"
+        )
+    detector = cv2.CascadeClassifier(str(found[0]))
+
+    def find(grey: np.ndarray) -> Sequence[Box]:
+        least = max(24, int(LEAST * min(grey.shape)))
+        return [
+            (int(left), int(top), int(width), int(height))
+            for left, top, width, height in detector.detectMultiScale(grey, 1.1, 5, minSize=(least, least))
+        ]
+
+    return find
+
+
+def widened(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a face with its margin, inside a picture of that size.
+
+    >>> widened((10, 10, 100, 100), height=200, width=115)
+    (0, 0, 115, 130)
+    """
+    left, top, wide, high = box
+    x, y = round(MARGIN * wide), round(MARGIN * high)
+    return max(left - x, 0), max(top - y, 0), min(left + wide + x, width), min(top + high + y, height)
+
+
+def _cut(path: Path, folder: Path, into: Path, find: Find) -> bool:
+    """Write the largest face of a picture; return whether there is one. What cannot be read is copied: who reads it
+    then says so."""
+    place = into / path.relative_to(folder)
+    encoded = path.read_bytes()
+    try:
+        picture = upright_rgb(encoded)
+    except DataError:
+        _write(place, encoded)
+        return True
+    boxes = find(np.asarray(Image.fromarray(picture).convert("L")))
+    if not boxes:
+        return False
+    largest = max(boxes, key=lambda box: (box[2] * box[3], box))
+    content = io.BytesIO()
+    Image.fromarray(picture).crop(widened(largest, *picture.shape[:2])).save(content, "PNG")
+    _write(place.with_name(f"{place.name}.png"), content.getvalue())
+    return True
+
+
+def _write(place: Path, content: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)  # the folder is a draft until it is whole
+
+
+def _key(folder: Path, paths: Sequence[str]) -> str:
+    sha = hashlib.sha256(f"{MARGIN} {LEAST} {CASCADE}".encode())
+    for part in _stamps(folder, paths):
+        sha.update(part)
+    return sha.hexdigest()[:32]
+
+
+def _stamps(folder: Path, paths: Sequence[str]) -> Iterator[bytes]:
+    for path in paths:
+        noted: Any = Path(path).stat()
+        yield f"{Path(path).absolute()} {noted.st_size} {noted.st_mtime_ns}\n".encode()
