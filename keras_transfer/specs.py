@@ -44,6 +44,15 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def sample_shape(frames: int, side: int) -> tuple[int, ...]:
+    """Return the shape of what a network is given at a time: a picture, or a clip where `frames` is not 0.
+
+    >>> sample_shape(0, 96), sample_shape(8, 96)
+    ((96, 96, 3), (8, 96, 96, 3))
+    """
+    return (*((frames,) if frames else ()), side, side, 3)
+
+
 class Stage(Value):
     """One fit: which blocks learn beside the head, for how long and how fast.
 
@@ -55,6 +64,9 @@ class Stage(Value):
     blocks: tuple[int, ...] | Literal["all", "surgical"] = ()
     """Positions of the backbone blocks that learn; negative ones count from the end. `surgical`: the two blocks whose
     relative gradient is largest when the stage begins. The head always learns."""
+    still: tuple[str, ...] = ()
+    """Layers of the head that do not learn in it all the same, by name. What joins the head in a later stage has to
+    beat the model without it."""
     epochs: int = Field(default=10, ge=1, le=10_000)
     learning_rate: float | Literal["auto"] = 1e-3
     """Peak rate of the head and of the last block, above 0 and at most 10. `auto`: the one that the loss falls fastest
@@ -109,13 +121,15 @@ class Plan(Value):
     """`imagenet`, the path of a weights file, or `none` (random, and said to be)."""
     task: str = "classification"
     """A row of the tasks: `classification` (one label a picture), `multilabel` (any number of them), `segmentation`
-    (one for each pixel), `embedding` (who or what it is, of kinds never seen in training)."""
+    (one for each pixel), `embedding` (who or what it is, of kinds never seen in training), `clips` (what happens)."""
     loss: str | None = None
     """By the name its task calls it, where there are several: `binary_cross_entropy` or `asymmetric`; the task's own
     where it is left out."""
     head: str | None = None
     """By the name its task calls it, where there are several: `fpn` or `lraspp`, `gem` or `grid`; the task's
     own where left out."""
+    frames: int | None = Field(default=None, ge=2, le=64)
+    """Of a clip, evenly spaced; 8 where it is left out. Nothing else has frames."""
     recipe: str = "head_then_top"
     """Name of a list of stages; not read where `stages` are given."""
     epochs: int | None = Field(default=None, ge=1, le=10_000)
@@ -169,6 +183,8 @@ class Contract(Value):
     image_size: int = Field(ge=16)
     """Side in pixels of the square picture the file takes."""
     aspect: Aspect = "stretch"
+    frames: int = Field(default=0, ge=0)
+    """Of the clip that the file takes, (batch, frames, side, side, 3); 0 where it takes pictures."""
     task: str = "classification"
     outputs: tuple[Output, ...] = ()
     """In the order the model gives them; filled in where it is left out, as version 1 does."""
@@ -184,6 +200,11 @@ class Contract(Value):
     temperature: float = Field(default=1.0, gt=0)
     """What the logits are divided by inside the graph, so that probabilities mean what they say."""
     version: int = Field(default=2, ge=1, le=2)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture or clip, as the file takes it."""
+        return sample_shape(self.frames, self.image_size)
 
     @model_validator(mode="before")
     @classmethod
@@ -542,7 +563,8 @@ class Split:
     name: str
     pictures: Any
     """One of: a str array (n,) of file paths; a uint8 array (n, height, width, 3); or a function that makes a
-    tf.data.Dataset of encoded pictures (scalar strings) in the order of `labels`."""
+    tf.data.Dataset of encoded pictures (scalar strings) in the order of `labels`. Of clips one of: a str array of
+    addresses (`data.clips`); a uint8 array (n, frames, height, width, 3)."""
     labels: np.ndarray
     """One row for each picture, in the form of the data set's annotation: class positions, int64 (n,), for `class`;
     bool (n, classes) for `classes`; see `data.annotations`."""
@@ -618,6 +640,8 @@ class Splits:
     """Median of the pictures' shorter sides, in pixels."""
     skipped: tuple[str, ...] = ()
     """Pictures left out, each with its reason, in a person's words."""
+    frames: int = 0
+    """Of each clip; 0 where the data set holds pictures."""
     given: tuple[str, ...] = ()
     """Names of the splits that the source brought itself; the others were drawn from its training pictures."""
 

@@ -17,6 +17,7 @@ NAMES = ("cat", "dog", "owl")
 LISTED = {
     "class": ["cat", "owl", "dog", "cat"],
     "identity": ["cat", "owl", "dog", "cat"],
+    "clip": ["cat", "owl", "dog", "cat"],
     "classes": [("cat", "owl"), (), ("dog",), ("cat", "dog", "owl")],
     "mask": [
         mask_labels.listed(np.array([row] * 4, np.uint8), NAMES)

@@ -71,6 +71,10 @@ class Annotation:
     """Whether what a moved picture uncovers may mirror it; else it is grey, because targets know nothing of it."""
     resamples: bool = False
     """Whether a picture belongs to one class, so that classes can come equally often."""
+    thing: str = "picture"
+    """What is labelled, for a person."""
+    clips: bool = False
+    """Whether that is a clip: several frames of a video, and no picture."""
     apart: bool = False
     """Whether all pictures of a class stand in one split, so that validation and test show classes never trained on;
     each of theirs must have two pictures at least, for one alone can be compared with nothing."""
@@ -183,6 +187,25 @@ ANNOTATIONS = {
             apart=True,
         ),
         Annotation(
+            name="clip",
+            meaning="one label a clip of video (--task clips)",
+            columns=("path", "label"),
+            names=lambda label: (label,),
+            unite=None,
+            strata=lambda contents, labels: labels,
+            stored=_class_positions,
+            listed=lambda label, names: names[int(label)],
+            text=lambda label: label,
+            counts=lambda labels, classes: np.bincount(labels, minlength=classes),
+            targets=_targets_of_class,
+            move=None,
+            mixes=False,
+            weights=class_weights,
+            resamples=True,
+            thing="video",
+            clips=True,
+        ),
+        Annotation(
             name="mask",
             meaning="a class for each pixel (--task segmentation)",
             columns=("path", "mask"),
@@ -223,4 +246,4 @@ ANNOTATIONS = {
     )
 }
 """By name. `classes` mixes as `class` does: MixUp and CutMix take targets in the shares of the pictures' parts; an
-`identity` is one or another, and half of each is nobody."""
+`identity` is one or another, and half of each is nobody; a `clip` would be mixed frame by frame, with itself."""

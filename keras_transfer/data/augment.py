@@ -57,6 +57,18 @@ def policy(name: str, annotation: Annotation = ANNOTATIONS["class"]) -> Policy:
     return _traced(name, annotation) if POLICIES[name] else _unchanged
 
 
+def of_clips(pictures: Policy, frames: int) -> Policy:
+    """Return a policy of pictures as one of clips, uint8 (batch, frames, size, size, 3): all frames change alike."""
+
+    def augmented(images: Any, targets: Any, noise: Any) -> tuple[Any, Any]:
+        alike = (targets, noise if noise is None else tf.repeat(noise, frames, axis=0))
+        side = images.shape[2]
+        folded, _ = pictures(tf.reshape(images, (-1, side, side, 3)), *alike)
+        return tf.reshape(folded, (-1, frames, side, side, 3)), targets
+
+    return augmented
+
+
 def _unchanged(images: Any, targets: Any, noise: Any) -> tuple[Any, Any]:
     return images, targets
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -61,20 +61,25 @@ ENDINGS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND"))
 """First bytes of a format, and bytes that a complete file must hold somewhere after them."""
 
 
-def picture_paths(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the files below a folder that are named as pictures, and the others, both sorted; hidden ones are neither.
+def paths_below(folder: Path, suffixes: Collection[str] = SUFFIXES) -> tuple[list[str], list[str]]:
+    """Return the files below a folder that have such names, and the others, both sorted; hidden ones are neither.
 
     Folders that are symbolic links are not entered, so a loop of links cannot hold the walk.
     """
-    pictures: list[str] = []
+    wanted: list[str] = []
     others: list[str] = []
     for where, folders, names in os.walk(str(folder), followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith("."):
-                taken = pictures if os.path.splitext(name)[1].lower() in SUFFIXES else others
+                taken = wanted if os.path.splitext(name)[1].lower() in suffixes else others
                 taken.append(os.path.join(where, name))
-    return sorted(pictures), sorted(others)  # as text: sorting 100,000 Path objects takes seconds
+    return sorted(wanted), sorted(others)  # as text: sorting 100,000 Path objects takes seconds
+
+
+def picture_paths(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the files below a folder that are named as pictures, and the others, as `paths_below` does."""
+    return paths_below(folder)
 
 
 def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileFacts]:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from keras_transfer.data.files import picture_paths
+from keras_transfer.data import clip_files, clips
+from keras_transfer.data.annotations import ANNOTATIONS
+from keras_transfer.data.files import SUFFIXES, paths_below
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError
 from keras_transfer.specs import Listener, Splits, silent
@@ -55,7 +57,10 @@ def _gathered(
     for folder, split in parts:
         listings += _listed(root, folder, split, annotation, passed)
     start = len(os.path.join(root, ""))
-    named = tuple(f"{path[start:].replace(os.sep, '/')} is not named as a picture is" for path in passed)
+    thing = ANNOTATIONS[annotation].thing
+    named = tuple(f"{path[start:].replace(os.sep, '/')} is not named as a {thing} is" for path in passed)
+    if annotation == "clip":
+        return clip_files.gather_clips(source, listings, passed=named, seed=seed, listener=listener)
     return gather(source, listings, annotation=annotation, seed=seed, listener=listener, passed=named)
 
 
@@ -76,16 +81,29 @@ def _listed(root: Path, folder: Path, split: str | None, annotation: str, passed
         )
     listed: dict[Path, list[str]] = {}
     for each in classes:
-        listed[each], others = picture_paths(each)
+        listed[each], others = paths_below(each, _suffixes(annotation))
         passed += others
     sessions = _hold_sessions(listed)
     for each, paths in listed.items():
         if not paths and split in (None, "train"):
-            raise DataError(f"Class folder '{each}' holds no pictures. Put some in or remove the folder.")
+            raise DataError(
+                f"Class folder '{each}' holds no {ANNOTATIONS[annotation].thing}s. Put some in or remove the folder."
+                f"{_holds_others(each, annotation)}"
+            )
         label = (each.name,) if annotation == "classes" else each.name
         for path in paths:
             group = f"{each.name}/{_below(each, path)[0]}" if sessions else ""
             yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=label, split=split, group=group)
+
+
+def _suffixes(annotation: str) -> frozenset[str]:
+    return clips.SUFFIXES if ANNOTATIONS[annotation].clips else SUFFIXES
+
+
+def _holds_others(folder: Path, annotation: str) -> str:
+    """What to ask for where a folder holds videos and was asked for pictures."""
+    holds_videos = annotation != "clip" and paths_below(folder, clips.SUFFIXES)[0]
+    return " It holds videos: to train on these, add --task clips." if holds_videos else ""
 
 
 def _hold_sessions(listed: Mapping[Path, Sequence[str]]) -> bool:

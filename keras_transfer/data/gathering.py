@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_transfer.data import identities
+from keras_transfer.data import clips, identities
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import NEEDS_HEIC
 from keras_transfer.data.files import HEIC_SUFFIXES, facts_of
@@ -40,6 +40,8 @@ class Listing(NamedTuple):
     weight: float = 1.0
     group: str = ""
     """What it belongs to, such as a session: never on both sides of a split."""
+    part: str = ""
+    """Of a video, which part of it: the end of a clip's address."""
 
 
 def gather(
@@ -67,10 +69,12 @@ def gather(
     kind = ANNOTATIONS[annotation]
     listed = {name for each in listings for name in kind.names(each.label)}
     check_class_names(listed)
-    rows, skipped = _readable(source, listings, listener)
+    rows, skipped = _readable(source, listings, kind, listener)
     seen = {name for row, _ in rows for name in kind.names(row.label)}
     if gone := listed - seen:
-        raise DataError(f"Class '{min(gone)}' in '{source}' holds no readable picture. Add some or remove the class.")
+        raise DataError(
+            f"Class '{min(gone)}' in '{source}' holds no readable {kind.thing}. Add some or remove the class."
+        )
     skipped += [f"label '{name}', which no picture shows" for name in sorted(set(declared) - listed)]
     rows = _united(rows, kind, skipped)
     if kind.apart:
@@ -86,7 +90,7 @@ def gather(
 
 
 def _readable(
-    source: str, listings: Sequence[Listing], listener: Listener
+    source: str, listings: Sequence[Listing], kind: Annotation, listener: Listener
 ) -> tuple[list[tuple[Listing, str]], list[str]]:
     """Return each picture that can be read with the hash of its content, and what is left out with its reason."""
     facts = facts_of([each.path for each in listings], listener=listener)
@@ -95,12 +99,17 @@ def _readable(
             fact._replace(problem=NEEDS_HEIC) if Path(row.path).suffix.lower() in HEIC_SUFFIXES else fact
             for row, fact in zip(listings, facts, strict=True)
         ]
+    if kind.clips:
+        problems = clips.problems_of([row.path + row.part for row in listings])
+        facts = [fact._replace(problem=why or fact.problem) for fact, why in zip(facts, problems, strict=True)]
     skipped = [f"{row.key} {fact.problem}" for row, fact in zip(listings, facts, strict=True) if fact.problem]
     if len(skipped) > MOST_UNREADABLE * len(listings):
         raise DataError(
-            f"{len(skipped)} of {len(listings)} files in '{source}' are not readable pictures, the first: {skipped[0]}."
+            f"{len(skipped)} of {len(listings)} files in '{source}' are not readable {kind.thing}s, "
+            f"the first: {skipped[0]}."
         )
-    return [(row, fact.content) for row, fact in zip(listings, facts, strict=True) if not fact.problem], skipped
+    fine = [(row, fact.content + row.part) for row, fact in zip(listings, facts, strict=True) if not fact.problem]
+    return fine, skipped
 
 
 def _held_apart(
@@ -119,8 +128,8 @@ def _held_apart(
 
 def _contradictions(rows: Sequence[tuple[Listing, str, str]], kind: Annotation) -> Iterator[str]:
     """Yield a sentence for each kind of thing that one picture is told twice, and cannot be both."""
-    listed = Counter(row.path for row, _, _ in rows)
-    doubled = [row.key for row, _, _ in rows if listed[row.path] > 1]
+    listed = Counter(row.path + row.part for row, _, _ in rows)
+    doubled = [row.key for row, _, _ in rows if listed[row.path + row.part] > 1]
     if doubled:
         yield f"Pictures that are listed more than once: {len(set(doubled))}, the first {doubled[0]}."
     first: dict[str, tuple[Listing, str]] = {}
@@ -187,7 +196,7 @@ def _units(rows: Sequence[tuple[Listing, str]], kind: Annotation, least: int, li
     """Return what must not be parted, by name: groups, copies and, where enough is left to divide, near copies."""
     contents, groups = [content for _, content in rows], [row.group for row, _ in rows]
     alone = units_of(contents, groups)
-    near = near_copies([row.path for row, _ in rows], contents, listener)
+    near = None if kind.clips else near_copies([row.path for row, _ in rows], contents, listener)
     if near is None:
         return alone
     together = units_of(contents, groups, near)
@@ -232,7 +241,7 @@ def _made(
         weights = np.array([row.weight for row in members], np.float32)
         splits[name] = Split(
             name=name,
-            pictures=np.array([row.path for row in members], dtype=str),
+            pictures=np.array([row.path + row.part for row in members], dtype=str),
             labels=kind.stored([row.label for row in members], position),
             keys=tuple(row.key for row in members),
             weights=None if (weights == 1).all() else weights,
@@ -241,6 +250,7 @@ def _made(
     return Splits(
         source=source,
         **splits,
+        frames=clips.FRAMES if kind.clips else 0,
         class_names=class_names,
         known=len(known) if kind.apart else None,
         annotation=kind.name,

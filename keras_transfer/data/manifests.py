@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_transfer.data import box_files, mask_files, tags
+from keras_transfer.data import box_files, clip_files, mask_files, tags
 from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
@@ -58,7 +58,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     `label`; or neither, and then every other column is a label and holds 0 or 1. Asked for identities it has
     `identity`, else `label`; for masks `mask`, the path of one, and `classes.csv` may stand beside it. For boxes it
     has a row for each, with `x1`, `y1`, `x2`, `y2` in pixels; a picture without objects has one row in which they and
-    the label are empty.
+    the label are empty. Asked for clips it may have `start` and `end`, the part of the video in seconds.
     Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
     they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
     a weight that is no weight.
@@ -98,6 +98,10 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
         ]
         return mask_files.gather_masks(source, path.parent, masked, seed=seed, listener=listener)
     listings = list(_listed(path, columns))
+    if annotation == "clip":
+        times = {name: table[name].to_pylist() for name in clip_files.TIMES if name in table.column_names}
+        parts = list(clip_files.of_table(f"'{path}'", listings, times))
+        return clip_files.gather_clips(source, parts, seed=seed, listener=listener)
     return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
 
 

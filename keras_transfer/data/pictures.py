@@ -57,13 +57,14 @@ def squares(
             except DataError as error:
                 images[place], problems[place] = 0, str(error).encode()
 
-    for done in [_readers().submit(read, start) for start in range(0, len(sources), BLOCK)]:
+    for done in [readers().submit(read, start) for start in range(0, len(sources), BLOCK)]:
         done.result()
     return images, problems
 
 
 @cache
-def _readers() -> ThreadPoolExecutor:
+def readers() -> ThreadPoolExecutor:
+    """Return the threads that decode, one for each core, the same for all that ask."""
     return ThreadPoolExecutor(CORES, "pictures")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.order import BALANCES, of_epoch
-from keras_transfer.specs import Event, Listener, Split, Splits, silent
+from keras_transfer.specs import Event, Listener, Split, Splits, sample_shape, silent
 
 CACHED_SHARE = 0.5
 """Of the memory that is free when a feed is made, the share that it may fill with decoded pictures."""
@@ -96,7 +97,7 @@ class Cache:
     """The decoded pictures of one split at one size, as they come in."""
 
     pictures: np.ndarray
-    """uint8 (n, size, size, 3); a page of memory is taken when it is first written."""
+    """uint8 (n, size, size, 3), or with frames before; a page of memory is taken when it is first written."""
     there: np.ndarray
     """bool (n,): which rows have come in."""
     readable: np.ndarray
@@ -142,6 +143,8 @@ class PictureFeed:
         """Return a tf.data.Dataset of (images, targets, weights), as `Feed` says."""
         part = self.splits[split]
         policy = augmentation.policy(augment, self._annotation)
+        policy = augmentation.of_clips(policy, self.splits.frames) if self.splits.frames else policy
+        shape = sample_shape(self.splits.frames, image_size)
         order = self._order(part, epoch) if shuffle else np.arange(len(part))
         if self.options.strict and split not in self._proven:
             self._prove(part, image_size, batch_size)
@@ -154,7 +157,7 @@ class PictureFeed:
             weights = tf.gather(weights_of, rows) * tf.cast(readable, tf.float32)
             if noise_of is not None:
                 images, targets = policy(images, targets, tf.gather(noise_of, rows))
-            return tf.ensure_shape(images, (None, image_size, image_size, 3)), targets, weights
+            return tf.ensure_shape(images, (None, *shape)), targets, weights
 
         finished = pictures.map(tf.autograph.experimental.do_not_convert(finish), num_parallel_calls=PARALLEL)
         batches = -(-len(part) // batch_size)
@@ -176,12 +179,14 @@ class PictureFeed:
             stream = reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed, times=times)
             return self._noted(part, stream, cache)
         read: Any = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
+        if self.splits.frames:
+            read = partial(reading.from_clips, frames=self.splits.frames)
         if shuffle and self.options.service and read is reading.from_files:
             read = partial(remote.from_service, service=self.options.service)
         return self._noted(part, read(part.pictures, order, size, aspect, batch_size), cache)
 
     def _noted(self, part: Split, pictures: Any, cache: Cache | None) -> Any:
-        size = pictures.element_spec[1].shape[1]
+        shape = pictures.element_spec[1].shape[1:]
 
         def note(rows: np.ndarray, problems: np.ndarray) -> np.ndarray:
             for row, problem in zip(rows, problems, strict=True):
@@ -202,7 +207,7 @@ class PictureFeed:
             )
             if cache is not None:
                 readable = tf.numpy_function(keep, [rows, images, readable], tf.bool)
-            return rows, tf.ensure_shape(images, (None, size, size, 3)), tf.ensure_shape(readable, (None,))
+            return rows, tf.ensure_shape(images, (None, *shape)), tf.ensure_shape(readable, (None,))
 
         return pictures.map(tf.autograph.experimental.do_not_convert(noted))
 
@@ -224,13 +229,14 @@ class PictureFeed:
     def _cache(self, part: Split, size: int) -> Cache | None:
         place = (part.name, size)
         if place not in self._caches:
-            n, needed, limit = len(part), len(part) * size * size * 3, self.options.cache_bytes
+            shape = (len(part), *sample_shape(self.splits.frames, size))
+            needed, limit = math.prod(shape), self.options.cache_bytes
             others = [each for each in self._caches if each[1] != size]
             while others and self._cached_bytes() + needed > limit:
                 del self._caches[others.pop(0)]
             if self._cached_bytes() + needed > limit:
                 return None
-            self._caches[place] = Cache(np.empty((n, size, size, 3), np.uint8), np.zeros(n, bool), np.ones(n, bool))
+            self._caches[place] = Cache(np.empty(shape, np.uint8), np.zeros(shape[0], bool), np.ones(shape[0], bool))
         return self._caches[place]
 
     def _cached_bytes(self) -> int:

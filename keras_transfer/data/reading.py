@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.data import clips
 from keras_transfer.data.pictures import CORES, content_of, squares
 from keras_transfer.data.squaring import square
 
@@ -33,7 +34,24 @@ def from_files(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, bat
         return squares(paths[rows], content_of, size, aspect)
 
     blocks = tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size)
-    return _read(blocks, read, size)
+    return _read(blocks, read, (size, size, 3))
+
+
+def from_clips(sources: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, *, frames: int) -> Any:
+    """Return the batches of clips, `frames` of each: sources a str array of addresses, or their frames in memory,
+    uint8 (n, frames or more, height, width, 3)."""
+
+    def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if sources.dtype.kind == "U":
+            return clips.squares(sources[rows], frames, size, aspect)
+        images = np.empty((len(rows), frames, size, size, 3), np.uint8)
+        for place, row in zip(images, rows, strict=True):
+            for square_of, each in zip(place, clips.chosen(sources[row], frames), strict=True):
+                square(each, size, aspect, square_of)
+        return images, np.full(len(rows), b"", object)
+
+    blocks = tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size)
+    return _read(blocks, read, (frames, size, size, 3))
 
 
 def from_stream(
@@ -62,7 +80,7 @@ def from_stream(
         rows_and_bytes = rows_and_bytes.flat_map(again)
     if seed is not None:
         rows_and_bytes = rows_and_bytes.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=False)
-    return _read(rows_and_bytes.batch(batch_size), read, size)
+    return _read(rows_and_bytes.batch(batch_size), read, (size, size, 3))
 
 
 def from_array(pictures: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int) -> Any:
@@ -74,13 +92,13 @@ def from_array(pictures: np.ndarray, order: np.ndarray, size: int, aspect: str, 
             square(pictures[row], size, aspect, images[place])
         return images, np.full(len(rows), b"", object)
 
-    return _read(tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size), read, size)
+    return _read(tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size), read, (size, size, 3))
 
 
-def _read(batches: Any, read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], size: int) -> Any:
+def _read(batches: Any, read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> Any:
     def read_batch(rows: Any, sources: Any) -> tuple[Any, Any, Any]:
         images, problems = tf.numpy_function(read, [sources], (tf.uint8, tf.string))
-        return rows, tf.ensure_shape(images, (None, size, size, 3)), tf.ensure_shape(problems, (None,))
+        return rows, tf.ensure_shape(images, (None, *shape)), tf.ensure_shape(problems, (None,))
 
     plain = tf.autograph.experimental.do_not_convert(read_batch)
     return batches.map(plain, num_parallel_calls=BATCHES, deterministic=True)

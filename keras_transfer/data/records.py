@@ -79,6 +79,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     return Splits(
         source=source,
         **splits,
+        frames=0,
         known=None,
         skipped=(),
         annotation=annotation,

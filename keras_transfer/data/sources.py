@@ -32,10 +32,10 @@ class Source:
 
 
 _ALL = ("class", "classes", "mask", "boxes")
-_OF_FILES = (*_ALL, "identity")
+_OF_FILES = (*_ALL, "identity", "clip")
 
 SOURCES = (
-    Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load, _ALL),
+    Source("sample", "sample:fashion", lambda text: text.startswith("sample:"), samples.load, (*_ALL, "clip")),
     Source("tfds", "tfds:NAME", lambda text: text.startswith("tfds:"), tfds_builders.load, _ALL),
     Source(
         "faces",
@@ -69,14 +69,14 @@ SOURCES = (
         "FOLDER/train/CLASS/*.jpg",
         lambda text: _is_folder(text) and folders.has_split_folders(_path(text)),
         folders.load_split_folders,
-        ("class", "classes", "identity"),
+        ("class", "classes", "identity", "clip"),
     ),
     Source(
         "class folders",
         "FOLDER/CLASS/*.jpg",
         lambda text: _is_folder(text),
         folders.load_class_folders,
-        ("class", "classes", "identity"),
+        ("class", "classes", "identity", "clip"),
     ),
 )
 """In the order they are tried."""

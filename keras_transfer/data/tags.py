@@ -9,7 +9,22 @@ from typing import Any
 from keras_transfer.data.annotations import BAR
 from keras_transfer.errors import DataError
 
-BESIDE = ("path", "label", "labels", "mask", "identity", "split", "weight", "group", "x1", "y1", "x2", "y2")
+BESIDE = (
+    "path",
+    "label",
+    "labels",
+    "mask",
+    "identity",
+    "split",
+    "weight",
+    "group",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "start",
+    "end",
+)
 """Columns that are no labels themselves."""
 
 _TRUTH = {"0": False, "1": True, "False": False, "True": True, "false": False, "true": True}
@@ -27,7 +42,7 @@ def held(table: Any, asked: str) -> str:
     has = set(table.column_names)
     if {"x1", "y1", "x2", "y2"} <= has:
         return "boxes"
-    if asked == "identity" and {"label", "identity"} & has:
+    if (asked == "identity" and {"label", "identity"} & has) or (asked == "clip" and "label" in has):
         return asked
     if "mask" in has and (asked == "mask" or not {"label", "labels"} & has):
         return "mask"

@@ -145,6 +145,7 @@ def _made(
     return Splits(
         source=source,
         **splits,
+        frames=0,
         known=None,
         class_names=class_names,
         annotation=kind.name,

@@ -228,10 +228,8 @@ def _row(name: str) -> Exporter:
 
 
 def _agree(traced: graph.Graph, contract: Contract) -> None:
-    if traced.image_size != contract.image_size:
-        raise ExportError(
-            f"The contract promises pictures of {contract.image_size} px, the model takes {traced.image_size} px."
-        )
+    if traced.shape != contract.shape:
+        raise ExportError(f"The contract promises to take {contract.shape}, the model takes {traced.shape}.")
 
 
 def _check_calibration(calibration: np.ndarray | None, listener: Listener) -> None:

@@ -42,7 +42,8 @@ class Graph:
     """tf.ConcreteFunction: `image` uint8 (batch, side, side, 3) to the outputs by name, each (batch, …)."""
     variables: tuple[Any, ...]
     """The tf.Variables the function reads."""
-    image_size: int
+    shape: tuple[int, ...]
+    """Of one picture, (side, side, 3), or of one clip, with its frames before that."""
     outputs: tuple[Output, ...]
     """In the order of the contract."""
     frozen: Any
@@ -52,7 +53,7 @@ class Graph:
 
     def fixed(self, batch: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
         """Return the frozen graph as a function of a fixed batch, which calibration and edge runtimes want."""
-        spec = tf.TensorSpec((batch, self.image_size, self.image_size, 3), tf.uint8, name=IMAGE_INPUT)
+        spec = tf.TensorSpec((batch, *self.shape), tf.uint8, name=IMAGE_INPUT)
 
         def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
             source = {self.affine.tensor: self.affine(image)} if self.affine else {IMAGE_INPUT: image}
@@ -78,33 +79,34 @@ def node_of(output: Output) -> str:
 def trace(model: keras.Model, outputs: Sequence[Output]) -> Graph:
     """Return the one trace that every format is written from.
 
-    >>> trace(model, contract.outputs).image_size  # doctest: +SKIP
-    96
+    >>> trace(model, contract.outputs).shape  # doctest: +SKIP
+    (96, 96, 3)
 
     model: one input, uint8 (None, side, side, 3), and as many outputs, float32 (None, …), as `outputs` names: in that
     order, or as a mapping with these names. Raises ExportError where the model has another input or other outputs.
     """
-    image_size = _checked(model, outputs)
+    shape = _checked(model, outputs)
     function = tf.function(
         lambda image: named(model(image, training=False), outputs),
-        input_signature=[tf.TensorSpec((None, image_size, image_size, 3), tf.uint8, name=IMAGE_INPUT)],
+        input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name=IMAGE_INPUT)],
         autograph=False,  # a Keras model is made of operations: reading its source again only costs seconds
     ).get_concrete_function()
     frozen = _frozen(function, outputs)
     variables = tuple(variable.value for variable in model.variables)
-    return Graph(function, variables, image_size, tuple(outputs), frozen, _affine(frozen))
+    return Graph(function, variables, shape, tuple(outputs), frozen, _affine(frozen))
 
 
-def _checked(model: keras.Model, outputs: Sequence[Output]) -> int:
+def _checked(model: keras.Model, outputs: Sequence[Output]) -> tuple[int, ...]:
     if len(model.inputs) != 1:
         raise ExportError(f"Only a model with one input can be exported. Received: {len(model.inputs)} inputs.")
     (image,) = model.inputs
-    if image.dtype != "uint8" or len(image.shape) != 4 or image.shape[1] != image.shape[2] or image.shape[3] != 3:
+    rank, (high, wide, channels) = len(image.shape), image.shape[-3:] if len(image.shape) > 3 else (0, 1, 0)
+    if image.dtype != "uint8" or rank not in (4, 5) or high != wide or channels != 3:
         raise ExportError(
             f"The model's input must be uint8 (batch, side, side, 3) with the scaling of pixels inside the model. "
             f"Received: {image.dtype} {tuple(image.shape)}."
         )
-    if image.shape[1] is None:
+    if None in image.shape[1:]:
         raise ExportError(f"The model must take pictures of one known size. Received: {tuple(image.shape)}.")
     try:
         given = named(model.output, outputs)
@@ -117,7 +119,7 @@ def _checked(model: keras.Model, outputs: Sequence[Output]) -> int:
                 f"The contract promises {output.name} as float32 (batch, {', '.join(map(str, output.shape))}). "
                 f"Received: {tensor.dtype} {tuple(tensor.shape)}."
             )
-    return int(image.shape[1])
+    return tuple(map(int, image.shape[1:]))
 
 
 def _frozen(function: Any, outputs: Sequence[Output]) -> Any:

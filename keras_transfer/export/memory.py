@@ -38,8 +38,7 @@ def _peak() -> int:
 def _main(path: str, contract: str) -> None:
     before = _peak()
     opened = runtime.load(Path(path), threads=1, contract=Contract.model_validate_json(contract))
-    side = opened.artifact.contract.image_size
-    opened.predict(np.zeros((1, side, side, 3), np.uint8))
+    opened.predict(np.zeros((1, *opened.artifact.contract.shape), np.uint8))
     print(_peak() - before)
 
 

@@ -37,6 +37,8 @@ def convert(graph: Graph, card: Card, calibration: np.ndarray | None = None, *, 
     """
     import onnx
 
+    if layout == "nchw" and card.contract.frames:
+        raise UsageError("A clip has frames before its sides, so there is no nchw file of it. Export to: onnx")
     if card.precision not in PRECISIONS:
         raise UsageError(unknown("ONNX precision", card.precision, PRECISIONS))
     try:

@@ -144,14 +144,17 @@ def _patches(features: np.ndarray, layer: Layer, random: np.random.Generator) ->
         ]
         around = [(each // 2, each - each // 2) for each in missing]
         features = np.pad(features, ((0, 0), *around, (0, 0)))
-    windows = sliding_window_view(features, (height, width), axis=(1, 2))[0, :: steps[0], :: steps[1]]
+    which = int(random.integers(len(features))) if len(features) > 1 else 0  # one of the frames of a clip
+    windows = sliding_window_view(features, (height, width), axis=(1, 2))[which, :: steps[0], :: steps[1]]
     down, across, channels = windows.shape[:3]
     # A window is a view until it is picked: copying all of them first took most of the time.
     places = random.permutation(down * across)[:POSITIONS]
     seen = windows[places // across, places % across]
     if layer.kind == "CONV_2D":
         return seen.transpose(0, 2, 3, 1).reshape(1, len(places), height * width * channels)
-    return seen.transpose(1, 0, 2, 3).reshape(channels, len(places), height * width)
+    by_channel = seen.transpose(1, 0, 2, 3).reshape(channels, len(places), height * width)
+    filters = layer.weight.shape[3] // channels  # of each channel, beside each other among the outputs
+    return by_channel if filters == 1 else np.repeat(by_channel, filters, axis=0)
 
 
 def _layers(model: Any) -> list[Layer]:

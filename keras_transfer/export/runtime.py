@@ -65,10 +65,11 @@ class Runtime:
         Answers are float32 (n, …): whole numbers that a quantized file gives are turned into what they stand for.
         Raises DataError where the pictures are of another size or type.
         """
-        side = self.artifact.contract.image_size
-        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+        contract = self.artifact.contract
+        if images.dtype != np.uint8 or images.shape[1:] != contract.shape:
+            things, shape = "clips" if contract.frames else "pictures", ", ".join(map(str, contract.shape))
             raise DataError(
-                f"'{self.artifact.path.name}' takes uint8 pictures of shape (n, {side}, {side}, 3). "
+                f"'{self.artifact.path.name}' takes uint8 {things} of shape (n, {shape}). "
                 f"Received: {images.dtype} {images.shape}."
             )
         step = self._opened.batch
@@ -163,7 +164,7 @@ def _named(path: Path, opened: Opened, labels: Sequence[str]) -> Contract:
 def _agree(path: Path, opened: Opened, contract: Contract) -> tuple[str, ...]:
     """Return what the file calls the contract's outputs; ArtifactError where it breaks the contract."""
     side, image = contract.image_size, opened.image
-    if image.dtype != "uint8" or image.shape[1:] not in ((side, side, 3), (3, side, side)):
+    if image.dtype != "uint8" or image.shape[1:] not in (contract.shape, (3, side, side)):
         raise ArtifactError(
             f"'{path}' promises uint8 pictures of {side} x {side} px, but its input is {image.dtype} {image.shape}."
         )
@@ -294,7 +295,7 @@ def _open_onnx(path: Path, threads: int) -> Opened:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (image,), given = session.get_inputs(), session.get_outputs()
     names = [output.name for output in given]
-    channels_first = image.shape[1] == 3
+    channels_first = len(image.shape) == 4 and image.shape[1] == 3
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         answers = session.run(names, {image.name: images.transpose(0, 3, 1, 2) if channels_first else images})

@@ -50,7 +50,7 @@ def write_frozen(graph: Graph, path: Path, *, batch: int) -> None:
 
 
 def _serve_bytes(graph: Graph, aspect: Aspect, decode: Decode) -> Any:
-    side = graph.image_size
+    side = graph.shape[-2]
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")], autograph=False)
     def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -41,6 +41,7 @@ def decide(network: Network, stage: Stage) -> Freeze:
     blocks = _positions(stage, total)
     owner = {id(layer): block.index for block in network.blocks for layer in block.layers}
     head = _head(network, owner)
+    _check_still(network, stage, head)
     learning: list[Any] = []
     frozen: list[Any] = []
     distance: dict[int, int] = {}
@@ -52,7 +53,7 @@ def decide(network: Network, stage: Stage) -> Freeze:
                 f"Layer '{layer.name}' is in no block and not in the head: nobody decided if it learns."
             )
         block = owner.get(id(layer), total - 1)
-        learns = id(layer) in head or block in blocks
+        learns = layer.name not in stage.still if id(layer) in head else block in blocks
         if stage.batch_norm == "frozen" and isinstance(layer, keras.layers.BatchNormalization):
             learns = False
         (learning if learns else frozen).append(layer)
@@ -91,6 +92,16 @@ def _cut(network: Network, blocks: tuple[int, ...]) -> tuple[tuple[Any, ...], in
     frozen = {id(layer.output) for block in network.blocks[:until] for layer in block.layers}
     tapped = [feature for feature in network.features if id(feature) in frozen and feature is not end]
     return (*tapped, end), sum(work[:until])
+
+
+def _check_still(network: Network, stage: Stage, head: set[int]) -> None:
+    names = {layer.name for layer in network.model.layers if id(layer) in head and layer.weights}
+    missing = sorted(set(stage.still) - names)
+    if missing:
+        raise UsageError(
+            f"Stage '{stage.name}' holds '{missing[0]}' still, which this head does not have. "
+            f"It has: {', '.join(sorted(names))}."
+        )
 
 
 def _positions(stage: Stage, total: int) -> tuple[int, ...]:

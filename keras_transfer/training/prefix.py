@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ TOLERANCE = 1e-4
 """Largest difference from Keras, relative to the largest feature (absolute where features are below 1)."""
 
 Compute = Callable[[np.ndarray], tuple[np.ndarray, ...]]
-"""uint8 (batch, height, width, 3) in; float32 features (batch, …) out, one array for each output of the model."""
+"""uint8 (batch, height, width, 3) in; float32 features (batch, …) out, one array for each output of the model. Of clips
+(batch, frames, height, width, 3) in and (batch, frames, …) out."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def build(model: keras.Model, *, check: np.ndarray, engine: str = "auto") -> Pre
     """
     if engine != "auto" and engine not in ENGINES:
         raise UsageError(unknown("engine", engine, ["auto", *ENGINES]))
-    reference = _arrays(model(check, training=False))
+    reference = _of_samples(check, _arrays(model(check, training=False)))
     shapes = tuple(each.shape[1:] for each in reference)
     largest = max(float(np.abs(each).max(initial=0.0)) for each in reference)
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -55,7 +57,7 @@ def build(model: keras.Model, *, check: np.ndarray, engine: str = "auto") -> Pre
     passed_over = []
     for name in [*candidates, "keras"]:
         try:
-            compute = ENGINES[name](model)
+            compute = _by_sample(ENGINES[name](model))
             difference = _difference(compute(check), reference)
         except Exception as error:  # converters raise what they like; a bfloat16 graph is one that none of them takes
             if name == "keras":
@@ -78,6 +80,18 @@ def _difference(features: Sequence[np.ndarray], reference: Sequence[np.ndarray])
     )
 
 
+def _by_sample(compute: Compute) -> Compute:
+    return lambda images: _of_samples(images, compute(images))
+
+
+def _of_samples(images: np.ndarray, features: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Give features a row for each sample: those of a clip's frames come one after another."""
+    count = len(images)
+    return tuple(
+        each if len(each) == count else each.reshape(count, len(each) // count, *each.shape[1:]) for each in features
+    )
+
+
 def _arrays(outputs: Any) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(each, np.float32) for each in tf.nest.flatten(outputs))
 
@@ -92,7 +106,8 @@ def _litert(model: keras.Model) -> Compute:
     # The converter gives outputs in an order of its own; they keep the names of their tensors.
     by_name = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
     targets = [by_name[tensor.op.name] for tensor in features]
-    chunk = 16  # measured best of 1, 4, 16, 32: activations of a batch still fit the cache
+    # Measured best of 1, 4, 16, 32 pictures: activations of a batch still fit the cache.
+    chunk = max(1, 16 // math.prod(model.input.shape[1:-3]))
 
     def compute(images: np.ndarray) -> tuple[np.ndarray, ...]:
         parts = []

@@ -14,8 +14,13 @@ STEP = 32
 """Sizes must differ by whole strides: Keras pads by whether a side is even, so other sizes shift the grid."""
 
 
-def check(size: int, *, stage: str, full_size: int) -> None:
-    """Raise UsageError where `size` cannot stand in for `full_size`."""
+def check(size: int, *, stage: str, full_size: int, clips: bool = False) -> None:
+    """Raise UsageError where `size` cannot stand in for `full_size`, as of clips none can."""
+    if clips:
+        raise UsageError(
+            f"Stage '{stage}' asks for pictures of {size} pixels; the frames of clips keep the {full_size} of the "
+            "model. Leave its image_size out."
+        )
     if (full_size - size) % STEP or size > full_size:
         fitting = ", ".join(map(str, range(full_size % STEP or STEP, full_size, STEP))) or "none is smaller"
         raise UsageError(

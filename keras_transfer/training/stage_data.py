@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from rich.filesize import decimal
 
 from keras_transfer.devices import prefetch, without_autotune
 from keras_transfer.order import of_epoch
-from keras_transfer.specs import Event, Listener, Stage, Value
+from keras_transfer.specs import Event, Listener, Network, Stage, Value
 from keras_transfer.training import costs, feature_store
 from keras_transfer.training.feature_store import Key, View
 from keras_transfer.training.freezing import Freeze
@@ -71,7 +72,7 @@ def prefixes(job: Job, freeze: Freeze, engine: str) -> Prefixes:
     def ready(side: int) -> Prefix:
         frozen = keras.Model(job.network.model.input, list(freeze.cut))
         check = np.asarray(next(iter(job.feed("train", image_size=side, batch_size=CHECK_PICTURES)))[0])
-        return build(resized(frozen, [(side, side, 3)]), check=check, engine=engine)
+        return build(resized(frozen, [_shape(job.network, side)]), check=check, engine=engine)
 
     return ready
 
@@ -95,7 +96,8 @@ def decide(job: Job, stage: Stage, freeze: Freeze, ready: Prefixes) -> Way:
         reason = f"{decimal(needed)} of features do not fit the {decimal(allowed)} the cache may take"
         return Way(engine=STREAMED, reason=reason)
     one = feature_store.size_bytes(1, prefix.feature_shapes, dtype)
-    share = costs.store_share(freeze.prefix_work, one, engine=prefix.engine, views=views, epochs=passes)
+    work = freeze.prefix_work * math.prod(job.network.model.input.shape[1:-3])  # of all frames, where it is a clip
+    share = costs.store_share(work, one, engine=prefix.engine, views=views, epochs=passes)
     if share > 1 and settings.engine == "auto":
         reason = f"{decimal(one)} of features per picture cost {share:.1f} times as much as computing them anew"
         return Way(engine=STREAMED, reason=reason)
@@ -118,7 +120,7 @@ def _streamed(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes)
         validation=lambda: feed("validation", image_size=settings.image_size, batch_size=batch),
         steps=_steps(settings),
         cut=(),
-        train_shapes=((size, size, 3),),
+        train_shapes=(_shape(job.network, size),),
         engine=way.engine,
         reason=way.reason,
     )
@@ -139,6 +141,11 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
         engine=way.engine,
         reason=way.reason,
     )
+
+
+def _shape(network: Network, side: int) -> tuple[int, ...]:
+    """Of what the network takes at that side, with the frames of a clip before it."""
+    return (*network.model.input.shape[1:-3], side, side, 3)
 
 
 def _view(job: Job, way: Way, prefix: Prefix, split: str, side: int, augment: str, number: int) -> View:

@@ -35,14 +35,15 @@ def learning_step(
     method: built for the suffix's trainable variables. average: a shadow of each of them, or nothing.
     """
     inputs, targets, weights = _any_size(data.validation().element_spec, data.train_shapes)
-    learner = resized(suffix, data.train_shapes)
+    of_one = [shape[1 - len(own.shape) :] for shape, own in zip(data.train_shapes, suffix.inputs, strict=True)]
+    learner = resized(suffix, of_one)
     trainable = suffix.trainable_variables
     momentum = stage.ema or 0.0
 
     @tf.function(input_signature=(inputs, targets, weights))
     def step(inputs: Any, targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
-            raw = _in_float32(learner(_cast(inputs), training=True))
+            raw = _in_float32(learner(_taken(inputs, learner), training=True))
             losses = network.losses(raw, targets, stage.label_smoothing)
             loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
             if learner.losses:
@@ -65,7 +66,7 @@ def evaluation(suffix: keras.Model, network: Network, data: StageData) -> Callab
 
     @tf.function(input_signature=specs)
     def of_a_batch(inputs: Any, targets: Any, weights: Any) -> Any:
-        raw = _in_float32(suffix(_cast(inputs), training=False))
+        raw = _in_float32(suffix(_taken(inputs, suffix), training=False))
         if network.merit_over == "split":
             return tf.zeros((3,)), raw
         losses = network.losses(raw, targets, 0.0)
@@ -125,8 +126,14 @@ def _sums(losses: Any, merits: Any, weights: Any) -> Any:
     return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(merits * weights), tf.reduce_sum(weights)])
 
 
-def _cast(inputs: Any) -> Any:
-    return tf.nest.map_structure(lambda each: tf.cast(each, tf.float32), inputs)
+def _taken(inputs: Any, model: keras.Model) -> Any:
+    """Return inputs as a model takes them: float32, and behind a cut a row for each frame where samples are clips."""
+    wanted = [each.shape for each in model.inputs]
+    flat = [
+        tf.reshape(each, (-1, *shape[1:])) if len(each.shape) > len(shape) else each
+        for each, shape in zip(tf.nest.flatten(inputs), wanted, strict=True)
+    ]
+    return tf.nest.pack_sequence_as(inputs, [tf.cast(each, tf.float32) for each in flat])
 
 
 def _in_float32(outputs: Any) -> tuple[Any, ...]:

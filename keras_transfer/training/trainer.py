@@ -69,7 +69,8 @@ def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None
         if stage.blocks != "surgical":
             freezing.decide(network, stage)
         if stage.image_size:
-            resizing.check(stage.image_size, stage=stage.name, full_size=image_size)
+            clips = len(network.model.input.shape) > 4
+            resizing.check(stage.image_size, stage=stage.name, full_size=image_size, clips=clips)
         optimizer(stage, {})
         if stage.solved:
             solving.check(network, stage)

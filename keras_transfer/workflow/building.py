@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -43,6 +44,15 @@ def fitting_size(spec: BackboneSpec, typical: int, most: int = 0) -> int:
     return max(spec.min_size, min(max(spec.input_size, most), max(96, enlarged)))
 
 
+def with_frames(splits: Splits, frames: int | None) -> Splits:
+    """Return a data set with that many frames of each clip; UsageError where it holds pictures, which have none."""
+    if not frames:
+        return splits
+    if not splits.frames:
+        raise UsageError(f"'{splits.source}' holds pictures, which have no frames. Leave frames={frames} out.")
+    return replace(splits, frames=frames)
+
+
 def settings_of(plan: Plan, splits: Splits, engine: str, **others: Any) -> Settings:
     """Return what all stages of a run of `plan` share; those of its other fields that are None keep their default."""
     given = {name: value for name, value in others.items() if value is not None}
@@ -74,7 +84,8 @@ def network_of(
     keras.utils.set_random_seed(plan.seed)
     keras.config.set_dtype_policy(plan.precision)
     try:
-        built = features.build(spec, image_size=int(plan.image_size or 0), weights=weights, listener=listener)
+        size, frames = int(plan.image_size or 0), splits.frames
+        built = features.build(spec, image_size=size, weights=weights, frames=frames, listener=listener)
         network = task.attach(
             built.model,
             blocks.cut(built.model, spec),

@@ -77,7 +77,7 @@ def export_model(
     original = runtime.load(path, labels=labels)
     contract = original.artifact.contract
     task = task_of(contract.task)
-    noise = np.random.default_rng(0).integers(0, 256, (64, contract.image_size, contract.image_size, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (64, *contract.shape), np.uint8)
     keys = [f"noise {number}" for number in range(len(noise))]
     reference = original.predict(noise)
     decided = np.concatenate([each.argmax(axis=-1) for each in reference.values()])  # nobody labelled the noise
@@ -177,7 +177,7 @@ def _given(opened: Opened, names: Sequence[str], contract: Contract) -> dict[str
         "names": names,
         "contract": contract,
         "calibration": some_pictures(opened.feed, "train", size, CALIBRATION_PICTURES) if measured else None,
-        "decode": graph_decoding.square_rgb,
+        "decode": None if contract.frames else graph_decoding.square_rgb,
         "listener": opened.listener,
     }
 

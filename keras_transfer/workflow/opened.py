@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_transfer.data import pipeline, sources
 from keras_transfer.data.annotations import ANNOTATIONS
+from keras_transfer.data.clips import FRAMES, strip
 from keras_transfer.errors import KerasTransferError, RunError
 from keras_transfer.export import manifest
 from keras_transfer.files import write_bytes
@@ -38,6 +39,7 @@ from keras_transfer.specs import (
     Task,
     silent,
 )
+from keras_transfer.workflow.building import with_frames
 from keras_transfer.workflow.tasks import batch_of, check_annotation, task_of
 
 ANSWERS = "answers"
@@ -78,6 +80,7 @@ class Opened:
         seed, annotation = self.record.plan.seed, self.task.annotation
         splits = sources.load(source, annotation=annotation, seed=seed, listener=self.listener)
         check_annotation(self.task, splits)
+        splits = with_frames(splits, self.record.plan.frames)
         if splits.digest != self.record.data_digest:
             told = f"the pictures in '{source}' are no longer those the run was trained on"
             self.listener(Event("warning", told))
@@ -109,6 +112,7 @@ class Opened:
             class_names=record.class_names if any(each.labels != "none" for each in outputs) else (),
             image_size=record.image_size,
             aspect=record.plan.aspect,
+            frames=(record.plan.frames or FRAMES) if ANNOTATIONS[self.task.annotation].clips else 0,
             task=record.plan.task,
             outputs=outputs,
             backbone=record.plan.backbone,
@@ -177,8 +181,12 @@ class Opened:
         return seen(self.splits, self.splits[split].labels, self.plain)
 
     def pictures(self, split: str, rows: Sequence[int]) -> dict[int, np.ndarray]:
-        """Return the pictures at some positions of a split by position, uint8 (size, size, 3); no others are read."""
-        return pictures_at(self.splits, split, rows, self.plain)
+        """Return the pictures at some positions of a split by position, uint8 (size, size, 3); no others are read.
+
+        Of a clip, its frames side by side: (size, frames * size, 3).
+        """
+        found = pictures_at(self.splits, split, rows, self.plain)
+        return {row: strip(each) if each.ndim == 4 else each for row, each in found.items()}
 
     def _key(self) -> str:
         return " ".join([self.model_sha256, self.splits.digest, *(output.name for output in self.trained)])
@@ -264,7 +272,7 @@ def pictures_at(splits: Splits, split: str, rows: Sequence[int], contract: Contr
 
 
 def some_pictures(feed: Feed, split: str, size: int, count: int) -> np.ndarray:
-    """Up to `count` pictures of a split, chosen by the seed, uint8 (n, size, size, 3)."""
+    """Up to `count` pictures or clips of a split, chosen by the seed, uint8 (n, …, size, size, 3)."""
     batch = next(iter(feed(split, image_size=size, batch_size=count, shuffle=True)))
     return np.asarray(batch[0])
 

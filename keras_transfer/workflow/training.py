@@ -40,7 +40,7 @@ from keras_transfer.specs import (
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
 from keras_transfer.workflow import checking
-from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of
+from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of, with_frames
 from keras_transfer.workflow.opened import Opened, predicted
 from keras_transfer.workflow.tasks import task_of
 
@@ -86,6 +86,7 @@ def train(
     splits = splits or sources.load(
         plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
     )
+    splits = with_frames(splits, plan.frames)
     plan = resolved(plan, spec, splits, listener)
     place = runs.place_for(plan, Path(folder), name, data_digest=splits.digest)
     if done := _finished(place, compare, listener):

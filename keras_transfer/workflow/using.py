@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import runs
+from keras_transfer.data import clips
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import upright_rgb, upright_size
@@ -61,6 +62,7 @@ def evaluate(
     labels: the class names of a model that does not carry them, in its order.
     """
     from keras_transfer.data import sources  # brings TensorFlow, which predicting by a file does without
+    from keras_transfer.workflow.building import with_frames
     from keras_transfer.workflow.opened import Opened, feed_of, predicted, seen
 
     path, run = located(model)
@@ -76,6 +78,7 @@ def evaluate(
     else:
         annotation = task_of(contract.task).annotation
         splits = sources.load(str(source), annotation=annotation, seed=seed, listener=listener)
+        splits = with_frames(splits, contract.frames)
     truth = _labels(contract, splits, split)
     feed = feed_of(splits, contract.aspect, seed=seed, listener=listener)
     answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(truth), listener)
@@ -105,7 +108,11 @@ def predict(
     said, step = [], batch_of(contract)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
-        images = picture_files.read_pictures(some, image_size=contract.image_size, aspect=contract.aspect)
+        side, aspect = contract.image_size, contract.aspect
+        if contract.frames:
+            images = clips.read_clips(some, frames=contract.frames, image_size=side, aspect=aspect)
+        else:
+            images = picture_files.read_pictures(some, image_size=side, aspect=aspect)
         answers = ask.answers(images)
         said += [{name: each[row : row + 1] for name, each in answers.items()} for row in range(len(some))]
         if task.keep:

@@ -9,14 +9,16 @@ import numpy as np
 
 from keras_transfer.data import box_labels
 from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
+from keras_transfer.data.clips import FRAMES
 from keras_transfer.data.samples.composed import WIDE, composed, scattered
+from keras_transfer.data.samples.moving import MOVES, moving
 from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.masks import pack
 from keras_transfer.specs import SPLIT_NAMES, Listener, Split, Splits, silent
 
 Parts = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""Pictures, uint8 (n, height, width), and stored labels of each split."""
+"""Pictures, uint8 (n, height, width), or clips, (n, frames, height, width), and stored labels of each split."""
 
 
 def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
@@ -37,7 +39,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     splits = {
         split: Split(
             name=split,
-            pictures=np.repeat(pictures[..., None], 3, axis=-1) if pictures.ndim == 3 else pictures,
+            pictures=pictures if pictures.shape[-1] == 3 else np.repeat(pictures[..., None], 3, axis=-1),
             labels=labels,
             keys=tuple(f"{split}/{row.text(label)}/{position:04d}" for position, label in enumerate(listed[split])),
         )
@@ -55,7 +57,8 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
             for split, (pictures, _) in parts.items()
             for picture, label in zip(pictures, listed[split], strict=True)
         ),
-        typical_size=int(min(parts["train"][0].shape[1:3])),
+        typical_size=int(min(splits["train"].pictures.shape[-3:-1])),
+        frames=FRAMES if row.clips else 0,
         given=SPLIT_NAMES,
     )
 
@@ -104,6 +107,16 @@ def fashion_boxes() -> tuple[tuple[str, ...], Parts]:
     return class_names, parts
 
 
+def fashion_clips() -> tuple[tuple[str, ...], Parts]:
+    """Return garments that move over a patterned ground, and the way each moves, which no single frame tells."""
+    _, garments = fashion()
+    count = {"train": 600, "validation": 200, "test": 400}
+    return MOVES, {
+        name: moving(pictures, count=count[name], frames=FRAMES, seed=seed)
+        for seed, (name, (pictures, _)) in enumerate(garments.items())
+    }
+
+
 def _shares(box: tuple[int, int, int, int]) -> tuple[float, ...]:
     left, top, right, bottom = (side / WIDE for side in box)
     return top, left, bottom, right
@@ -114,5 +127,6 @@ SAMPLES = {
     "fashion-tags": ("classes", fashion_tags),
     "fashion-masks": ("mask", fashion_masks),
     "fashion-boxes": ("boxes", fashion_boxes),
+    "fashion-clips": ("clip", fashion_clips),
 }
 """Name of a sample: what its pictures are labelled with, and what makes its class names and parts."""

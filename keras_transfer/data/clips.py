@@ -1,0 +1,240 @@
+"""Decodes clips: evenly spaced frames of a video, or of a part of one."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from keras_transfer.data.pictures import readers
+from keras_transfer.data.squaring import square
+from keras_transfer.errors import DataError
+
+SUFFIXES = frozenset({".mp4", ".avi", ".webm", ".gif", ".mov", ".mkv", ".m4v"})
+"""Names that are taken for videos; what a file really is, its first bytes say."""
+
+FRAMES = 8
+"""Of a clip, where a plan names no other number."""
+
+MOST_SECONDS = 600
+"""A clip shows one action. Eight frames of hours would show nothing of it."""
+
+SEEK_FROM = 60
+"""Frames that are passed by without looking at them; where more lie between, seeking is faster (`scripts/bench clips
+--seek` printed the same seconds for both at about that distance, 320 x 240 H.264 with a whole picture every 12)."""
+
+PART = re.compile(r"#t=(?P<start>[0-9.]+),(?P<end>[0-9.]*)$")
+"""Media Fragments URI 1.0 (W3C 2012), section 4.2.1."""
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a broken file is told of once, in our words
+
+
+class Clip(NamedTuple):
+    """A video file, or the part of it from one second to another."""
+
+    path: str
+    start: float = 0.0
+    end: float = math.inf
+
+    @property
+    def address(self) -> str:
+        """What stands for the clip among the paths of a split.
+
+        >>> Clip("walk.mp4", 1.5, 4).address
+        'walk.mp4#t=1.5,4'
+        """
+        if self.start == 0 and self.end == math.inf:
+            return self.path
+        return f"{self.path}#t={self.start:g},{'' if self.end == math.inf else f'{self.end:g}'}"
+
+
+class Facts(NamedTuple):
+    """What a video says of itself before any frame of it is looked at."""
+
+    frames: int
+    per_second: float
+    side: int
+    """The shorter one, in pixels."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.frames / self.per_second
+
+
+def clip_of(address: str) -> Clip:
+    """Return the clip that an address names.
+
+    >>> clip_of("walk.mp4#t=1.5,4")
+    Clip(path='walk.mp4', start=1.5, end=4.0)
+    """
+    found = PART.search(address)
+    if not found:
+        return Clip(address)
+    return Clip(address[: found.start()], float(found["start"]), float(found["end"] or math.inf))
+
+
+def facts_of(path: str | Path) -> Facts:
+    """Return what a video says of itself. Raises DataError, in a person's words, where it is none."""
+    with _opened(str(path)) as video:
+        return _facts(video)
+
+
+def positions(facts: Facts, clip: Clip, count: int) -> list[int]:
+    """Return which frames of a video stand for a clip: the middles of `count` equal parts of it.
+
+    >>> positions(Facts(frames=100, per_second=25, side=240), Clip("walk.mp4", 2), 4)
+    [56, 68, 81, 93]
+
+    A clip of fewer frames has some of them several times. Raises DataError for one that shows no movement: fewer than
+    two frames, or hours.
+    """
+    first = round(clip.start * facts.per_second)
+    last = min(facts.frames, math.inf if clip.end == math.inf else round(clip.end * facts.per_second))
+    shown = int(last) - first
+    if shown < 2:
+        within = "" if clip.address == clip.path else f" from {clip.start:g} s to {min(clip.end, facts.seconds):g} s"
+        raise DataError(f"shows {_frames(max(shown, 0))}{within}, and movement needs two at least")
+    seconds = shown / facts.per_second
+    if seconds > MOST_SECONDS:
+        raise DataError(
+            f"lasts {_time(seconds)}, and a clip shows one action of at most {_time(MOST_SECONDS)}: list its parts in "
+            "a table with the columns path, start, end, label"
+        )
+    return [first + (2 * number + 1) * shown // (2 * count) for number in range(count)]
+
+
+def frames_of(address: str, count: int, size: int, aspect: str, into: np.ndarray | None = None) -> np.ndarray:
+    """Return `count` evenly spaced frames of a clip as squares: uint8 (count, size, size, 3).
+
+    >>> frames_of("walk.mp4", 8, 96, "stretch").shape  # doctest: +SKIP
+    (8, 96, 96, 3)
+
+    aspect: as `squaring.square` takes it; into: where they are to stand, if they have a place already.
+    Raises DataError, in a person's words, where the video cannot be read or shows no movement.
+    """
+    clip, into = clip_of(address), np.empty((count, size, size, 3), np.uint8) if into is None else into
+    with _opened(clip.path) as video:
+        wanted = positions(_facts(video), clip, count)
+        for place, pixels in zip(into, _read(video, wanted), strict=True):
+            square(pixels, size, aspect, place)
+    return into
+
+
+def squares(addresses: Sequence[str], count: int, size: int, aspect: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return frames of some clips, and what is wrong with each: uint8 (n, count, size, size, 3), bytes (n,).
+
+    All cores work on them, each on one clip at a time.
+    """
+    images = np.zeros((len(addresses), count, size, size, 3), np.uint8)
+    problems = np.full(len(addresses), b"", object)
+
+    def read(row: int) -> None:
+        try:
+            frames_of(str(addresses[row]), count, size, aspect, images[row])
+        except DataError as error:
+            images[row], problems[row] = 0, str(error).encode()
+
+    for done in [readers().submit(read, row) for row in range(len(addresses))]:
+        done.result()
+    return images, problems
+
+
+def read_clips(paths: Sequence[Path | str], *, frames: int, image_size: int, aspect: str) -> np.ndarray:
+    """Return videos as a model takes them: uint8 (n, frames, image_size, image_size, 3).
+
+    >>> read_clips(["walk.mp4"], frames=8, image_size=96, aspect="stretch").shape  # doctest: +SKIP
+    (1, 8, 96, 96, 3)
+
+    Raises DataError that names the first file which cannot be read.
+    """
+    found, problems = squares([str(path) for path in paths], frames, image_size, aspect)
+    for path, problem in zip(paths, problems, strict=True):
+        if problem:
+            raise DataError(f"'{path}' {problem.decode()}.")
+    return found
+
+
+def problems_of(addresses: Sequence[str]) -> list[str]:
+    """Return what is wrong with each clip as far as its video says it, empty where nothing is; no frame is decoded."""
+
+    def problem(address: str) -> str:
+        clip = clip_of(address)
+        try:
+            positions(facts_of(clip.path), clip, 1)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    return list(readers().map(problem, addresses))
+
+
+def chosen(frames: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` evenly spaced ones of the frames of a clip that is in memory: (count, …) of (n, …).
+
+    >>> chosen(np.arange(8), 4).tolist()
+    [1, 3, 5, 7]
+    """
+    return frames if len(frames) == count else frames[[(2 * n + 1) * len(frames) // (2 * count) for n in range(count)]]
+
+
+def strip(frames: np.ndarray) -> np.ndarray:
+    """Return the frames of a clip side by side, in their order: (height, n * width, 3) of (n, height, width, 3)."""
+    return np.concatenate(list(frames), axis=1)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    if not os.path.isfile(path):
+        raise DataError("is not there")
+    video = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    try:
+        if not video.isOpened():
+            raise DataError("is no video that can be read (its content is not what its name says, or it is cut off)")
+        yield video
+    finally:
+        video.release()
+
+
+def _facts(video: Any) -> Facts:
+    frames, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), float(video.get(cv2.CAP_PROP_FPS))
+    if frames <= 0:  # some containers do not say
+        frames = 0
+        while video.grab():
+            frames += 1
+        video.set(cv2.CAP_PROP_POS_FRAMES, 0)
+    side = int(min(video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    return Facts(frames, rate if math.isfinite(rate) and rate > 0 else 25.0, side)
+
+
+def _read(video: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield the frames at rising positions, RGB; the last that there is where a video says it has a few more."""
+    following, seen = 0, None
+    for number, position in enumerate(wanted):
+        if position - following > SEEK_FROM and video.set(cv2.CAP_PROP_POS_FRAMES, position):
+            following = position
+        while following < position and video.grab():
+            following += 1
+        if following == position:
+            there, pixels = video.read()
+            following += there
+            seen = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if there else seen
+        if seen is None or (following <= position and 2 * number < len(wanted)):
+            raise DataError(f"breaks off after {_frames(following)} of {wanted[-1] + 1}")
+        yield seen
+
+
+def _frames(number: int) -> str:
+    return "one frame" if number == 1 else f"{number or 'no'} frames"
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
