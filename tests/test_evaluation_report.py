@@ -453,3 +453,106 @@ def test_a_model_card_in_markdown_has_its_tables_whole():
     assert "Licence of those weights: Apache-2.0" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+@pytest.mark.parametrize("name", ["a|b", "two\nlines", "| --- |"])
+def test_a_class_of_any_name_keeps_the_tables_of_a_card_whole(name):
+    given = evidence()
+    rows = (given.scored.per_class[0].model_copy(update={"name": name}), *given.scored.per_class[1:])
+    text = model_card.markdown(
+        model_card.card("fashion", given.record, given.scored.model_copy(update={"per_class": rows}))
+    )
+    (table,) = (each for each in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE) if "| class |" in each)
+    lines = table.splitlines()
+    assert len(lines) == len(CLASSES) + 2
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+def test_a_card_of_many_test_pictures_and_known_weights_has_fewer_limits():
+    given = evidence(count=400, weights_license="Apache-2.0")
+    card = model_card.card("fashion", given.record, given.scored)
+    assert not [limit for limit in card.limits if "pictures only" in limit or "licence" in limit]
+    assert any("other cameras, light or places were not measured" in limit for limit in card.limits)
+
+
+def test_a_card_without_files_or_classes_has_no_tables_of_them():
+    class Plain(Scored):
+        @property
+        def figures(self):
+            return {"worth": 0.5, "of nothing": None}
+
+    text = model_card.markdown(model_card.card("plain", evidence().record, Plain(count=10)))
+    assert "## Files" not in text
+    assert "| class |" not in text
+    assert "of nothing" not in text
+    assert "| worth | 50.0% (95 % interval: ± " in text
+
+
+def test_a_loss_is_told_as_a_number_and_a_share_in_percent():
+    given = evidence()
+    text = model_card.markdown(model_card.card("fashion", given.record, given.scored))
+    assert f"| log loss | {given.scored.log_loss:.3f} |" in text
+    assert f"| balanced accuracy | {given.scored.balanced_accuracy:.1%} |" in text
+    assert "top-5" not in text  # of five classes it says nothing
+
+
+def test_a_run_that_lost_to_training_from_nothing_says_what_transfer_cost():
+    given = evidence()
+    record = given.record.model_copy(update={"scratch": {"accuracy": 1.0}})
+    assert "trained from nothing for as long reaches 100.0%: transfer cost " in verdict(given.scored, record)
+
+
+def test_a_verdict_without_files_names_none_to_ship():
+    given = evidence()
+    record = given.record.model_copy(update={"scratch": {}, "stages": ()})
+    said = verdict(given.scored, record)
+    assert said == " ".join(given.scored.worth())
+
+
+def test_a_file_that_loses_nothing_is_as_good_as_the_model():
+    given = evidence()
+    rows = judged([{"name": "model.onnx", "size_bytes": 1_000_000, "lost_points": -0.3}])
+    assert "The file to ship is model.onnx with 1.0 MB, as good as the model." in verdict(
+        given.scored, given.record, rows
+    )
+
+
+def test_of_files_of_one_size_the_one_that_loses_less_is_recommended_and_rows_stay_in_their_order():
+    rows = [
+        {"name": "a", "size_bytes": 4, "lost_points": 0.2},
+        {"name": "b", "size_bytes": 4, "lost_points": 0.1},
+        {"name": "c", "size_bytes": 1, "lost_points": 0.1, "accepted": False},
+    ]
+    assert [(row["name"], row["advice"]) for row in judged(rows)] == [
+        ("a", "holds"),
+        ("b", "ship"),
+        ("c", "differs too much"),
+    ]
+    assert "advice" not in rows[0]  # what came is left as it was
+    assert judged([]) == ()
+
+
+def test_a_comparison_names_the_best_run_and_how_well_that_is_known():
+    weaker = evidence("weaker")
+    sure = np.eye(len(CLASSES))[weaker.labels]
+    better = report.Evidence(
+        **{
+            **vars(evidence("better")),
+            "answers": {"probabilities": sure},
+            "scored": scored(sure, weaker.labels, CLASSES),
+        }
+    )
+    text = report.render_comparison([weaker, better])
+    assert "better" in text
+    assert f"{margin(1.0, 100):.1%}" in text
+
+
+def test_runs_that_are_judged_by_other_figures_are_no_comparison():
+    class Ranked(Scored):
+        @property
+        def figures(self):
+            return {"label ranking": 0.5}
+
+    other = report.Evidence(**{**vars(evidence()), "scored": Ranked(count=3)})
+    with pytest.raises(DataError, match=r"judged by one figure\. Received: accuracy, label ranking"):
+        report.render_comparison([evidence(), other])

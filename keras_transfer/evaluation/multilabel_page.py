@@ -59,8 +59,8 @@ def _worst(evidence: Evidence, scored: multilabel.MultilabelMetrics) -> list[Sho
         Contract(class_names=tuple(names), image_size=evidence.record.image_size, thresholds=tuple(thresholds)),
     )
     # By how far the probability is on the wrong side of its threshold, so that near misses come last.
-    odds = np.where(said != there, np.abs(scores - thresholds), 0.0)
-    wrong = np.flatnonzero(odds.any(axis=1))
+    odds = np.where(said != there, np.abs(scores - thresholds), -1.0)
+    wrong = np.flatnonzero((said != there).any(axis=1))
     worst = wrong[np.argsort(-odds[wrong].max(axis=1), kind="stable")][:SHOWN].tolist()
     asked = {row: int(odds[row].argmax()) for row in worst}
     images = thumbnails.drawn(worst, evidence.pictures, evidence.explain, asked)

@@ -35,6 +35,7 @@ def drawing(name: str, height: float, title: str) -> Iterator[tuple[Any, Any, li
     style: dict[Any, Any] = {
         "font.size": 9,
         "font.family": "sans-serif",
+        "text.parse_math": False,  # names come from data: "$5 to $10" is no formula, and "$^$" is not even a whole one
         "svg.fonttype": "none",
         "svg.hashsalt": name,
         "axes.spines.top": False,
@@ -175,5 +176,7 @@ def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: 
         axes.plot(rates, losses, color=SERIES[0], label="loss, smoothed")
         axes.axvline(suggestion, color=SERIES[1], linestyle="--", label=f"falls fastest at {suggestion:.2g}")
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, position: ""))
         axes.legend(fontsize=8, frameon=False, labelcolor="linecolor")
     return out[0]

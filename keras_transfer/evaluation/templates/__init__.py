@@ -20,6 +20,7 @@ def template(name: str) -> jinja2.Template:
     environment.filters["percent"] = lambda value, digits=1: "-" if value is None else f"{value:.{digits}%}"
     environment.filters["megabytes"] = lambda value: f"{value / 1e6:.2f}"
     environment.filters["figure"] = figure
+    environment.filters["cell"] = cell
     return environment.get_template(name)
 
 
@@ -32,3 +33,12 @@ def figure(value: float | None, name: str) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if name.endswith("loss") else f"{value:.1%}"
+
+
+def cell(text: str) -> str:
+    """Return a name as a cell of a Markdown table: in one line, its bars no borders of the cell.
+
+    >>> cell("a|b")
+    'a\\\\|b'
+    """
+    return " ".join(text.split()).replace("|", "\\|")
