@@ -9,7 +9,7 @@ from conftest import CLASSES, SIZE, make_network
 from keras_transfer.errors import TrainingError
 from keras_transfer.order import of_epoch
 from keras_transfer.specs import Stage
-from keras_transfer.training import feature_store, prefix, stage_data, trainer
+from keras_transfer.training import feature_store, freezing, prefix, stage_data, trainer
 from keras_transfer.training.feature_store import View
 from keras_transfer.training.job import Job, Settings
 
@@ -180,4 +180,26 @@ def test_views_that_were_not_used_longest_make_room_but_those_in_use_stay(tmp_pa
 
 
 def test_features_of_several_tensors_are_counted_together():
-    assert feature_store.size_bytes(10, [(2, 3), (4,)], "float16", views=2) == 2 * 10 * 10 * 2
+    assert feature_store.size_bytes(10, [(2, 3), (4,)], "float16") == 10 * 10 * 2
+
+
+def test_what_a_view_takes_on_disk_is_counted_with_its_targets_and_weights(tmp_path):
+    batches = [(np.zeros((6, 1), np.uint8), np.zeros((6, 32, 32), np.float32), np.ones(6, np.float32))]
+    stored(tmp_path, key(), batches=batches, target_shape=(32, 32))
+    taken = sum(np.load(file).nbytes for file in tmp_path.rglob("*.npy"))
+    assert taken == feature_store.view_bytes(6, [(1,), (2, 2)], "float16", target_shape=(32, 32))
+
+
+def test_masks_that_do_not_fit_the_cache_beside_their_features_are_not_stored(network, feed, tmp_path):
+    """Features of these pictures take a few kB, a mask for each of them 600 kB more."""
+
+    def masked(split, **asked):
+        return feed(split, **asked).map(lambda images, labels, weights: (images, images[..., 0], weights))
+
+    ways = {}
+    for limit in (400_000, 1_000_000):
+        job = Job(network, masked, settings(engine="keras", cache_limit_bytes=limit), tmp_path)
+        freeze = freezing.decide(network, HEAD)
+        ways[limit] = stage_data.decide(job, HEAD, freeze, stage_data.prefixes(job, freeze, "keras"))
+    assert [way.engine for way in ways.values()] == ["none", "keras"]
+    assert "of features and targets do not fit the 400.0 kB the cache may take" in ways[400_000].reason

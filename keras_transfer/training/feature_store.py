@@ -62,9 +62,21 @@ class View:
     """float32 (n,)."""
 
 
-def size_bytes(count: int, feature_shapes: Shapes, dtype: str, *, views: int = 1) -> int:
-    """Return the bytes that the features of `views` views of `count` pictures take, all tensors together."""
-    return views * count * sum(map(math.prod, feature_shapes)) * np.dtype(dtype).itemsize
+def size_bytes(count: int, feature_shapes: Shapes, dtype: str) -> int:
+    """Return the bytes that the features of `count` pictures take, all tensors together."""
+    return count * sum(map(math.prod, feature_shapes)) * np.dtype(dtype).itemsize
+
+
+def view_bytes(count: int, feature_shapes: Shapes, dtype: str, target_shape: tuple[int, ...]) -> int:
+    """Return the bytes that a view of `count` pictures takes: features, targets and weights.
+
+    Of masks most may be targets: one of 352 pixels a side takes half a megabyte.
+
+    >>> view_bytes(10, [(6, 6, 320)], "float16", target_shape=(192, 192))
+    1705000
+    """
+    beside = count * (math.prod(target_shape) + 1) * np.dtype(np.float32).itemsize
+    return size_bytes(count, feature_shapes, dtype) + beside
 
 
 def obtain(
@@ -73,6 +85,7 @@ def obtain(
     *,
     count: int,
     feature_shapes: Shapes,
+    target_shape: tuple[int, ...] = (),
     compute: Compute,
     batches: Iterable[tuple[Any, Any, Any]],
     limit_bytes: int = DEFAULT_LIMIT_BYTES,
@@ -80,12 +93,13 @@ def obtain(
     """Return the view of `key`, from disk where it is there, else computed from `batches` and stored.
 
     batches: (images uint8, targets float32, weights float32) in the order of the split, `count` pictures in all.
+    target_shape: of the targets of one picture, which decide with the features how much room is made.
     A view is written under a temporary name and renamed, so that a reader never sees half of one. Least recently
     used views are evicted above `limit_bytes`. Raises TrainingError where the folder cannot take the view.
     """
     place = folder / "features" / key.name
     if not (place / "key.json").exists():
-        needed = size_bytes(count, feature_shapes, key.dtype)
+        needed = view_bytes(count, feature_shapes, key.dtype, target_shape)
         try:
             _evict(folder / "features", limit_bytes - needed, keep=key.prefix_digest)
             _write(place, key, count, feature_shapes, compute, batches)

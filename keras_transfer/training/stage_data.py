@@ -89,11 +89,10 @@ def decide(job: Job, stage: Stage, freeze: Freeze, ready: Prefixes) -> Way:
     views = min(stage.views, passes) if stage.augment != "none" else 1
     prefix, whole = ready(stage.image_size or settings.image_size), ready(settings.image_size)
     dtype = _safe_dtype(prefix, settings.store_dtype)
-    trained = feature_store.size_bytes(settings.counts["train"], prefix.feature_shapes, dtype, views=views)
-    needed = trained + feature_store.size_bytes(settings.counts["validation"], whole.feature_shapes, dtype)
+    needed = _needed_bytes(job, stage, prefix, whole, dtype, views)
     allowed = min(settings.cache_limit_bytes, _free_bytes(settings.cache_folder))
     if needed > allowed:
-        reason = f"{decimal(needed)} of features do not fit the {decimal(allowed)} the cache may take"
+        reason = f"{decimal(needed)} of features and targets do not fit the {decimal(allowed)} the cache may take"
         return Way(engine=STREAMED, reason=reason)
     one = feature_store.size_bytes(1, prefix.feature_shapes, dtype)
     work = freeze.prefix_work * math.prod(job.network.model.input.shape[1:-3])  # of all frames, where it is a clip
@@ -101,7 +100,8 @@ def decide(job: Job, stage: Stage, freeze: Freeze, ready: Prefixes) -> Way:
     if share > 1 and settings.engine == "auto":
         reason = f"{decimal(one)} of features per picture cost {share:.1f} times as much as computing them anew"
         return Way(engine=STREAMED, reason=reason)
-    reason = f"{decimal(needed)} of features stored once, {share:.0%} of the cost of streaming; {prefix.reason}"
+    stored = f"{decimal(needed)} of features and targets stored once"
+    reason = f"{stored}, {share:.0%} of the cost of streaming; {prefix.reason}"
     return Way(engine=prefix.engine, reason=reason, dtype=dtype, views=views)
 
 
@@ -171,10 +171,25 @@ def _view(job: Job, way: Way, prefix: Prefix, split: str, side: int, augment: st
         key,
         count=total,
         feature_shapes=prefix.feature_shapes,
+        target_shape=tuple(batches.element_spec[1].shape[1:]),
         compute=prefix.compute,
         batches=_passed_on(batches, f"features of {split}, view {number + 1}", total, job.listener),
         limit_bytes=settings.cache_limit_bytes,
     )
+
+
+def _needed_bytes(job: Job, stage: Stage, prefix: Prefix, whole: Prefix, dtype: str, views: int) -> int:
+    """What all views of training pictures and the one of validation take: a mask is as large as its picture."""
+    settings, total = job.settings, 0
+    side = stage.image_size or settings.image_size
+    for split, part, size, augment, times in (
+        ("train", prefix, side, stage.augment, views),
+        ("validation", whole, settings.image_size, "none", 1),
+    ):
+        targets = job.feed(split, image_size=size, batch_size=settings.batch_size, augment=augment).element_spec[1]
+        shape = tuple(targets.shape[1:])
+        total += times * feature_store.view_bytes(settings.counts[split], part.feature_shapes, dtype, shape)
+    return total
 
 
 def shuffled(views: list[View], settings: Settings, epoch: int) -> Any:
