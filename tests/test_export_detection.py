@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import stock_clients
 import tensorflow as tf
 
 from keras_transfer.data import box_labels, graph_decoding
@@ -86,6 +87,16 @@ def test_a_float_file_gives_the_boxes_that_a_run_gives(name):
     same, difference = TASK.differ(reference(), answers, faint())
     assert same.all()
     assert difference.max() < 1e-4
+
+
+@pytest.mark.parametrize(("name", "client"), stock_clients.OPENED)
+def test_another_runtime_finds_our_boxes(name, client):
+    ours = reference()
+    said = stock_clients.shaped(client(exported(name), data("test", SHOWN)[0]), ours)
+    same, difference = TASK.differ(ours, said, faint())
+    assert same.all()
+    assert difference.max() < 1e-4
+    assert said["number of detections"].tolist() == ours["number of detections"].tolist()
 
 
 def test_whole_numbers_lose_little_of_what_is_found():

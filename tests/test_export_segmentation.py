@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import stock_clients
 
 from keras_transfer.data import graph_decoding
 from keras_transfer.data.sources import load
@@ -72,6 +73,14 @@ def test_a_float_file_gives_nearly_every_pixel_the_models_class(name):
     same, _ = evaluation.differ(reference(), answers, CONTRACT)
     assert same.min() > 0.999
     assert np.abs(answers["probabilities"] - reference()["probabilities"]).max() < 1e-4
+
+
+@pytest.mark.parametrize(("name", "client"), stock_clients.OPENED)
+def test_another_runtime_gives_nearly_every_pixel_the_models_class(name, client):
+    said = stock_clients.shaped(client(exported()[name], data("test", SHOWN)[0]), reference())
+    same, _ = evaluation.differ(reference(), said, CONTRACT)
+    assert same.min() > 0.999
+    assert np.abs(said["probabilities"] - reference()["probabilities"]).max() < 1e-4
 
 
 def test_whole_numbers_lose_little_of_what_areas_have_in_common():
