@@ -79,7 +79,7 @@ def surgical(blocks: int) -> tuple[Stage, ...]:
 def dense(blocks: int) -> tuple[Stage, ...]:
     """Train the head, then every weight for long: for answers about places, which the last blocks alone do not know."""
     head = HEAD.model_copy(update={"epochs": 5, "augment": "scenes", "views": 1})
-    learning = {"augment": "scenes", "label_smoothing": 0.0, "learning_rate": 2e-3, "block_decay": 0.8}
+    learning = {"augment": "scenes", "label_smoothing": 0.0, "learning_rate": 1.5e-3, "block_decay": 0.8}
     return (head, _learning("all", "all", epochs=36, **learning))
 
 
