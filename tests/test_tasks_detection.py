@@ -126,3 +126,146 @@ def test_merit_is_one_where_nothing_is_there_and_nothing_is_found():
     raw = (tf.fill((1, COUNT, 2), -9.0), tf.ones((1, COUNT, 4)))
     assert detection.merit(raw, target()).numpy().tolist() == [1.0]
     assert detection.merit(raw, target((0.1, 0.1, 0.4, 0.5, 0))).numpy().tolist() == [0.0]
+
+
+def ious(one, other):
+    """Overlap and that of the box around both, one pair at a time."""
+    (a, b, c, d), (e, f, g, h) = one, other
+    both = max(0, min(c, g) - max(a, e)) * max(0, min(d, h) - max(b, f))
+    union = (c - a) * (d - b) + (g - e) * (h - f) - both
+    around = (max(c, g) - min(a, e)) * (max(d, h) - min(b, f))
+    return both / union, both / union - (around - union) / around
+
+
+def test_overlaps_of_many_boxes_are_those_of_one_pair_after_another():
+    one, other = some_boxes(30), some_boxes(30)
+    wanted = np.array([ious(*pair) for pair in zip(one.tolist(), other.tolist(), strict=True)])
+    np.testing.assert_allclose(detection.iou(one, other), wanted[:, 0], atol=1e-5)
+    np.testing.assert_allclose(detection.generalized_iou(one, other), wanted[:, 1], atol=1e-5)
+
+
+def test_a_box_overlaps_itself_wholly_and_boxes_far_apart_are_worth_less_than_nothing():
+    near, far = np.array([0, 0, 0.1, 0.1], np.float32), np.array([0.9, 0.9, 1, 1], np.float32)
+    assert float(detection.generalized_iou(near, near)) == pytest.approx(1, abs=1e-5)
+    assert -1 <= float(detection.generalized_iou(near, far)) < -0.9
+
+
+def test_distances_and_boxes_are_two_ways_to_say_one_thing():
+    middles, _ = detection.places(SIDE)
+    boxes = np.concatenate([middles - 0.1, middles + 0.15], axis=1).astype(np.float32)
+    np.testing.assert_allclose(detection.boxes_of(tf.constant(said(boxes)[None]))[0], boxes, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [64, 96, 224, 384])
+def test_the_side_is_told_by_the_number_of_places(side):
+    middles, strides = detection.places(side)
+    assert detection.side_of(len(middles)) == side
+    assert len(strides) == len(middles) == len({tuple(each) for each in np.c_[middles, strides].round(6).tolist()})
+    assert ((middles > 0) & (middles < 1)).all()
+
+
+def gradients(raw, wanted, smoothing=0.0):
+    variables = [tf.Variable(each) for each in raw]
+    with tf.GradientTape() as tape:
+        loss = detection.task_aligned(tuple(variables), wanted, smoothing)
+    return loss.numpy(), [each.numpy() for each in tape.gradient(loss, variables)]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0.0, 0.0, 1.0, 1.0, 0), (0.5, 0.5, 0.501, 0.501, 1), (0.3, 0.3, 0.3, 0.6, 0), (0.0, 0.999, 1.0, 1.0, 1)],
+    ids=["the whole picture", "a dot between places", "no area", "a sliver at the edge"],
+)
+@pytest.mark.parametrize("extreme", [0.0, 60.0])
+def test_losses_and_gradients_are_numbers_for_boxes_of_any_shape(box, extreme):
+    raw = (np.full((1, COUNT, 2), extreme, np.float32), np.full((1, COUNT, 4), extreme, np.float32))
+    loss, changes = gradients(raw, target(box))
+    assert np.isfinite(loss).all()
+    assert all(np.isfinite(each).all() for each in changes)
+
+
+def test_each_picture_of_a_batch_is_judged_by_itself():
+    rng = np.random.default_rng(0)
+    raw = [rng.normal(0, 1, (3, COUNT, width)).astype(np.float32) for width in (2, 4)]
+    wanted = tf.concat([target((0.1, 0.1, 0.5, 0.5, 0)), target(), target((0.3, 0.3, 0.9, 0.8, 1))], axis=0)
+    whole, _ = gradients(raw, wanted)
+    alone = [gradients([each[i : i + 1] for each in raw], wanted[i : i + 1])[0][0] for i in range(3)]
+    np.testing.assert_allclose(whole, alone, rtol=1e-4)
+
+
+def test_empty_rows_behind_the_boxes_change_nothing():
+    rng = np.random.default_rng(1)
+    raw = [rng.normal(0, 1, (1, COUNT, width)).astype(np.float32) for width in (2, 4)]
+    box = (0.2, 0.2, 0.7, 0.6, 1)
+    few, many = (gradients(raw, target(box, most=most))[0] for most in (1, 9))
+    np.testing.assert_allclose(few, many, rtol=1e-5)
+
+
+def test_what_is_learned_of_a_box_draws_the_places_inside_it_alone():
+    rng = np.random.default_rng(3)  # no two places alike: of equal ones a few more would answer
+    raw = [rng.normal(start, 0.1, (1, COUNT, width)).astype(np.float32) for start, width in ((-4, 2), (1, 4))]
+    _, (_, distances) = gradients(raw, target((0.1, 0.1, 0.5, 0.5, 0)))
+    middles, _ = detection.places(SIDE)
+    inside = ((middles > 0.1) & (middles < 0.5)).all(axis=1)
+    moved = np.abs(distances[0]).sum(axis=1) > 0
+    assert moved.any()
+    assert not moved[~inside].any()
+    assert moved.sum() <= detection.ANSWERING
+
+
+def pyramid():
+    import keras
+
+    picture = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="image")
+    levels, x = [], keras.layers.Rescaling(1 / 255)(picture)
+    for stride in (2, 4, *detection.STRIDES):
+        x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(x)
+        levels += [x] if stride in detection.STRIDES else []
+    return keras.Model(picture, x), levels
+
+
+def test_a_saved_detector_finds_the_same_boxes_when_it_is_opened(tmp_path):
+    import keras
+
+    body, levels = pyramid()
+    network = detection.attach(body, (), taps=levels, classes=3)
+    assert [tuple(each.shape[1:]) for each in network.model.output] == [(COUNT, 3), (COUNT, 4)]
+    whole = detection.with_boxes(network.model)
+    whole.save(tmp_path / "model.keras")
+    opened = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    given, back = whole.predict_on_batch(pictures), opened.predict_on_batch(pictures)
+    assert set(given) == {"location", "category", "score", "number of detections"}
+    for name, each in given.items():
+        np.testing.assert_array_equal(back[name], each)
+    scores, distances = network.model.predict_on_batch(pictures)
+    np.testing.assert_allclose(detection.answered(scores, distances)["score"], given["score"], atol=1e-6)
+
+
+def test_a_detector_begins_by_seeing_nothing_anywhere():
+    body, levels = pyramid()
+    network = detection.attach(body, (), taps=levels, classes=3)
+    scores, _ = network.model.predict_on_batch(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+    assert (1 / (1 + np.exp(-scores))).mean() == pytest.approx(1 / (1 + np.exp(-detection.RARE)), abs=0.01)
+
+
+@pytest.mark.parametrize("side", [32, 80])
+def test_a_side_whose_places_do_not_meet_is_told(side):
+    import keras
+
+    from keras_transfer.errors import UsageError
+
+    body = keras.Model(picture := keras.Input((side, side, 3)), picture)
+    with pytest.raises(
+        UsageError, match=rf"Boxes want pictures of a multiple of 32 pixels a side.* Received: {side}\."
+    ):
+        detection.attach(body, (), taps=[], classes=3)
+
+
+def test_many_pictures_are_answered_as_each_alone(monkeypatch):
+    rng = np.random.default_rng(2)
+    scores, distances = (rng.normal(-3, 2, (5, COUNT, width)).astype(np.float32) for width in (2, 4))
+    whole = detection.answered(scores, distances)
+    monkeypatch.setattr(detection, "BATCH", 2)
+    for name, each in detection.answered(scores, distances).items():
+        np.testing.assert_allclose(each, whole[name], atol=1e-6)

@@ -68,3 +68,41 @@ def test_losses_stay_numbers_at_extreme_scores(loss, extreme):
         value = loss((raw,), tf.constant([[1.0, 0.0]]), 0.0)
     assert np.isfinite(value.numpy()).all()
     assert np.isfinite(tape.gradient(value, raw).numpy()).all()
+
+
+@given(SCORES, THERE, st.sampled_from([0.0, 0.1, 0.3]))
+@settings(max_examples=25, deadline=None)
+def test_binary_cross_entropy_is_that_of_numpy(logits, there, smoothing):
+    goal = there * (1 - smoothing) + 0.5 * smoothing
+    said = 1 / (1 + np.exp(-logits.astype(float)))
+    wanted = -(goal * np.log(said) + (1 - goal) * np.log(1 - said)).mean(axis=1)
+    found = multilabel.binary_cross_entropy((tf.constant(logits),), tf.constant(there, tf.float32), smoothing)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+@given(SCORES, THERE)
+@settings(max_examples=25, deadline=None)
+def test_asymmetric_loss_is_equation_4_of_its_paper(logits, there):
+    said = 1 / (1 + np.exp(-logits.astype(float)))
+    moved = np.maximum(said - multilabel.MARGIN, 0)
+    right = (1 - said) ** multilabel.GAMMA_POSITIVE * np.log(said)
+    wrong = moved**multilabel.GAMMA_NEGATIVE * np.log(1 - moved)
+    wanted = -np.where(there, right, wrong).mean(axis=1)
+    found = multilabel.asymmetric((tf.constant(logits),), tf.constant(there, tf.float32), 0.0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", multilabel.LOSSES.values(), ids=multilabel.LOSSES)
+def test_saying_what_is_right_more_surely_never_costs_more(loss):
+    there = tf.constant([[1.0, 0.0, 1.0]])
+    costs = [
+        float(loss((tf.constant([[sure, -sure, sure]]),), there, 0.0)[0]) for sure in np.linspace(-8, 8, 33).tolist()
+    ]
+    assert (np.diff(costs) <= 1e-6).all()
+    assert costs[-1] < 0.01
+
+
+def test_merit_sees_no_more_than_the_order_of_scores():
+    logits = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    there = np.random.default_rng(1).random((5, 6)) < 0.4
+    np.testing.assert_allclose(merit(logits, there), merit(3 * logits - 20, there))

@@ -111,3 +111,121 @@ def test_the_table_of_tasks_names_every_loss_and_head_of_the_module() -> None:
 def test_a_head_that_the_task_does_not_have_is_told() -> None:
     with pytest.raises(UsageError, match=r"Unknown head of segmentation 'lrasp'. Did you mean 'lraspp'\?"):
         checking.check(Plan(data="sample:fashion-masks", task="segmentation", head="lrasp"))
+
+
+def _some(seed: int = 0, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    made = rng.integers(0, CLASSES, (3, size, size)).astype(np.uint8)
+    made[rng.random(made.shape) < 0.2] = VOID
+    return rng.normal(0, 2, (3, size, size, CLASSES)).astype(np.float32), made
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_is_the_mean_over_pixels_that_count(smoothing: float) -> None:
+    logits, made = _some()
+    logs = logits.astype(float) - np.log(np.exp(logits.astype(float)).sum(-1, keepdims=True))
+    wanted = []
+    for picture, mask in zip(logs, made, strict=True):
+        rows = picture[mask != VOID]
+        goal = np.eye(CLASSES)[mask[mask != VOID]] * (1 - smoothing) + smoothing / CLASSES
+        wanted.append(-(goal * rows).sum(-1).mean())
+    np.testing.assert_allclose(segmentation.cross_entropy((tf.constant(logits),), made, smoothing), wanted, rtol=1e-5)
+
+
+def test_dice_adds_one_less_the_overlap_of_each_class_that_is_shown() -> None:
+    logits, made = _some(1)
+    made[0][made[0] == 2] = 0  # a class that the picture does not show has no part in its mean
+    shares = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(-1, keepdims=True)
+    wanted = []
+    for picture, mask in zip(shares, made, strict=True):
+        rows, kinds = picture[mask != VOID], mask[mask != VOID]
+        wanted.append(
+            np.mean(
+                [
+                    1 - (2 * rows[kinds == kind, kind].sum() + 1) / (rows[:, kind].sum() + (kinds == kind).sum() + 1)
+                    for kind in np.unique(kinds)
+                ]
+            )
+        )
+    raw = (tf.constant(logits),)
+    found = segmentation.dice(raw, made, 0.0) - segmentation.cross_entropy(raw, made, 0.0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_lovasz_is_algorithm_1_of_its_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmentation, "LOVASZ_STEP", 1)
+    logits, made = _some(2)
+    shares = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(-1, keepdims=True)
+    wanted = []
+    for picture, mask in zip(shares, made, strict=True):
+        rows, kinds = picture[mask != VOID], mask[mask != VOID]
+        losses = []
+        for kind in np.unique(kinds):
+            there = (kinds == kind).astype(float)
+            errors = np.abs(there - rows[:, kind])
+            order = np.argsort(-errors)
+            union = there.sum() + np.cumsum(1 - there[order])
+            jaccard = 1 - (there.sum() - np.cumsum(there[order])) / union
+            losses.append((errors[order] * np.diff(jaccard, prepend=0)).sum())
+        wanted.append(np.mean(losses))
+    raw = (tf.constant(logits),)
+    found = segmentation.lovasz(raw, made, 0.0) - segmentation.cross_entropy(raw, made, 0.0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", segmentation.LOSSES)
+@pytest.mark.parametrize("extreme", [0.0, 1e4])
+def test_losses_and_gradients_are_numbers_however_sure_the_network_is(name: str, extreme: float) -> None:
+    _, made = _some(3)
+    logits = tf.Variable(np.random.default_rng(0).choice([-extreme, extreme], (3, 8, 8, CLASSES)).astype(np.float32))
+    with tf.GradientTape() as tape:
+        loss = segmentation.LOSSES[name]((logits,), made, 0.1)
+    assert np.isfinite(loss.numpy()).all()
+    assert np.isfinite(tape.gradient(loss, logits).numpy()).all()
+
+
+@pytest.mark.parametrize("name", segmentation.LOSSES)
+def test_each_picture_is_judged_by_itself(name: str) -> None:
+    logits, made = _some(4)
+    loss = segmentation.LOSSES[name]
+    whole = loss((tf.constant(logits),), made, 0.1).numpy()
+    alone = [float(loss((tf.constant(logits[i : i + 1]),), made[i : i + 1], 0.1)[0]) for i in range(3)]
+    np.testing.assert_allclose(whole, alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", segmentation.LOSSES)
+def test_masks_of_floats_and_of_whole_numbers_are_one(name: str) -> None:
+    logits, made = _some(5)
+    raw = (tf.constant(logits),)
+    np.testing.assert_array_equal(
+        segmentation.LOSSES[name](raw, made, 0.0), segmentation.LOSSES[name](raw, made.astype(np.float32), 0.0)
+    )
+
+
+def _segmenter(head: str = "fpn", seed: int = 0, finer: bool = False) -> keras.Model:
+    image = keras.Input((64, 64, 3), dtype="uint8")
+    levels, tensor = [], keras.layers.Rescaling(1 / 255)(image)
+    for stride in (segmentation.FINEST, *segmentation.STRIDES):
+        tensor = keras.layers.Conv2D(4, 3, strides=2, padding="same", kernel_initializer="ones")(tensor)
+        levels += [tensor] if stride > segmentation.FINEST or finer else []
+    return segmentation.attach(
+        keras.Model(image, tensor), (), taps=levels, classes=CLASSES, loss="cross_entropy", head=head, seed=seed
+    ).model
+
+
+@pytest.mark.parametrize(("head", "finer"), [("fpn", False), ("fpn", True), ("lraspp", False), ("lraspp", True)])
+def test_a_saved_segmenter_says_the_same_when_it_is_opened(head: str, finer: bool, tmp_path) -> None:
+    model = _segmenter(head, finer=finer)
+    model.save(tmp_path / "model.keras")
+    opened = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    np.testing.assert_array_equal(opened.predict_on_batch(pictures), model.predict_on_batch(pictures))
+    assert model.output.shape == (None, 64, 64, CLASSES)
+
+
+def test_one_seed_makes_one_segmenter_and_another_another() -> None:
+    def kernels(seed: int) -> np.ndarray:
+        return np.concatenate([each.ravel() for each in _segmenter(seed=seed).get_weights()])
+
+    np.testing.assert_array_equal(kernels(1), kernels(1))
+    assert (kernels(1) != kernels(2)).any()

@@ -323,7 +323,7 @@ def _first_claims(boxes: np.ndarray, kinds: np.ndarray, truth: np.ndarray) -> np
     if not len(truth):
         return np.zeros((len(boxes), 0), bool)
     overlap = np.where(kinds[:, None] == truth[None, :, 4].astype(int), iou(boxes, truth), 0.0)
-    best = np.arange(len(truth)) == overlap.argmax(axis=1)[:, None]
+    best: np.ndarray = np.arange(len(truth)) == overlap.argmax(axis=1)[:, None]
     claims: np.ndarray = best & (overlap >= COVERED)
     return claims & (np.cumsum(claims, axis=0) == 1)
 
@@ -346,7 +346,8 @@ def _best_score(found: np.ndarray, there: int) -> float:
         return SURE
     found = found[np.argsort(-found[:, 0], kind="stable")]
     f1 = 2 * np.cumsum(found[:, 1]) / (np.arange(1, len(found) + 1) + there)
-    together = np.append(found[1:, 0] == found[:-1, 0], False)  # boxes of one score count or fall with the last of them
+    # Boxes of one score count or fall with the last of them.
+    together: np.ndarray = np.append(found[1:, 0] == found[:-1, 0], False)
     last = int(np.where(together, -1.0, f1).argmax())
     below = found[last + 1, 0] if last + 1 < len(found) else 0.0
     return float(found[last, 0] + below) / 2  # between two scores, so that a rounded one stays on its side
