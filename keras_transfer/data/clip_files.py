@@ -39,7 +39,10 @@ def gather_clips(
     """
     parts = Counter(each.path for each in listings)
     grouped = [
-        each if each.group or parts[each.path] == 1 else each._replace(group=f"video {each.path}") for each in listings
+        each
+        if each.group or parts[each.path] == 1
+        else each._replace(group=f"video {each.key.removesuffix(each.part)}")
+        for each in listings
     ]
     splits = gather(source, grouped, annotation="clip", passed=passed, seed=seed, listener=listener)
     _check_apart(splits)
