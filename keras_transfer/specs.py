@@ -356,7 +356,8 @@ class BackboneSpec:
     scaling: Scaling
     weights: tuple[WeightsSource, ...]
     traits: frozenset[str] = frozenset()
-    """Of: squeeze-excite, swish, hard-swish, gelu, relu6, depthwise, layer-scale."""
+    """Of: squeeze-excite, swish, hard-swish, gelu, relu6, depthwise, layer-scale; `no-stride-N` for each N of 4, 8, 16
+    and 32 at which no block ends."""
     parameters: int = 0
     """Of the network with its ImageNet head, as its authors count them."""
     top1: float | None = None
@@ -496,6 +497,8 @@ class Task:
     keras.Model, loss a row of `losses`."""
     losses: tuple[str, ...]
     """Names that `Plan.loss` may take; the first is the task's own."""
+    strides: tuple[int, ...] = field(default=(), kw_only=True)
+    """At which blocks of a backbone must end, where the head takes features of several."""
     heads: tuple[str, ...] = field(default=(), kw_only=True)
     """Names that `Plan.head` may take, the first the task's own; `attach` then takes `head=`."""
     outputs: Callable[..., tuple[Output, ...]]

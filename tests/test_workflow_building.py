@@ -6,6 +6,8 @@ import pytest
 from keras_transfer.backbones import registry
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.specs import Plan, Split, Splits, silent
+from keras_transfer.tasks import detection, segmentation
+from keras_transfer.workflow import checking, tasks, training
 from keras_transfer.workflow.building import fitting_size, network_of, resolved
 
 SPEC = registry.backbone("EfficientNetLite0")
@@ -40,3 +42,32 @@ def test_a_loss_that_the_task_has_not_is_named_with_those_it_has():
 def test_pictures_with_several_labels_are_refused_by_a_task_of_one_before_anything_is_built():
     with pytest.raises(DataError, match="'pictures' is labelled with 'classes', and classification takes 'class'"):
         network_of(Plan(data="x", image_size=64), SPEC, splits("classes"), "none", silent)
+
+
+@pytest.mark.parametrize(
+    ("task", "backbone", "strides"),
+    [
+        ("segmentation", "VGG16", "4, 8, 16, 32, and no block of VGG16 ends at 16"),
+        ("segmentation", "Xception", "4, 8, 16, 32, and no block of Xception ends at 4"),
+        ("detection", "InceptionV3", "8, 16, 32, and no block of InceptionV3 ends at 8, 16, 32"),
+    ],
+)
+def test_a_backbone_without_the_strides_of_a_task_is_refused_before_pictures_are_read(task, backbone, strides):
+    with pytest.raises(UsageError, match=f"{task} takes features of strides {strides}\\. Take a backbone of: "):
+        training.train(Plan(data="pictures-that-are-nowhere", task=task, backbone=backbone))
+
+
+@pytest.mark.parametrize("task", ["segmentation", "detection"])
+def test_the_command_that_a_refusal_of_strides_names_lists_backbones_that_are_taken(task):
+    with pytest.raises(UsageError) as told:
+        checking.check(Plan(data="x", task=task, backbone="VGG16"))
+    words = [word for word in str(told.value).split("keras-transfer backbones ")[1].split() if word != "--without"]
+    fitting = registry.select(lacking=words)
+    assert len(fitting) > 30
+    assert {checking.check(Plan(data="x", task=task, backbone=row.name)).name for row in fitting} == {
+        row.name for row in fitting
+    }
+
+
+def test_strides_are_known_without_tensorflow_as_the_heads_have_them():
+    assert (tasks.MAP_STRIDES, tasks.PLACE_STRIDES) == (segmentation.STRIDES, detection.STRIDES)

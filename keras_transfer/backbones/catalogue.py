@@ -35,16 +35,18 @@ FAMILIES = {
     "efficientnet": _Family("inside", "Apache-2.0", "depthwise squeeze-excite swish"),
     "efficientnet_v2_b": _Family("torch", "Apache-2.0", "depthwise squeeze-excite swish", options=WITHOUT_SCALING),
     "efficientnet_v2": _Family("signed", "Apache-2.0", "depthwise squeeze-excite swish", options=WITHOUT_SCALING),
-    "inception": _Family("tf", "Apache-2.0", min_size=75),
+    "inception": _Family("tf", "Apache-2.0", "no-stride-4 no-stride-8 no-stride-16 no-stride-32", min_size=75),
     "mobilenet": _Family("tf", "Apache-2.0", "depthwise relu6"),
     "mobilenet_v2": _Family("tf", "Apache-2.0", "depthwise relu6"),
     "mobilenet_v3": _Family("tf", "Apache-2.0", "depthwise squeeze-excite hard-swish", options=WITHOUT_SCALING),
     "nasnet": _Family("tf", "Apache-2.0", "depthwise"),
     "resnet": _Family("caffe", "MIT"),
     "resnet_v2": _Family("tf", "BSD-3-Clause"),
-    "vgg": _Family("caffe", "CC-BY-4.0"),
-    "xception": _Family("tf", "MIT", "depthwise", min_size=71),
+    "vgg": _Family("caffe", "CC-BY-4.0", "no-stride-16"),
+    "xception": _Family("tf", "MIT", "depthwise no-stride-4", min_size=71),
 }
+"""Inception's convolutions do not pad, nor do the first of Xception's: their maps are a few pixels smaller than strides
+say. VGG's maps of stride 16 are pooled to 32 with no weights between."""
 
 MODELS: tuple[tuple[str, str, int, float, float], ...] = (
     ("MobileNet", "mobilenet", 224, 4.3, 70.4),

@@ -29,11 +29,24 @@ def check(plan: Plan, *, engine: str = "auto") -> BackboneSpec:
     for kind, received, known in _names(plan, engine):
         if received not in known:
             raise UsageError(unknown(kind, received, known))
+    _check_strides(plan, spec)
     for stage in plan.stages:
         learning_rates.optimizer(stage, {})
     if plan.image_size is not None and plan.image_size < spec.min_size:
         raise UsageError(f"{spec.name} takes pictures of at least {spec.min_size} pixels. Received: {plan.image_size}")
     return spec
+
+
+def _check_strides(plan: Plan, spec: BackboneSpec) -> None:
+    """Raise UsageError where the head of the plan's task takes features that its backbone does not have."""
+    strides = TASKS[plan.task].strides
+    lacking = [str(stride) for stride in strides if f"no-stride-{stride}" in spec.traits]
+    if lacking:
+        others = " ".join(f"--without no-stride-{stride}" for stride in strides)
+        raise UsageError(
+            f"{plan.task} takes features of strides {', '.join(map(str, strides))}, and no block of {spec.name} ends "
+            f"at {', '.join(lacking)}. Take a backbone of: keras-transfer backbones {others}"
+        )
 
 
 def _names(plan: Plan, engine: str) -> Iterator[tuple[str, str, Iterable[str]]]:

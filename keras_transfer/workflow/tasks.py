@@ -33,6 +33,8 @@ DETECTIONS = 100
 """Boxes that a file gives at most, as COCO counts them: `tasks.detection.DETECTIONS`, known without TensorFlow."""
 PLACE_STRIDES = (8, 16, 32)
 """`tasks.detection.STRIDES`, likewise; a test holds each pair together."""
+MAP_STRIDES = (4, 8, 16, 32)
+"""`tasks.segmentation.STRIDES`, likewise."""
 BATCH_VALUES = 2**24
 """Numbers in the answers to a batch, 64 MB of them: a map of many classes is larger than its picture."""
 
@@ -227,6 +229,7 @@ TASKS: Mapping[str, Task] = {
         merit_name="mean IoU of a picture",
         attach=_segmenter,
         losses=("balanced+dice", "cross_entropy+dice", "cross_entropy", "cross_entropy+lovasz"),
+        strides=MAP_STRIDES,
         heads=("fpn", "lraspp"),
         outputs=_maps,
         read=segmentation.read,
@@ -247,6 +250,7 @@ TASKS: Mapping[str, Task] = {
         merit_name="best F1 of a picture",
         attach=_detector,
         losses=("task_aligned",),
+        strides=PLACE_STRIDES,
         outputs=_boxes,
         trained=_places,
         read=detection.read,
