@@ -1,5 +1,6 @@
 """A segmenter's files: what they give, what they lose, and how stock clients open them."""
 
+import copy
 import functools
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import stock_clients
 from keras_transfer.data import graph_decoding
 from keras_transfer.data.sources import load
 from keras_transfer.evaluation import segmentation as evaluation
-from keras_transfer.export import exporters, runtime
+from keras_transfer.export import exporters, float_tail, runtime
 from keras_transfer.masks import squared
 from keras_transfer.specs import Contract, Output
 from keras_transfer.tasks import segmentation
@@ -90,6 +91,51 @@ def test_whole_numbers_lose_little_of_what_areas_have_in_common():
     lost = worth - evaluation.right(runtime.load(exported()["tflite-int8"]).predict(pictures), masks).mean()
     assert worth > 0.1
     assert lost < 0.02
+
+
+def test_whole_numbers_end_before_the_softmax_whose_probabilities_are_floats():
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    file = flatbuffer_utils.read_model(str(exported()["tflite-int8"]))
+    last = [file.operatorCodes[each.opcodeIndex].builtinCode for each in file.subgraphs[0].operators[-4:]]
+    kinds = ("DEQUANTIZE", "EXP", "CONV_2D", "DIV")
+    assert last == [getattr(BuiltinOperator, kind) for kind in kinds]
+    said = runtime.load(exported()["tflite-int8"]).predict(data("test", SHOWN)[0])["probabilities"]
+    assert np.abs(said.sum(-1) - 1).max() < 1e-5
+
+
+def test_a_file_whose_logits_an_exponential_cannot_hold_keeps_its_softmax():
+    wide, narrow = (_ending_in_softmax(step) for step in (1.0, 0.1))
+    assert float_tail.softmax_in_float(wide) == wide
+    assert float_tail.softmax_in_float(narrow) != narrow
+
+
+def _ending_in_softmax(step):
+    """The file of whole numbers as the converter ends it, its logits in steps of so much."""
+    from ai_edge_litert.schema_py_generated import (
+        BuiltinOperator,
+        BuiltinOptions,
+        OperatorCodeT,
+        OperatorT,
+        SoftmaxOptionsT,
+    )
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    file = flatbuffer_utils.read_model(str(exported()["tflite-int8"]))
+    graph, code, softmax = file.subgraphs[0], OperatorCodeT(), OperatorT()
+    dequantize, division = graph.operators[-4], graph.operators[-1]
+    logits = dequantize.inputs[0]
+    graph.tensors[logits].quantization.scale = [step]
+    graph.tensors.append(copy.copy(graph.tensors[logits]))
+    code.builtinCode = code.deprecatedBuiltinCode = BuiltinOperator.SOFTMAX
+    file.operatorCodes.append(code)
+    softmax.opcodeIndex, softmax.inputs = len(file.operatorCodes) - 1, [logits]
+    softmax.builtinOptionsType, softmax.builtinOptions = BuiltinOptions.SoftmaxOptions, SoftmaxOptionsT()
+    softmax.builtinOptions.beta, softmax.outputs = 1.0, [len(graph.tensors) - 1]
+    dequantize.inputs, dequantize.outputs = softmax.outputs, division.outputs
+    graph.operators[-4:] = [softmax, dequantize]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
 @pytest.mark.parametrize("name", TFLITE)

@@ -122,6 +122,7 @@ def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     refined = refine(mlir_quantize(measured, input_data_type=tf.uint8, output_data_type=output), moments)
     if source.chosen:
         refined = float_tail.in_float(refined, source.float32)
+    refined = float_tail.softmax_in_float(refined)
     if source.affine is None:
         return refined
     return pixels.taken_as_they_are(refined, source.affine.factor, source.affine.offset)
