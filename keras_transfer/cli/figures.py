@@ -29,6 +29,7 @@ MEANINGS = {
     "ROC AUC": "chance that two pictures of the same one lie nearer than two of different ones",
     "TAR": "share of pairs of the same one that are accepted",
     "FAR": "share of pairs of different ones that are accepted",
+    "standard error": "of the mean over folds: their standard deviation by the root of their number",
     "spread": "standard deviation of the figure, were other identities drawn like these",
     "by chance": "what saying any other picture would give",
 }

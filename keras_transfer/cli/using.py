@@ -30,7 +30,9 @@ COLUMNS = {
 
 def evaluate(
     model: Annotated[Path | None, typer.Argument(help="A run folder or a model file of any format.")] = None,
-    source: Annotated[str | None, typer.Argument(help="Pictures; those of the run where left out.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(help="Pictures, or a list of pairs; those of the run where left out.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     labels: Labels = None,
     folder: Folder = runs.DEFAULT_FOLDER,

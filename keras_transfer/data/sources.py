@@ -12,7 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keras_transfer.data import coco, faces, folders, manifests, mask_files, records, samples, tfds_builders, voc, yolo
+from keras_transfer.data import (
+    coco,
+    faces,
+    folders,
+    manifests,
+    mask_files,
+    pairs,
+    records,
+    samples,
+    tfds_builders,
+    voc,
+    yolo,
+)
 from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.specs import Listener, Splits, silent
@@ -51,6 +63,7 @@ SOURCES = (
         manifests.load,
         _OF_FILES,
     ),
+    Source("pairs", "FOLDER/pairs.txt", pairs.are_listed_in, pairs.refuse, _OF_FILES),
     Source("coco", "instances.json", lambda text: _is_coco(_path(text)), coco.load, ("classes", "mask", "boxes")),
     Source("shards", "FOLDER/shards.json", lambda text: records.has_shards(_path(text)), records.load, _ALL),
     Source(

@@ -133,7 +133,7 @@ def score(answers: Answers, labels: np.ndarray, contract: Contract) -> Embedding
     """
     from sklearn.metrics import roc_auc_score  # a second that predicting does without
 
-    points = _points(answers)
+    points = points_of(answers)
     nearest, precision, chance = _neighbours(points, labels)
     found = pairs(points, labels)
     hits = (labels[nearest] == labels).astype(float)
@@ -167,7 +167,7 @@ def by_group(scored: Scored, answers: Answers, labels: np.ndarray, groups: np.nd
     cosine = getattr(scored, "threshold", None)
     if cosine is None:
         return scored
-    points, rows = _points(answers), []
+    points, rows = points_of(answers), []
     for name in sorted(set(groups.tolist()) - {""}):
         here = np.flatnonzero(groups == name)
         pictures = np.unique(labels[here], return_counts=True)[1]
@@ -181,20 +181,20 @@ def by_group(scored: Scored, answers: Answers, labels: np.ndarray, groups: np.nd
 
 def right(answers: Answers, labels: np.ndarray) -> np.ndarray:
     """Return 1 for each picture whose nearest other picture shows the same one, else 0: float (n,)."""
-    nearest, _, _ = _neighbours(_points(answers), labels)
+    nearest, _, _ = _neighbours(points_of(answers), labels)
     return (labels[nearest] == labels).astype(float)
 
 
 def differ(reference: Answers, candidate: Answers, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each picture gets the same place, bool (n,), and the cosine distance of the two, float (n,)."""
     # Of two unit vectors half the square of their distance is 1 minus their cosine, and keeps its digits near zero.
-    distance = 0.5 * np.square(_points(reference) - _points(candidate)).sum(axis=1)
+    distance = 0.5 * np.square(points_of(reference) - points_of(candidate)).sum(axis=1)
     return distance <= SAME, distance
 
 
 def settle(answers: Answers, labels: np.ndarray) -> Settled:
     """Return the cosine from which 1 % of the pairs of different validation identities would be taken for the same."""
-    found = pairs(_points(answers), labels)
+    found = pairs(points_of(answers), labels)
     cosine = threshold_for(found.different, FALSE_ACCEPTS)
     return Settled(
         {"thresholds": (cosine,)},
@@ -244,7 +244,8 @@ def threshold_for(different: np.ndarray, share: float) -> float:
     return float((above + falling[accepted]) / 2) if accepted < len(falling) else float(falling[-1])
 
 
-def _points(answers: Answers) -> np.ndarray:
+def points_of(answers: Answers) -> np.ndarray:
+    """Return the embeddings, float64 (n, width); DataError where one is not finite."""
     points = np.asarray(answers[EMBEDDING_OUTPUT], np.float64)
     if not np.isfinite(points).all():
         bad = np.flatnonzero(~np.isfinite(points).all(axis=1))

@@ -11,13 +11,26 @@ import numpy as np
 
 from keras_transfer import runs
 from keras_transfer.data import clips
+from keras_transfer.data import pairs as listed_pairs
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import upright_rgb, upright_size
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.export import runtime
 from keras_transfer.files import write_bytes
-from keras_transfer.specs import EMBEDDING_OUTPUT, Answers, Contract, Listener, Run, Scored, Splits, Task, Value, silent
+from keras_transfer.specs import (
+    EMBEDDING_OUTPUT,
+    Answers,
+    Contract,
+    Event,
+    Listener,
+    Run,
+    Scored,
+    Splits,
+    Task,
+    Value,
+    silent,
+)
 from keras_transfer.workflow.tasks import batch_of, check_annotation, task_of
 
 
@@ -58,7 +71,8 @@ def evaluate(
 ) -> Scored:
     """Return what `model` (a run folder or a file of any format) is worth on a split of `source`.
 
-    source: the data of its run where it is left out; its classes must have the names of the model's, in any order.
+    source: the data of its run where it is left out; its classes must have the names of the model's, in any order. A
+    list of pairs, `FOLDER/pairs.txt`, judges a model that gives embeddings, by the protocol of `data.pairs`.
     labels: the class names of a model that does not carry them, in its order.
     """
     from keras_transfer.data import sources  # brings TensorFlow, which predicting by a file does without
@@ -66,6 +80,8 @@ def evaluate(
     from keras_transfer.workflow.opened import Opened, feed_of, predicted, seen
 
     path, run = located(model)
+    if source is not None and listed_pairs.are_listed_in(str(source)):
+        return _of_pairs(asked(path, run, labels), str(source), split, listener)
     if run and source is None and path == run.model_path:
         opened = Opened(run, listener)
         return opened.scored(split, opened.contract)
@@ -83,6 +99,27 @@ def evaluate(
     feed = feed_of(splits, contract.aspect, seed=seed, listener=listener)
     answers = predicted(ask.answers, contract.outputs, feed, split, contract, len(truth), listener)
     return task_of(contract.task).score(answers, seen(splits, truth, contract), contract)
+
+
+def _of_pairs(ask: Asked, source: str, split: str, listener: Listener) -> Scored:
+    from keras_transfer.evaluation import pairs
+
+    contract = ask.contract
+    if EMBEDDING_OUTPUT not in {output.name for output in contract.outputs}:
+        raise UsageError(
+            f"Pairs judge a model that gives embeddings, and this one is of {contract.task}. "
+            f"Train one: keras-transfer train SOURCE --task embedding"
+        )
+    if split != "test":
+        raise UsageError(f"'{source}' is a list of pairs, which has no splits. Leave --split out. Received: {split!r}")
+    listed, step, points = listed_pairs.read(source), batch_of(contract), []
+    for start in range(0, len(listed.paths), step):
+        some = listed.paths[start : start + step]
+        images = picture_files.read_pictures(some, image_size=contract.image_size, aspect=contract.aspect)
+        points.append(ask.answers(images)[EMBEDDING_OUTPUT])
+        listener(Event("progress", "Pictures of pairs", done=start + len(some), total=len(listed.paths)))
+    answers = {EMBEDDING_OUTPUT: np.concatenate(points)}
+    return pairs.score(answers, listed.rows, listed.same, listed.folds, contract)
 
 
 def predict(
