@@ -550,6 +550,8 @@ class Task:
     """By precision: bounds of parity in place of those for answers that are one value a picture."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a plan that this task takes otherwise where the plan leaves them out."""
+    evidence: str = ""
+    """A sentence of what the recipe among `defaults` reached, where advice cannot measure a better one first."""
     most_side: int = 0
     """Side in pixels up to which pictures are taken larger than the backbone was trained at, where the plan names
     none: for answers whose detail depends on it."""

@@ -227,6 +227,23 @@ def test_auto_says_what_training_takes_before_it_begins(advised, monkeypatch):
     assert lines == ["advised: head on EfficientNetLite0", "  full takes about 9 s", "  head about 1 s"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "advised: dense. BCCD at 384 pixels ends at AP50 0.862 on validation by recipe 'dense' (scripts/bench"),
+        (("--recipe", "head"), ""),
+    ],
+)
+def test_auto_trains_boxes_by_the_recipe_of_their_task_and_says_what_it_reached(monkeypatch, words, said):
+    trains, done, printed = {}, trained(), io.StringIO()
+    monkeypatch.setitem(vars(workflow), "train", lambda plan, **others: trains.update(plan=plan) or done)
+    monkeypatch.setattr("keras_transfer.cli.training.err", Console(file=printed, width=80))
+    typed("train", "sample:fashion-boxes", "--task", "detection", "--auto", "--json", *words)
+    assert printed.getvalue().startswith(said)
+    assert bool(printed.getvalue()) == bool(said)
+    assert ("recipe" in trains["plan"].model_fields_set) == bool(words)  # else the task's own is filled in
+
+
 def test_a_run_on_a_terminal_is_told_stage_by_stage_and_by_what_it_is_worth(monkeypatch, screen):
     done = trained()
     monkeypatch.setitem(vars(workflow), "train", lambda plan, **others: done)

@@ -135,12 +135,22 @@ def _plan(
         read = plans.read(plan_file, overrides).model_dump()
         return plans.make(plans.with_epochs({**read, **given}, epochs)), None
     early = plans.make(plans.with_epochs(plans.override(given, overrides), epochs))  # is refused before it is advised
-    if not auto:
+    if not auto or _measured_before(early):
         return early, None
     advice = _advice(early)
     advised = advice.plan.model_dump() | ({"stages": ()} if "recipe" in given else {})
     values = plans.override({**advised, **given}, overrides)
     return plans.make(plans.with_epochs(values, epochs)), advice
+
+
+def _measured_before(asked: Plan) -> bool:
+    """Whether a plan is of a task whose own recipe stands for advice; say what it reached, where the plan takes it."""
+    from keras_transfer import workflow
+
+    task = workflow.task_of(asked.task)
+    if task.evidence and "recipe" not in asked.model_fields_set and not asked.stages:
+        err.print(plain(f"advised: {task.defaults['recipe']}. {task.evidence}"), soft_wrap=True, highlight=False)
+    return bool(task.evidence)
 
 
 def _advice(asked: Plan) -> Advice:

@@ -66,10 +66,10 @@ def advise(
     began = time.perf_counter()
     splits = splits or sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
     if splits.annotation not in MEASURED:
-        recipe = task_of(task).defaults.get("recipe", "head_then_top")
+        recipe, evidence = task_of(task).defaults.get("recipe", "head_then_top"), task_of(task).evidence
         raise UsageError(
             f"Advice measures pictures that have one class, or several labels. Received: '{source}', which is labelled "
-            f"with {splits.annotation}. Train by a recipe instead: "
+            f"with {splits.annotation}. {f'{evidence} ' if evidence else ''}Train by a recipe instead: "
             f"keras-transfer train {source} --task {task} --recipe {recipe}"
         )
     specs = _to_choose_from(names)

@@ -242,6 +242,8 @@ TASKS: Mapping[str, Task] = {
         draw=_later("evaluation.overlays.draw"),
         bounds=_OF_PIXELS,
         defaults={"recipe": "dense", "batch_size": 8},
+        evidence="CamVid at 352 pixels ends at mean IoU 0.719 on validation by recipe 'dense' "
+        "(scripts/bench segmentation --camvid FOLDER).",
         most_side=352,
     ),
     "detection": Task(
@@ -267,6 +269,8 @@ TASKS: Mapping[str, Task] = {
         results=detection.results,
         bounds=_OF_BOXES,
         defaults={"recipe": "dense", "batch_size": 8},
+        evidence="BCCD at 384 pixels ends at AP50 0.862 on validation by recipe 'dense' "
+        "(scripts/bench detection BCCD).",
         most_side=384,
     ),
     "embedding": Task(
