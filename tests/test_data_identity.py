@@ -6,6 +6,7 @@ from PIL import Image
 
 from keras_transfer.data import augment, pipeline, sources
 from keras_transfer.data.annotations import ANNOTATIONS
+from keras_transfer.data.doctor import examine
 from keras_transfer.errors import DataError, UsageError
 from keras_transfer.order import TOGETHER, of_epoch
 
@@ -88,6 +89,59 @@ def test_too_few_identities_are_refused_with_how_many_it_takes(tmp_path):
     people(tmp_path, names=["ann", "bob", "cid"])
     with pytest.raises(DataError, match="3 of 3 identities have two pictures or more, and 6 are the least"):
         sources.load(str(tmp_path), annotation="identity")
+
+
+def test_one_picture_of_each_identity_is_refused_in_one_sentence(tmp_path):
+    people(tmp_path, names=[f"person-{n:02d}" for n in range(8)], pictures=1)
+    with pytest.raises(DataError) as refused:
+        sources.load(str(tmp_path), annotation="identity")
+    assert str(refused.value) == (
+        "0 of 8 identities have two pictures or more, and 6 are the least that can be divided into train and "
+        "validation and test. Add pictures of more."
+    )
+
+
+def found(folder, kind):
+    return [each.message for each in examine(sources.load(str(folder), annotation="identity")).diagnosis.of(kind)]
+
+
+def test_the_doctor_finds_nothing_wrong_with_few_pictures_of_many_and_names_of_whom_there_is_one(many):
+    assert examine(sources.load(str(many), annotation="identity")).diagnosis.findings == ()
+    picture(many / "lonely" / "1.png", 99_000)
+    assert found(many, "one picture") == [
+        "There is one picture of 'lonely', which can be compared with no other: add one, or leave it out."
+    ]
+
+
+@pytest.mark.parametrize("other", ["train/zoe", "test/fay"], ids=["within a split", "across splits"])
+def test_the_doctor_finds_near_copies_under_two_names(tmp_path, other):
+    people(tmp_path / "train", names=["ann", "bob", "zoe"])
+    people(tmp_path / "validation", names=["hal", "ida"], start=30)
+    people(tmp_path / "test", names=["fay", "gus"], start=20)
+    pixels = np.asarray(Image.open(tmp_path / "train/ann/1.png"))
+    Image.fromarray(np.minimum(pixels, 250) + np.uint8(2)).save(tmp_path / other / "copy.png")
+    split, name = other.split("/")
+    assert found(tmp_path, "near duplicate across labels") == [
+        f"{first} and {second} look the same, and are called ann and {name}. Is it one under two names? "
+        "Put both under one, or take the wrong picture out."
+        for first, second in [("train: train/ann/1.png", f"{split}: {other}/copy.png")]
+    ]
+    assert found(tmp_path, "near duplicate across splits") == []
+
+
+def test_the_doctor_finds_one_picture_under_two_names(many):
+    known, others = (sorted(shown(sources.load(str(many), annotation="identity"), name)) for name in ("train", "test"))
+    first, second = known[:2]
+    (many / first / "copy.png").write_bytes((many / second / "1.png").read_bytes())
+    (many / first / "judged.png").write_bytes((many / others[0] / "1.png").read_bytes())
+    assert found(many, "duplicate across labels") == [
+        f"One picture is called {first} and {second}. Is it one under two names? "
+        "Put both under one, or take the wrong picture out."
+    ]
+    assert found(many, "left out") == [
+        f"Left out while loading: {first}/judged.png is also a validation or test picture of '{others[0]}', and here "
+        f"of '{first}', so it is not trained on."
+    ]
 
 
 @pytest.mark.parametrize("column", ["identity", "label"])

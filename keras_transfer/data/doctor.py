@@ -34,6 +34,8 @@ IMBALANCE = 5.0
 LONGEST = 3.0
 """Times that a picture may be longer than wide before squares squeeze it out of shape."""
 
+TWO_NAMES = " Is it one under two names? Put both under one, or take the wrong picture out."
+
 SUFFIXES_OF = {"JPEG": ("jpg", "jpeg", "jpe", "jfif"), "TIFF": ("tif", "tiff"), "MPO": ("jpg", "jpeg", "jpe", "jfif")}
 """Endings a format goes by, where there are several; elsewhere it is the format's own name."""
 
@@ -47,6 +49,7 @@ Kind = Literal[
     "near duplicate",
     "near duplicate across splits",
     "near duplicate across labels",
+    "one picture",
     "constant label",
     "inseparable labels",
     "tiny class",
@@ -138,7 +141,7 @@ def examine(
         *_wrong_extensions(readable),
         *_duplicates(readable, kind),
         *_near_duplicates(readable, kind),
-        *_class_sizes(splits),
+        *(_lone_pictures(splits) if kind.apart else _class_sizes(splits)),
         *(_label_patterns(splits) if splits.annotation == "classes" else ()),
         *_odd_sizes(readable),
     ]
@@ -217,7 +220,7 @@ def _duplicates(looks: Sequence[Look], kind: Annotation) -> Iterator[Finding]:
         names = tuple(look.name for look in group)
         labels, splits = {look.label for look in group}, {look.split for look in group}
         if len(labels) > 1:
-            message = f"One picture is called {_called(kind, labels)}."
+            message = f"One picture is called {_called(kind, labels)}.{TWO_NAMES if kind.apart else ''}"
             yield Finding(kind="duplicate across labels", message=message, pictures=names)
         if len(splits) > 1:
             message = f"The same picture stands in {' and '.join(sorted(splits))}: its score is learned by heart."
@@ -234,6 +237,12 @@ def _called(kind: Annotation, labels: Iterable[Any]) -> str:
 def _near_duplicates(looks: Sequence[Look], kind: Annotation) -> Iterator[Finding]:
     for first, second in near_pairs(looks):
         across, labels = first.split != second.split, {first.label, second.label}
+        if kind.apart and len(labels) > 1:  # most of those stand across splits, and the names are what is wrong there
+            message = (
+                f"{first.name} and {second.name} look the same, and are called {_called(kind, labels)}.{TWO_NAMES}"
+            )
+            yield Finding(kind="near duplicate across labels", message=message, pictures=(first.name, second.name))
+            continue
         message = f"{first.name} and {second.name} look the same" + (
             ", and one of them is to judge." if across else "."
         )
@@ -242,6 +251,16 @@ def _near_duplicates(looks: Sequence[Look], kind: Annotation) -> Iterator[Findin
             message += f" They are called {_called(kind, labels)}."
             found = found if across else "near duplicate across labels"
         yield Finding(kind=found, message=message, pictures=(first.name, second.name))
+
+
+def _lone_pictures(splits: Splits) -> Iterator[Finding]:
+    """Yield whom one picture shows alone: identities need another to be compared with, and no fixed number to learn."""
+    for name, counts in _class_counts(splits).items():
+        if sum(counts.values()) == 1:
+            message = (
+                f"There is one picture of '{name}', which can be compared with no other: add one, or leave it out."
+            )
+            yield Finding(kind="one picture", message=message)
 
 
 def near_pairs(looks: Sequence[Look]) -> Iterator[tuple[Look, Look]]:

@@ -79,7 +79,7 @@ def gather(
     rows = _united(rows, kind, skipped)
     if kind.apart:
         rows = identities.kept_apart(source, rows, skipped)
-    kept = _held_apart(rows, _split_names(rows, kind, seed, listener), skipped)
+    kept = _held_apart(rows, _split_names(rows, kind, seed, listener), kind, skipped)
     skipped += passed
     if skipped:
         first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
@@ -113,14 +113,16 @@ def _readable(
 
 
 def _held_apart(
-    rows: Sequence[tuple[Listing, str]], names: np.ndarray, skipped: list[str]
+    rows: Sequence[tuple[Listing, str]], names: np.ndarray, kind: Annotation, skipped: list[str]
 ) -> list[tuple[Listing, str, str]]:
     """Return the rows with their splits, without training pictures whose copies judge; `skipped` grows by those."""
-    held_out = {content for (_, content), name in zip(rows, names, strict=True) if name != "train"}
+    held_out = {content: row for (row, content), name in zip(rows, names, strict=True) if name != "train"}
     kept = []
     for (row, content), name in zip(rows, names, strict=True):
         if name == "train" and content in held_out:
-            skipped.append(f"{row.key} is also a validation or test picture, so it is not trained on")
+            # Of identities each stands in one split, so the two have two names, and one of them is wrong.
+            named = f" of '{held_out[content].label}', and here of '{row.label}'" if kind.apart else ""
+            skipped.append(f"{row.key} is also a validation or test picture{named}, so it is not trained on")
         else:
             kept.append((row, content, name))
     return kept
