@@ -1,6 +1,6 @@
 """Boxes: each recipe, beside the same head on the same backbone trained by plain Keras `fit`.
 
-    scripts/bench detection [SOURCE] [--recipes head,head_then_top,dense] [--image-size 320]
+    scripts/bench detection [SOURCE] [--recipes head,head_then_top,dense] [--image-size 448]
                             [--only recipes,frozen,fit] [--epochs N]
 
 SOURCE is anything that brings boxes: a VOC, COCO or YOLO folder, a table; `sample:fashion-boxes` where none is named.
@@ -86,8 +86,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", default="sample:fashion-boxes")
     parser.add_argument("--recipes", default="head,head_then_top,dense")
-    parser.add_argument("--image-size", type=int, default=320)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--image-size", type=int, default=448)
+    parser.add_argument("--epochs", type=int, default=36)
     parser.add_argument("--only", default=",".join(PARTS))
     options = parser.parse_args()
     print(options.source, f"at {options.image_size} px, batches of {BATCH}")
