@@ -166,3 +166,32 @@ def test_a_classifier_makes_no_gallery():
 
     with pytest.raises(UsageError, match="takes a model that gives embeddings, and this one is of classification"):
         galleries.check(Contract(class_names=("cat", "dog"), image_size=96))
+
+
+def test_a_solved_grid_knows_people_by_its_file_and_is_judged_by_a_list_of_pairs(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_TRANSFER_CACHE", str(tmp_path / "cache"))
+    data = blotches(tmp_path / "data", [f"blotch{letter}" for letter in "abcdefgh"], pictures=3)
+    plan = Plan(
+        data=str(data), task="embedding", head="grid", recipe="solved", image_size=64, seed=1, exports=("tflite",)
+    )
+    made = kt.train(plan, folder=tmp_path / "runs", name="solved")
+    (stage,) = made.record.stages
+    assert (stage.epochs, stage.learned_blocks, stage.frozen_digest_before) == (1, (), stage.frozen_digest_after)
+    (proven,) = kt.export(made)
+    assert proven.parity.passed
+    assert runtime.load(proven.artifact.path).artifact.contract.outputs[0].shape == (512,)
+
+    people = blotches(tmp_path / "people", ["ann", "bob", "cid"], pictures=3)
+    (people / "ann" / "2.png").rename(tmp_path / "ann.png")
+    place = kt.gallery(proven.artifact.path, people, file=tmp_path / "gallery.npz")
+    (said,) = kt.predict(proven.artifact.path, [tmp_path / "ann.png"], gallery=place)
+    assert (said.says["name"], said.says["nearest"]) == ("ann", "ann")
+
+    for name in ("ann", "bob", "cid"):
+        for number in (1, 2):
+            with Image.open(people / name / f"{number - 1}.png") as picture:
+                picture.save(people / name / f"{name}_{number:04d}.jpg", quality=95)
+    pairs = ["ann\t1\t2", "ann\t1\tbob\t1", "bob\t1\t2", "bob\t2\tcid\t1"]
+    (people / "pairs.txt").write_text("\n".join(["2\t1", *pairs]))
+    scored = kt.evaluate(proven.artifact.path, str(people / "pairs.txt"))
+    assert (scored.accuracy, scored.standard_error, scored.roc_auc, scored.pairs) == (1, 0, 1, 4)
