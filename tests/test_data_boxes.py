@@ -15,6 +15,7 @@ from keras_transfer.data.doctor import examine
 from keras_transfer.data.pipeline import make_feed
 from keras_transfer.data.sources import load, recognised
 from keras_transfer.errors import DataError, UsageError
+from keras_transfer.tasks import detection
 
 WIDTH, HEIGHT, COUNT = 40, 30, 12
 BOXES = [(4, 3, 20, 15, "cat"), (10, 9, 38, 27, "dog")]
@@ -365,3 +366,80 @@ def test_the_sample_of_boxes_is_the_same_for_the_same_seed_and_boxes_are_tight()
         _, _, boxes = box_labels.unpacked(splits.train.labels[row])
         assert boxes[0, :4].min() >= 0
         assert boxes[0, :4].max() <= 1
+
+
+COLOURS = np.array([[bool(number & bit) for bit in (1, 2, 4)] for number in range(1, 8)], np.float32) * 255
+"""Of seven things, none of which is a darker one of another."""
+
+
+def coloured(side=64):
+    """A picture with a box of each colour, float32, and targets with an empty second row."""
+    random = np.random.default_rng(3)
+    images, targets = np.zeros((7, side, side, 3), np.float32), np.zeros((7, 2, 5), np.float32)
+    targets[..., 4] = box_labels.NOTHING
+    for number, colour in enumerate(COLOURS):
+        y1, x1 = random.integers(4, 28, 2)
+        y2, x2 = np.array([y1, x1]) + random.integers(16, 32, 2)
+        images[number, y1:y2, x1:x2] = colour
+        targets[number, 0] = [y1 / side, x1 / side, y2 / side, x2 / side, number]
+    return images, targets
+
+
+def tiled(images, targets, seed):
+    """Pictures and boxes after the mosaic, and which pictures were left alone."""
+    columns = np.random.default_rng(seed).random((3, len(images)), np.float32)
+    following = iter(columns)
+    made = augment.MIXING(ANNOTATIONS["boxes"])(images, targets, lambda low, high: low + (high - low) * next(following))
+    return *(np.asarray(each) for each in made), columns[0] < 0.5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_of_a_mosaic_are_where_their_things_are(seed):
+    images, targets, alone = tiled(*coloured(), seed)
+    found = 0
+    for image, boxes in zip(images[~alone], targets[~alone], strict=True):
+        for *sides, kind in boxes[boxes[:, 4] >= 0]:
+            rows, columns = np.nonzero(np.abs(image - COLOURS[int(kind)]).max(-1) < 100)
+            seen = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
+            np.testing.assert_allclose(np.array(sides) * 64, seen, atol=1.01)
+            found += 1
+    assert found > (~alone).sum()
+
+
+def test_a_picture_that_a_mosaic_leaves_alone_keeps_its_pixels_and_boxes():
+    before, wanted = coloured()
+    images, targets, alone = tiled(before, wanted, 1)
+    assert 0 < alone.sum() < 7
+    np.testing.assert_allclose(images[alone], before[alone], atol=1e-3)
+    np.testing.assert_allclose(targets[alone, :2], wanted[alone], atol=1e-6)
+    assert (targets[alone, 2:, 4] == box_labels.NOTHING).all()
+
+
+def test_a_mosaic_leaves_nothing_grey_or_black():
+    images, targets = np.full((8, 48, 48, 3), 200, np.float32), np.zeros((8, 1, 5), np.float32)
+    np.testing.assert_allclose(tiled(images, targets, 2)[0], 200, atol=1e-3)
+
+
+def test_boxes_without_area_do_not_survive_a_mosaic():
+    images, targets = coloured()
+    targets[:, 0, 2] = targets[:, 0, 0]
+    assert (tiled(images, targets, 0)[1][..., 4] == box_labels.NOTHING).all()
+
+
+def test_strong_gives_targets_of_boxes_that_the_loss_takes():
+    images, targets = coloured()
+    moved, made = augment.policy("strong", ANNOTATIONS["boxes"])(
+        images.astype(np.uint8), targets, augment.noise(0, 0, len(images))
+    )
+    assert (moved.shape, moved.dtype, made.shape) == (images.shape, tf.uint8, (7, 8, 5))
+    losses = detection.task_aligned((tf.zeros((7, 84, 7)), tf.zeros((7, 84, 4))), made, 0.0)
+    assert np.isfinite(losses).all()
+
+
+def test_a_feed_knows_the_rows_of_a_mosaic_beforehand():
+    feed = make_feed(load("sample:fashion-boxes", annotation="boxes"))
+    rows = {
+        name: feed("train", image_size=64, batch_size=4, augment=name).element_spec[1].shape[1]
+        for name in ("none", "strong")
+    }
+    assert rows["strong"] == 4 * rows["none"]

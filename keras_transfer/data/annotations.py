@@ -64,6 +64,9 @@ class Annotation:
     """`seen(stored labels, side, aspect)`: what answers to square pictures are judged by."""
     targets_of: Callable[[np.ndarray], Callable[[np.ndarray, int, int, str], np.ndarray]] | None = None
     """`targets_of(stored labels of all splits)`: what stands for `targets` where its shape depends on all of them."""
+    tile: Callable[[Sequence[Any], Sequence[Any], Sequence[Any], Any], Any] | None = None
+    """`tile(targets of each part, their matrices, their windows, side)`, inside a graph: targets of pictures that are
+    put together of several, where these can be; see `box_labels.tile`."""
     marked: Callable[[np.ndarray, Any, Sequence[str]], np.ndarray] | None = None
     """`marked(pixels, listed label, class names)`: a picture under its label, uint8 (height, width, 3); None where a
     label says nothing of places."""
@@ -237,6 +240,7 @@ ANNOTATIONS = {
             targets=box_labels.targets,
             targets_of=box_labels.targets_of,
             move=box_labels.move,
+            tile=box_labels.tile,
             mirrors=False,
             seen=box_labels.squared,
             marked=box_labels.marked,

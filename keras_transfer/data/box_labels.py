@@ -139,12 +139,44 @@ def targets_of(labels: np.ndarray) -> Callable[..., np.ndarray]:
 
 
 def move(targets: Any, matrices: Any, side: Any) -> Any:
-    """Return boxes moved as their pictures are; of one that leaves its picture, at least `LEFT` must still be there.
+    """Return boxes moved as their pictures are; of one that leaves its picture, at least `LEFT` must still be there."""
+    return _seen(targets, _moved(targets, matrices, side), 0.0, 1.0)
+
+
+def tile(targets: Sequence[Any], matrices: Sequence[Any], windows: Sequence[Any], side: Any) -> Any:
+    """Return the boxes of pictures that are put together of several, (batch, sum of the rows, 5).
+
+    Of each part its targets, how it is moved, and the window it is seen through, float32 (batch, 4) as y1, x1, y2, x2
+    in shares of the side: of a box that a window cuts, at least `LEFT` must still be there.
+    """
+    import tensorflow as tf  # here, because whatever reads labels does without it
+
+    parts = [
+        _seen(part, _moved(part, matrix, side), *(tf.tile(corner[:, None], (1, 1, 2)) for corner in corners))
+        for part, matrix, corners in zip(
+            targets, matrices, (tf.split(each, 2, axis=1) for each in windows), strict=True
+        )
+    ]
+    return tf.concat(parts, axis=1)
+
+
+def _seen(targets: Any, moved: Any, low: Any, high: Any) -> Any:
+    """Targets whose boxes are `moved` and cut to what lies between; those of which too little is left are none."""
+    import tensorflow as tf
+
+    seen = tf.minimum(tf.maximum(moved, low), high)
+    there = (_areas(seen) >= LEFT * _areas(moved)) & (_areas(seen) > 0) & (targets[..., 4] >= 0)
+    boxes = tf.where(there[..., None], seen, 0.0)
+    return tf.concat([boxes, tf.where(there, targets[..., 4], NOTHING)[..., None]], axis=2)
+
+
+def _moved(targets: Any, matrices: Any, side: Any) -> Any:
+    """The sides of boxes where a change of geometry puts them, float32 (batch, most, 4), also outside the picture.
 
     A box that is turned becomes the box around the ellipse in it, not around its corners: things seldom fill corners,
     and boxes would grow with every turn (Kalra et al., Towards Rotation Invariance in Object Detection, ICCV 2021).
     """
-    import tensorflow as tf  # here, because whatever reads labels does without it
+    import tensorflow as tf
 
     a, b, right, c, d, down = tf.unstack(matrices[:, None, :6], axis=2)  # of where a pixel comes from
     middle = (targets[..., :2] + targets[..., 2:4]) / 2 * side - 0.5
@@ -154,8 +186,4 @@ def move(targets: Any, matrices: Any, side: Any) -> Any:
     across, along = (d * x - b * y) / spread, (a * y - c * x) / spread
     wide = tf.sqrt((d * half_wide) ** 2 + (b * half_high) ** 2) / tf.abs(spread)
     high = tf.sqrt((a * half_high) ** 2 + (c * half_wide) ** 2) / tf.abs(spread)
-    moved = (tf.stack([along - high, across - wide, along + high, across + wide], axis=2) + 0.5) / side
-    seen = tf.clip_by_value(moved, 0.0, 1.0)
-    there = (_areas(seen) >= LEFT * _areas(moved)) & (targets[..., 4] >= 0)
-    boxes = tf.where(there[..., None], seen, 0.0)
-    return tf.concat([boxes, tf.where(there, targets[..., 4], NOTHING)[..., None]], axis=2)
+    return (tf.stack([along - high, across - wide, along + high, across + wide], axis=2) + 0.5) / side
