@@ -1,4 +1,4 @@
-"""What happens in a clip: features of its frames, their mean, and which of them comes first; softmax."""
+"""What happens in a clip: features of its frames, their mean, their order, and how places change; softmax."""
 
 from __future__ import annotations
 
@@ -13,10 +13,25 @@ WIDTH = 64
 WAYS = 4
 """Filters over time for each of those numbers."""
 
-GRID = 4
+GRID = 6
 """Places a side that an earlier block's map is averaged to: where in the picture something is."""
 
-ORDER_LAYERS = ("order_in_time", "order")
+SEEN = 16
+"""Channels that each place keeps for what moves: what is narrowed over all places together has lost where it was."""
+
+MOVED = 32
+"""Filters that look at a neighbourhood in one frame and in the next."""
+
+ORDER_LAYERS = (
+    "seen",
+    "seen_norm",
+    "moved_1",
+    "moved_1_norm",
+    "moved_2",
+    "moved_2_norm",
+    "order_in_time",
+    "order",
+)
 """What knows which frame comes first. It gives nothing until it has learned, so that without it the head is that of the
 mean alone."""
 
@@ -36,24 +51,26 @@ def attach(
     'probabilities'
 
     features: on clips, as `backbones.features.build` gives them. The head takes of each frame the mean of the last map
-    and that of an earlier one by places, narrows both to `WIDTH` numbers, and adds up two views of them: their mean
-    over the frames, and a depthwise convolution over time that is as long as the clip.
+    and an earlier one by places, narrows both to `WIDTH` numbers, and adds up two answers: of their mean over the
+    frames, and of their order, which a depthwise convolution as long as the clip and what moves from place to place
+    tell.
     """
     frames = int(features.input.shape[1])
-    earlier = blocks[max(0, len(blocks) - 3)].output
-    taps = (_by_places(earlier), keras.layers.GlobalAveragePooling2D(name=POOL_LAYER, dtype="float32")(features.output))
-    by_frame = _narrowed(taps, dropout, seed)
-    in_time = keras.ops.reshape(by_frame, (-1, frames, WIDTH))
+    places = _by_places(blocks[max(0, len(blocks) - 3)].output)
+    taps = (places, keras.layers.GlobalAveragePooling2D(name=POOL_LAYER, dtype="float32")(features.output))
+    normed = [keras.layers.BatchNormalization(name=f"norm_{n}", dtype="float32")(tap) for n, tap in enumerate(taps)]
+    in_time = keras.ops.reshape(_narrowed(normed, dropout, seed), (-1, frames, WIDTH))
     start = keras.initializers.GlorotUniform(seed=seed + 1)
     mean = keras.layers.GlobalAveragePooling1D(name="mean", dtype="float32")(in_time)
     mean = keras.layers.Dropout(dropout, seed=seed + 2, name="dropout", dtype="float32")(mean)
     of_mean = keras.layers.Dense(classes, kernel_initializer=start, name="of_mean", dtype="float32")(mean)
     order = keras.layers.DepthwiseConv1D(
-        frames, depth_multiplier=WAYS, depthwise_initializer=start, name=ORDER_LAYERS[0], dtype="float32"
+        frames, depth_multiplier=WAYS, depthwise_initializer=start, name="order_in_time", dtype="float32"
     )(in_time)
     order = keras.layers.Flatten(dtype="float32")(order)
+    order = keras.layers.Concatenate(dtype="float32")([order, _moved(normed[0], frames, seed)])
     order = keras.layers.Dropout(dropout, seed=seed + 3, name="dropout_order", dtype="float32")(order)
-    of_order = keras.layers.Dense(classes, kernel_initializer="zeros", name=ORDER_LAYERS[1], dtype="float32")(order)
+    of_order = keras.layers.Dense(classes, kernel_initializer="zeros", name="order", dtype="float32")(order)
     logits = keras.layers.Add(name=LOGITS_LAYER, dtype="float32")([of_mean, of_order])
     probabilities = keras.layers.Activation("softmax", name=PROBABILITIES_OUTPUT, dtype="float32")(logits)
     return Network(
@@ -67,17 +84,42 @@ def attach(
 
 
 def _by_places(maps: keras.KerasTensor) -> keras.KerasTensor:
-    """Return maps averaged to at most `GRID` places a side: float32 (batch * frames, places * channels)."""
+    """Return maps averaged to at most `GRID` places a side: float32 (batch * frames, places, places, channels)."""
     step = max(1, -(-maps.shape[1] // GRID))
-    coarse = keras.layers.AveragePooling2D(step, padding="same", name=f"{POOL_LAYER}_places", dtype="float32")(maps)
-    return keras.layers.Flatten(dtype="float32")(coarse)
+    return keras.layers.AveragePooling2D(step, padding="same", name=f"{POOL_LAYER}_places", dtype="float32")(maps)
 
 
-def _narrowed(taps: tuple[keras.KerasTensor, ...], dropout: float, seed: int) -> keras.KerasTensor:
-    """Return `WIDTH` numbers for each frame; taps are normed first, so that many channels do not drown few."""
+def _moved(places: keras.KerasTensor, frames: int, seed: int) -> keras.KerasTensor:
+    """Return how much of each of `MOVED` kinds of movement a clip shows, wherever it is: (batch, MOVED).
+
+    A frame and the next one stand side by side as channels, so that a filter over both sees which way something goes,
+    as it does for the same shift in Lin et al., TSM, ICCV 2019.
+    """
+    side = int(places.shape[1])
+    x = _convolved(places, SEEN, 1, "seen", seed + 4)
+    x = keras.ops.reshape(x, (-1, frames, side * side, SEEN))
+    x = keras.layers.Concatenate(dtype="float32")([x[:, :-1], x[:, 1:]])
+    x = keras.ops.reshape(x, (-1, side, side, 2 * SEEN))
+    x = _convolved(x, MOVED, 3, "moved_1", seed + 5)
+    x = _convolved(x, MOVED, 3, "moved_2", seed + 6)
+    x = keras.layers.GlobalAveragePooling2D(name="moved_anywhere", dtype="float32")(x)
+    x = keras.ops.reshape(x, (-1, frames - 1, MOVED))
+    return keras.layers.GlobalAveragePooling1D(name="moved", dtype="float32")(x)
+
+
+def _convolved(x: keras.KerasTensor, filters: int, width: int, name: str, seed: int) -> keras.KerasTensor:
     start = keras.initializers.GlorotUniform(seed=seed)
-    normed = [keras.layers.BatchNormalization(name=f"norm_{n}", dtype="float32")(tap) for n, tap in enumerate(taps)]
-    x = keras.layers.Concatenate(dtype="float32")(normed)
+    x = keras.layers.Conv2D(
+        filters, width, padding="same", use_bias=False, kernel_initializer=start, name=name, dtype="float32"
+    )(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_norm", dtype="float32")(x)
+    return keras.layers.ReLU(dtype="float32")(x)
+
+
+def _narrowed(normed: list[keras.KerasTensor], dropout: float, seed: int) -> keras.KerasTensor:
+    """Return `WIDTH` numbers for each frame; taps are normed before, so that many channels do not drown few."""
+    start = keras.initializers.GlorotUniform(seed=seed)
+    x = keras.layers.Concatenate(dtype="float32")([keras.layers.Flatten(dtype="float32")(tap) for tap in normed])
     x = keras.layers.Dropout(dropout, seed=seed, name="dropout_frames", dtype="float32")(x)
     x = keras.layers.Dense(WIDTH, use_bias=False, kernel_initializer=start, name="narrow", dtype="float32")(x)
     x = keras.layers.BatchNormalization(name="narrow_norm", dtype="float32")(x)

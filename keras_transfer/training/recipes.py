@@ -14,7 +14,16 @@ from keras_transfer.specs import Stage
 HEAD = Stage(name="head", epochs=20, learning_rate=3e-3, augment="light", views=2)
 """What every recipe begins with: a random head would send noise through whatever learns below it."""
 
-ORDER_LAYERS = ("order_in_time", "order")
+ORDER_LAYERS = (
+    "seen",
+    "seen_norm",
+    "moved_1",
+    "moved_1_norm",
+    "moved_2",
+    "moved_2_norm",
+    "order_in_time",
+    "order",
+)
 """Of the head of clips, `tasks.clips.ORDER_LAYERS`: what knows which frame comes first (a test holds the two together).
 """
 

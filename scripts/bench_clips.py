@@ -1,0 +1,174 @@
+"""What happens in a clip: each stage of the recipe, frozen frames stored and streamed, beside plain Keras `fit`.
+
+    scripts/bench clips [SOURCE] [--topdown FOLDER] [--frames N] [--image-size 96] [--seed 0]
+                        [--only mean,order,top,streamed,fit,seek]
+
+SOURCE is anything that brings clips; `sample:fashion-clips` where none is named. `--topdown`: a folder with
+`clips.csv` (clip, recording, label, frames) and `clips/`, of which a table is made whose groups are recordings, so that
+no recording stands in two splits; who falls and who lies is one class. The seed draws the split.
+
+`mean`, `order`, `top`: validation and test after the recipe up to that stage, and what an epoch of each stage took.
+`streamed`: an epoch of stage `mean` with nothing stored, every frame through the backbone, and how many times the
+stored one it takes. `fit`: one epoch of the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight
+frames that lie so far apart, by looking for them and by passing the others by; it needs no SOURCE.
+"""
+
+import argparse
+import csv
+import tempfile
+import time
+from pathlib import Path
+
+from dense_peers import BACKBONE
+
+BATCH = 32
+STAGES = ("mean", "order", "top")
+FALLEN = {"falling": "fall", "lying": "fall"}
+APART = (8, 15, 30, 60, 120)
+"""Frames from one that is read to the next."""
+
+
+def of_topdown(folder, into):
+    """A table of clips beside a link to them."""
+    (into / "clips").symlink_to((folder / "clips").absolute())
+    with (folder / "clips.csv").open(newline="") as opened:
+        rows = [
+            (f"clips/{row['clip']}", row["recording"], FALLEN.get(row["label"], row["label"]))
+            for row in csv.DictReader(opened)
+        ]
+    with (into / "topdown.csv").open("w", newline="") as opened:
+        csv.writer(opened).writerows([("path", "group", "label"), *rows])
+    return str(into / "topdown.csv")
+
+
+def plan_of(source, options, stages):
+    from keras_transfer.specs import Plan
+    from keras_transfer.training import recipes
+
+    return Plan(
+        data=source,
+        task="clips",
+        backbone=BACKBONE,
+        stages=recipes.stages("clips", 5)[: STAGES.index(stages) + 1],
+        batch_size=BATCH,
+        seed=options.seed,
+        image_size=options.image_size,
+        frames=options.frames,
+    )
+
+
+def trained(source, options, until, **settings):
+    """Train the recipe up to a stage and print what came of it; the seconds of an epoch of its first stage."""
+    import keras_transfer as kt
+
+    def told(event):
+        if event.kind == "note" and ": " in event.message and event.message.split(":")[0] in STAGES:
+            print(f"  {event.message}", flush=True)
+
+    with tempfile.TemporaryDirectory() as place:
+        record = kt.train(plan_of(source, options, until), folder=place, listener=told, **settings).record
+    for stage in record.stages:
+        print(f"  {stage.name}: {stage.epochs} epochs of {_pace(stage):.2f} s by {stage.engine}", flush=True)
+    print(
+        f"{until:<10}validation {record.validation_merit:.3f}, test {record.test['accuracy']:.3f}, "
+        f"{record.seconds:.0f} s",
+        flush=True,
+    )
+    return _pace(record.stages[0])
+
+
+def _pace(stage):
+    """Seconds of an epoch, the quickest: on a machine that others use too, all others are theirs."""
+    return min(row["seconds"] for row in stage.history)
+
+
+def streamed(source, options):
+    """How many times an epoch takes longer where every frame goes through the backbone."""
+    stored = trained(source, options, "mean")
+    streaming = trained(source, options, "mean", engine="stream")
+    print(f"streamed  {streaming:.1f} s an epoch, stored {stored:.2f} s: {streaming / stored:.0f} x", flush=True)
+
+
+def by_fit(source, options):
+    """An epoch of the head by `fit`, on the package's own batches."""
+    import keras
+
+    from keras_transfer.backbones import registry
+    from keras_transfer.data import pipeline, sources
+    from keras_transfer.specs import silent
+    from keras_transfer.workflow.building import network_of, with_frames
+
+    plan = plan_of(source, options, "mean")
+    splits = with_frames(sources.load(source, annotation="clip", seed=options.seed), options.frames)
+    network, _ = network_of(plan, registry.backbone(BACKBONE), splits, "imagenet", silent)
+    for block in network.blocks:
+        for layer in block.layers:
+            layer.trainable = False
+    network.model.compile(keras.optimizers.AdamW(3e-3, weight_decay=1e-4), "categorical_crossentropy")
+    batches = pipeline.make_feed(splits, seed=options.seed)(
+        "train", image_size=options.image_size, batch_size=BATCH, augment="light_no_flip", shuffle=True
+    )
+    began = time.perf_counter()
+    network.model.fit(batches, epochs=1, verbose=0)
+    print(f"fit       {time.perf_counter() - began:.1f} s for the first epoch, frames streamed", flush=True)
+
+
+def seek(source, options):
+    """Milliseconds to read eight frames of a video, sought and passed by."""
+    import cv2
+    import numpy as np
+
+    from keras_transfer.data import clips
+
+    with tempfile.TemporaryDirectory() as place:
+        path = f"{place}/noise.mp4"
+        writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), 25, (320, 240))
+        rng = np.random.default_rng(0)
+        ground = cv2.resize(rng.integers(0, 255, (24, 32, 3), np.uint8), (640, 240))
+        for number in range(8 * max(APART)):
+            left = number % 320
+            writer.write(np.ascontiguousarray(ground[:, left : left + 320]))
+        writer.release()
+        for apart in APART:
+            part = clips.Clip(path, 0, 8 * apart / 25).address
+            took = {way: min(_reading(clips, part, limit) for _ in range(5)) for way, limit in SEEKING.items()}
+            print(f"seek      {apart:>4} frames apart: " + ", ".join(f"{w} {1e3 * s:.1f} ms" for w, s in took.items()))
+
+
+SEEKING = {"sought": 0, "passed by": 10**9}
+
+
+def _reading(clips, part, limit):
+    clips.SEEK_FROM = limit
+    began = time.perf_counter()
+    clips.frames_of(part, 8, 96, "stretch")
+    return time.perf_counter() - began
+
+
+PARTS = {
+    **{name: lambda source, options, name=name: trained(source, options, name) for name in STAGES},
+    "streamed": streamed,
+    "fit": by_fit,
+    "seek": seek,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", nargs="?", default="sample:fashion-clips")
+    parser.add_argument("--topdown", type=Path)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default=",".join(PARTS))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        source = of_topdown(options.topdown, Path(place)) if options.topdown else options.source
+        shown = options.topdown or source
+        print(f"{shown}: {options.frames} frames at {options.image_size} px, seed {options.seed}", flush=True)
+        for name in options.only.split(","):
+            PARTS[name](source, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Clips from folders of videos to files and a report: trained on a few made ones, exported, judged and asked."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+import keras_transfer as kt
+from keras_transfer import cli
+
+SIDE, FRAMES = 64, 4
+
+
+def video(path, way, number):
+    """A light square that crosses the picture one way or the other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (SIDE, SIDE))
+    for step in range(12)[::way]:
+        frame = np.full((SIDE, SIDE, 3), 5 * number, np.uint8)
+        frame[20:40, 4 * step : 4 * step + 16] = 220
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on two classes of eight videos each, trained once for all tests of this file."""
+    place = tmp_path_factory.mktemp("clips")
+    for label, way in (("left", -1), ("right", 1)):
+        for number in range(8):
+            video(place / "videos" / label / f"{number}.mp4", way, number)
+    plan = kt.Plan(
+        data=str(place / "videos"),
+        task="clips",
+        backbone="MobileNetV2",
+        weights="none",
+        recipe="clips",
+        epochs=1,
+        image_size=SIDE,
+        frames=FRAMES,
+        exports=("tflite",),
+    )
+    return kt.train(plan, folder=place / "runs", name="ways", cache_folder=place / "cache")
+
+
+@pytest.fixture(scope="module")
+def file(run):
+    """The path of its one file, whose proof is kept in the run."""
+    (checked,) = kt.export(run, formats=["tflite"])
+    assert checked.parity.passed
+    return checked.artifact.path
+
+
+def test_the_stages_are_those_of_the_recipe_and_the_first_ones_stored_frames(run):
+    assert [stage.name for stage in run.record.stages] == ["mean", "order", "top"]
+    assert all(stage.engine != "none" for stage in run.record.stages[:2])
+
+
+def test_the_file_says_of_a_video_what_the_run_says(run, file):
+    path = run.folder.parent.parent / "videos" / "left" / "0.mp4"
+    (by_run,), (by_file,) = (kt.predict(model, [path]) for model in (run.folder, file))
+    assert by_file.class_name == by_run.class_name
+    assert by_file.probability == pytest.approx(by_run.probability, abs=1e-3)
+
+
+def test_the_file_is_worth_on_videos_what_the_run_is_worth(run, file):
+    videos = str(run.folder.parent.parent / "videos")
+    assert kt.evaluate(file, videos).figures["accuracy"] == kt.evaluate(run.folder).figures["accuracy"]
+
+
+def test_the_command_line_answers_for_videos_in_json(run, capsys):
+    path = run.folder.parent.parent / "videos" / "right" / "1.mp4"
+    cli.app(["predict", str(run.folder), str(path), "--json"], standalone_mode=False)
+    (said,) = json.loads(capsys.readouterr().out)
+    assert said["class_name"] in ("left", "right")
+
+
+def test_the_report_shows_clips(run, file):
+    text = kt.report([run]).read_text()
+    assert "left" in text
+    assert "data:image" in text
