@@ -9,8 +9,9 @@ no recording stands in two splits; who falls and who lies is one class. The seed
 
 `mean`, `order`, `top`: validation and test after the recipe up to that stage, and what an epoch of each stage took;
 features that an earlier part stored are found again. `streamed`: an epoch of stage `mean` with nothing stored, every
-frame through the backbone, and how many times the stored one it takes, the quickest of two each. `fit`: one epoch of the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight
-frames that lie so far apart, by looking for them and by passing the others by; it needs no SOURCE.
+frame through the backbone, and how many times the stored one it takes, the quickest of two each. `fit`: one epoch of
+the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight frames that lie so far apart, by looking
+for them and by passing the others by; it needs no SOURCE.
 """
 
 import argparse
