@@ -7,10 +7,11 @@ SOURCE is anything that brings clips; `sample:fashion-clips` where none is named
 `clips.csv` (clip, recording, label, frames) and `clips/`, of which a table is made whose groups are recordings, so that
 no recording stands in two splits; who falls and who lies is one class. The seed draws the split.
 
-`mean`, `order`, `top`: validation and test after the recipe up to that stage, and what an epoch of each stage took.
-`streamed`: an epoch of stage `mean` with nothing stored, every frame through the backbone, and how many times the
-stored one it takes. `fit`: one epoch of the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight
-frames that lie so far apart, by looking for them and by passing the others by; it needs no SOURCE.
+`mean`, `order`, `top`: validation and test after the recipe up to that stage, and what an epoch of each stage took;
+features that an earlier part stored are found again. `streamed`: an epoch of stage `mean` with nothing stored, every
+frame through the backbone, and how many times the stored one it takes, the quickest of two each. `fit`: one epoch of
+the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight frames that lie so far apart, by looking
+for them and by passing the others by; it needs no SOURCE.
 """
 
 import argparse
@@ -21,11 +22,13 @@ from pathlib import Path
 
 from dense_peers import BACKBONE
 
-BATCH = 32
+BATCH, BLOCKS = 32, 5
 STAGES = ("mean", "order", "top")
 FALLEN = {"falling": "fall", "lying": "fall"}
 APART = (8, 15, 30, 60, 120)
 """Frames from one that is read to the next."""
+SEEKING = {"sought": 0, "passed by": 10**9}
+"""Ways to get there, by what `clips.SEEK_FROM` is."""
 
 
 def of_topdown(folder, into):
@@ -41,7 +44,8 @@ def of_topdown(folder, into):
     return str(into / "topdown.csv")
 
 
-def plan_of(source, options, stages):
+def plan_of(source, options, until, epochs=None):
+    """The recipe up to a stage."""
     from keras_transfer.specs import Plan
     from keras_transfer.training import recipes
 
@@ -49,7 +53,7 @@ def plan_of(source, options, stages):
         data=source,
         task="clips",
         backbone=BACKBONE,
-        stages=recipes.stages("clips", 5)[: STAGES.index(stages) + 1],
+        stages=recipes.stages("clips", BLOCKS, epochs=epochs)[: STAGES.index(until) + 1],
         batch_size=BATCH,
         seed=options.seed,
         image_size=options.image_size,
@@ -57,16 +61,17 @@ def plan_of(source, options, stages):
     )
 
 
-def trained(source, options, until, **settings):
+def trained(source, options, until, *, epochs=None, engine="auto"):
     """Train the recipe up to a stage and print what came of it; the seconds of an epoch of its first stage."""
     import keras_transfer as kt
 
     def told(event):
-        if event.kind == "note" and ": " in event.message and event.message.split(":")[0] in STAGES:
+        if event.kind in ("note", "warning") and event.message.split(":")[0] in STAGES:
             print(f"  {event.message}", flush=True)
 
+    plan = plan_of(source, options, until, epochs)
     with tempfile.TemporaryDirectory() as place:
-        record = kt.train(plan_of(source, options, until), folder=place, listener=told, **settings).record
+        record = kt.train(plan, folder=place, engine=engine, cache_folder=options.cache, listener=told).record
     for stage in record.stages:
         print(f"  {stage.name}: {stage.epochs} epochs of {_pace(stage):.2f} s by {stage.engine}", flush=True)
     print(
@@ -84,8 +89,7 @@ def _pace(stage):
 
 def streamed(source, options):
     """How many times an epoch takes longer where every frame goes through the backbone."""
-    stored = trained(source, options, "mean")
-    streaming = trained(source, options, "mean", engine="stream")
+    stored, streaming = (trained(source, options, "mean", epochs=2, engine=engine) for engine in ("auto", "stream"))
     print(f"streamed  {streaming:.1f} s an epoch, stored {stored:.2f} s: {streaming / stored:.0f} x", flush=True)
 
 
@@ -132,16 +136,16 @@ def seek(source, options):
         for apart in APART:
             part = clips.Clip(path, 0, 8 * apart / 25).address
             took = {way: min(_reading(clips, part, limit) for _ in range(5)) for way, limit in SEEKING.items()}
-            print(f"seek      {apart:>4} frames apart: " + ", ".join(f"{w} {1e3 * s:.1f} ms" for w, s in took.items()))
-
-
-SEEKING = {"sought": 0, "passed by": 10**9}
+            told = ", ".join(f"{way} {1e3 * seconds:.1f} ms" for way, seconds in took.items())
+            print(f"seek      {apart:>4} frames apart: {told}", flush=True)
 
 
 def _reading(clips, part, limit):
-    clips.SEEK_FROM = limit
+    """Seconds to read eight frames of a part."""
+    kept, clips.SEEK_FROM = clips.SEEK_FROM, limit
     began = time.perf_counter()
     clips.frames_of(part, 8, 96, "stretch")
+    clips.SEEK_FROM = kept
     return time.perf_counter() - began
 
 
@@ -163,6 +167,7 @@ def main():
     parser.add_argument("--only", default=",".join(PARTS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
+        options.cache = Path(place) / "cache"
         source = of_topdown(options.topdown, Path(place)) if options.topdown else options.source
         shown = options.topdown or source
         print(f"{shown}: {options.frames} frames at {options.image_size} px, seed {options.seed}", flush=True)

@@ -27,8 +27,8 @@ MOST_SECONDS = 600
 """A clip shows one action. Eight frames of hours would show nothing of it."""
 
 SEEK_FROM = 60
-"""Frames that are passed by without looking at them; where more lie between, seeking is faster (`scripts/bench clips
---seek` printed the same seconds for both at about that distance, 320 x 240 H.264 with a whole picture every 12)."""
+"""Frames that are passed by without looking at them; where more lie between, the video is sought instead.
+`scripts/bench clips --only seek` prints what both take."""
 
 PART = re.compile(r"#t=(?P<start>[0-9.]+),(?P<end>[0-9.]*)$")
 """Media Fragments URI 1.0 (W3C 2012), section 4.2.1."""

@@ -97,9 +97,10 @@ def _moved(places: keras.KerasTensor, frames: int, seed: int) -> keras.KerasTens
     """
     side = int(places.shape[1])
     x = _convolved(places, SEEN, 1, "seen", seed + 4)
-    x = keras.ops.reshape(x, (-1, frames, side * side, SEEN))
-    x = keras.layers.Concatenate(dtype="float32")([x[:, :-1], x[:, 1:]])
-    x = keras.ops.reshape(x, (-1, side, side, 2 * SEEN))
+    in_time = keras.ops.reshape(x, (-1, frames, side * side * SEEN))
+    both = [keras.layers.Cropping1D(ends, dtype="float32")(in_time) for ends in ((0, 1), (1, 0))]
+    both = [keras.ops.reshape(each, (-1, side, side, SEEN)) for each in both]
+    x = keras.layers.Concatenate(dtype="float32")(both)
     x = _convolved(x, MOVED, 3, "moved_1", seed + 5)
     x = _convolved(x, MOVED, 3, "moved_2", seed + 6)
     x = keras.layers.GlobalAveragePooling2D(name="moved_anywhere", dtype="float32")(x)
