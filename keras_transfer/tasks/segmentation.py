@@ -157,13 +157,12 @@ def cross_entropy(raw: tuple[Any, ...], targets: Any, label_smoothing: float) ->
 def balanced_cross_entropy(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     """Return the cross-entropy of each picture, float32 (batch,), in which a class weighs as the root of its area.
 
-    Of its area in the batch: what one picture shows of a class says little of how rare it is. Poles are half a percent
-    of a street; by its area alone a class like that is not worth being named. A whole share for each class (median
-    frequency balancing: Eigen & Fergus 2015, section 4.3.1) says too many of them.
+    Poles are half a percent of a street: by its area alone a class like that is not worth being named. A whole
+    share for each class (median frequency balancing: Eigen & Fergus 2015, section 4.3.1) says too many of them.
     """
     positions, counts = _counted(targets)
-    areas = tf.reduce_sum(tf.one_hot(positions, raw[0].shape[-1]) * counts[..., None], (0, 1, 2))
-    weights = counts * tf.math.rsqrt(tf.maximum(tf.gather(areas, positions), 1.0))
+    areas = tf.reduce_sum(tf.one_hot(positions, raw[0].shape[-1]) * counts[..., None], (1, 2))
+    weights = counts * tf.math.rsqrt(tf.maximum(tf.gather(areas, positions, batch_dims=1), 1.0))
     return _mean(_of_pixels(raw[0], positions, label_smoothing), weights)
 
 
