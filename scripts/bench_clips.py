@@ -11,7 +11,7 @@ no recording stands in two splits; who falls and who lies is one class. The seed
 features that an earlier part stored are found again. `streamed`: an epoch of stage `mean` with nothing stored, every
 frame through the backbone, and how many times the stored one it takes, the quickest of two each. `fit`: one epoch of
 the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight frames that lie so far apart, by looking
-for them and by passing the others by; it needs no SOURCE.
+for them and by passing the others by, in milliseconds of processor time; it needs no SOURCE.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def by_fit(source, options):
 
 
 def seek(source, options):
-    """Milliseconds to read eight frames of a video, sought and passed by."""
+    """Milliseconds of processor time to read eight frames of a video, sought and passed by."""
     import cv2
     import numpy as np
 
@@ -141,12 +141,12 @@ def seek(source, options):
 
 
 def _reading(clips, part, limit):
-    """Seconds to read eight frames of a part."""
+    """Seconds of all cores together to read eight frames of a part, which others on the machine do not lengthen."""
     kept, clips.SEEK_FROM = clips.SEEK_FROM, limit
-    began = time.perf_counter()
+    began = time.process_time()
     clips.frames_of(part, 8, 96, "stretch")
     clips.SEEK_FROM = kept
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 PARTS = {
