@@ -230,7 +230,7 @@ def test_auto_says_what_training_takes_before_it_begins(advised, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "advised: dense. BCCD at 384 pixels ends at AP50 0.862 on validation by recipe 'dense' (scripts/bench"),
+        ((), "advised: dense. BCCD at 448 pixels ends at AP50 0.874 on validation by recipe 'dense' (scripts/bench"),
         (("--recipe", "head"), ""),
     ],
 )

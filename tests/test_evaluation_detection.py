@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_transfer import drawing
 from keras_transfer.evaluation import box_drawing, detection
 from keras_transfer.specs import Contract
 from keras_transfer.tasks import detection as head
@@ -344,8 +345,8 @@ def test_two_answers_differ_alike_whichever_comes_first():
 
 def test_colours_of_drawn_boxes_are_those_of_their_classes_and_void_of_names_stays_so():
     picture = np.zeros((64, 64, 3), np.uint8)
-    drawn = box_drawing.boxed(picture, np.array([[0.25, 0.25, 0.75, 0.75]]), [1])
+    drawn = drawing.boxed(picture, np.array([[0.25, 0.25, 0.75, 0.75]]), [1])
     edge = round(0.25 * 63)
-    assert tuple(drawn[edge, 30]) == box_drawing.colour(1)
+    assert tuple(drawn[edge, 30]) == drawing.colour(1)
     assert not drawn[32, 32].any()
     assert not picture.any()  # the picture that came is left as it was

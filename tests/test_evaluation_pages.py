@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_transfer.drawing import colour
 from keras_transfer.evaluation import (
     detection,
     detection_page,
@@ -18,7 +19,6 @@ from keras_transfer.evaluation import (
     segmentation_page,
     thumbnails,
 )
-from keras_transfer.evaluation.overlays import colour
 from keras_transfer.masks import VOID
 from keras_transfer.specs import Contract, Plan, RunRecord
 

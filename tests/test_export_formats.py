@@ -131,7 +131,7 @@ def test_calibration_on_a_handful_of_pictures_is_warned_of(tmp_path):
 
 def test_a_contract_of_another_size_than_the_models_is_refused(tmp_path):
     contract = Contract(class_names=CLASS_NAMES, image_size=96)
-    with pytest.raises(ExportError, match="promises pictures of 96 px, the model takes 32 px"):
+    with pytest.raises(ExportError, match=r"promises to take \(96, 96, 3\), the model takes \(32, 32, 3\)"):
         exporters.export(model(), tmp_path, ["onnx"], contract)
 
 

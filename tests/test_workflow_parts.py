@@ -47,7 +47,7 @@ def test_tasks_of_places_take_pictures_larger_than_their_backbone_was_trained_at
     assert resolved([], typical=100, task=task).image_size == side
 
 
-@pytest.mark.parametrize(("task", "most"), [("classification", 224), ("segmentation", 352), ("detection", 384)])
+@pytest.mark.parametrize(("task", "most"), [("classification", 224), ("segmentation", 352), ("detection", 448)])
 def test_pictures_of_any_size_are_taken_no_larger_than_the_task_allows(task, most):
     assert resolved([], typical=4000, task=task).image_size == most
 

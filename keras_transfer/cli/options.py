@@ -18,7 +18,7 @@ SourceArgument = Annotated[
 BACKBONE = "A row of: keras-transfer backbones"
 Backbone = Annotated[str, typer.Option(help=BACKBONE)]
 BackboneOfPlan = Annotated[str | None, typer.Option("--backbone", help=BACKBONE)]
-TASK = "What is learned: classification, multilabel, segmentation, detection or embedding."
+TASK = "What is learned: classification, multilabel, segmentation, detection, embedding or clips."
 Task = Annotated[str, typer.Option("--task", help=TASK)]
 TaskOfPlan = Annotated[str | None, typer.Option("--task", help=TASK)]
 ImageSize = Annotated[int | None, typer.Option(help="Side of a picture in pixels.")]
