@@ -29,7 +29,7 @@ NOT_RUN = {
     "scripts/": "commands of their own, and measurements take minutes: their words are checked",
     "keras-transfer backbones --fetch": "weights come from elsewhere",
     "keras-transfer bench transfer": "trains a dozen times",
-    "keras-transfer evaluate RUN FOLDER/pairs.txt": "pictures named as in that list: tests/test_embedding_end_to_end.py",
+    "keras-transfer evaluate RUN FOLDER/pairs.txt": "pictures with its names: tests/test_embedding_end_to_end.py",
     "keras-transfer train faces:FOLDER": "OpenCV brings the cascade where Debian's opencv-data does",
     "keras-transfer train FOLDER --task clips": "videos: tests/test_clips_end_to_end.py",
     "keras-transfer train clips.csv": "the same",
