@@ -89,6 +89,18 @@ def test_an_opencv_without_cascades_says_what_to_install(monkeypatch):
         faces.cascade()
 
 
+def test_an_opencv_without_its_contributed_modules_says_what_to_install(tmp_path, monkeypatch):
+    import cv2
+
+    (tmp_path / faces.CASCADE).write_text("")
+    monkeypatch.setattr(faces, "SYSTEM_FOLDERS", (tmp_path,))
+    monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+    with pytest.raises(
+        DataError, match=r"as it is installed has none\. Install it: pip install 'keras_transfer\[faces\]'"
+    ):
+        faces.cascade()
+
+
 def test_faces_of_a_folder_are_a_source_of_identities(tmp_path, monkeypatch):
     monkeypatch.setattr(faces, "cascade", lambda: bright)
     source = f"faces:{people(tmp_path / 'people')}"

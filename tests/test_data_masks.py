@@ -366,3 +366,10 @@ def test_a_data_set_of_tensorflow_datasets_brings_its_masks(tmp_path):
     inside = np.asarray(targets)[:, 2:-2] != VOID
     shown = np.asarray(images)[:, 2:-2, :, 0] > 50
     assert (shown == (np.asarray(targets)[:, 2:-2] == 1))[inside].mean() > 0.95
+
+
+def test_a_feed_knows_how_large_masks_are_at_every_size_it_is_asked_for():
+    feed = make_feed(load("sample:fashion-masks", annotation="mask"))
+    for side in (64, 96, 128):
+        targets = feed("train", image_size=side, batch_size=4, augment="light").element_spec[1]
+        assert targets.shape.as_list() == [None, side, side]

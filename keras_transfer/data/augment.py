@@ -88,7 +88,8 @@ def _traced(name: str, annotation: Annotation) -> Policy:
             floats, targets = step(floats, targets, draw)
         return tf.cast(tf.clip_by_value(floats + 0.5, 0, 255), tf.uint8), targets
 
-    return tf.function(augmented, autograph=False, reduce_retracing=True)
+    # Traced anew for each size: one trace for all would forget how large targets are, which stores and steps must know.
+    return tf.function(augmented, autograph=False)
 
 
 def noise(seed: int, epoch: int, pictures: int) -> np.ndarray:

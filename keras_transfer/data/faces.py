@@ -92,7 +92,13 @@ def cascade() -> Find:
             f"Faces are looked for with OpenCV's '{CASCADE}', and OpenCV {cv2.__version__} does not bring it. "
             f"Install it: apt install opencv-data"
         )
-    detector = cv2.CascadeClassifier(str(found[0]))
+    classifier = getattr(cv2, "CascadeClassifier", None)
+    if classifier is None:  # since OpenCV 5 it stands in the package of contributed modules
+        raise DataError(
+            f"Faces are looked for with OpenCV's cascades, and OpenCV {cv2.__version__} as it is installed has none. "
+            f"Install it: pip install 'keras_transfer[faces]'"
+        )
+    detector = classifier(str(found[0]))
 
     def find(grey: np.ndarray) -> Sequence[Box]:
         least = max(24, int(LEAST * min(grey.shape)))

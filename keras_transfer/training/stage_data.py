@@ -61,6 +61,8 @@ class StageData:
     """KerasTensors that the inputs stand for; none where they are pictures."""
     train_shapes: tuple[tuple[int, ...], ...]
     """Of the inputs of one training picture; those of validation are the network's own."""
+    train_targets: tuple[int, ...]
+    """Shape of the targets of one training picture: masks are as small as their pictures, mosaics have more boxes."""
     engine: str
     reason: str
 
@@ -121,6 +123,7 @@ def _streamed(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes)
         steps=_steps(settings),
         cut=(),
         train_shapes=(_shape(job.network, size),),
+        train_targets=_target_shape(job, "train", size, stage.augment),
         engine=way.engine,
         reason=way.reason,
     )
@@ -138,6 +141,7 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
         steps=_steps(settings),
         cut=freeze.cut,
         train_shapes=ready(size).feature_shapes,
+        train_targets=views[0].targets.shape[1:],
         engine=way.engine,
         reason=way.reason,
     )
@@ -186,10 +190,14 @@ def _needed_bytes(job: Job, stage: Stage, prefix: Prefix, whole: Prefix, dtype: 
         ("train", prefix, side, stage.augment, views),
         ("validation", whole, settings.image_size, "none", 1),
     ):
-        targets = job.feed(split, image_size=size, batch_size=settings.batch_size, augment=augment).element_spec[1]
-        shape = tuple(targets.shape[1:])
+        shape = _target_shape(job, split, size, augment)
         total += times * feature_store.view_bytes(settings.counts[split], part.feature_shapes, dtype, shape)
     return total
+
+
+def _target_shape(job: Job, split: str, side: int, augment: str) -> tuple[int, ...]:
+    batches = job.feed(split, image_size=side, batch_size=job.settings.batch_size, augment=augment)
+    return tuple(batches.element_spec[1].shape[1:])
 
 
 def shuffled(views: list[View], settings: Settings, epoch: int) -> Any:

@@ -34,7 +34,7 @@ def learning_step(
 
     method: built for the suffix's trainable variables. average: a shadow of each of them, or nothing.
     """
-    inputs, targets, weights = _any_size(data.validation().element_spec, data.train_shapes)
+    inputs, targets, weights = _any_size(data.validation().element_spec, data.train_shapes, data.train_targets)
     of_one = [shape[1 - len(own.shape) :] for shape, own in zip(data.train_shapes, suffix.inputs, strict=True)]
     learner = resized(suffix, of_one)
     trainable = suffix.trainable_variables
@@ -112,14 +112,20 @@ def averaged(suffix: keras.Model, average: list[Any]) -> Iterator[None]:
             variable.assign(value)
 
 
-def _any_size(specs: Any, shapes: Any = None) -> Any:
-    """The signature of batches of any size: a second shape for the last one would be a second trace, of seconds."""
-    inputs, *others = tf.nest.map_structure(lambda spec: tf.TensorSpec((None, *spec.shape[1:]), spec.dtype), specs)
+def _any_size(specs: Any, shapes: Any = None, target_shape: Any = None) -> Any:
+    """The signature of batches of any size: a second shape for the last one would be a second trace, of seconds.
+
+    shapes, target_shape: of the inputs and of the targets of a picture, where they are not those of `specs`.
+    """
+    inputs, targets, weights = tf.nest.map_structure(
+        lambda spec: tf.TensorSpec((None, *spec.shape[1:]), spec.dtype), specs
+    )
     if shapes:
         flat = zip(tf.nest.flatten(inputs), shapes, strict=True)
         sized = [tf.TensorSpec((None, *shape), spec.dtype) for spec, shape in flat]
         inputs = tf.nest.pack_sequence_as(inputs, sized)
-    return (inputs, *others)
+        targets = tf.TensorSpec((None, *target_shape), targets.dtype)
+    return inputs, targets, weights
 
 
 def _sums(losses: Any, merits: Any, weights: Any) -> Any:
