@@ -1,14 +1,14 @@
 """What happens in a clip: each stage of the recipe, frozen frames stored and streamed, beside plain Keras `fit`.
 
     scripts/bench clips [SOURCE] [--topdown FOLDER] [--frames N] [--image-size 96] [--seed 0]
-                        [--only mean,order,top,streamed,fit,seek]
+                        [--only moves,head,top,streamed,fit,seek]
 
 SOURCE is anything that brings clips; `sample:fashion-clips` where none is named. `--topdown`: a folder with
 `clips.csv` (clip, recording, label, frames) and `clips/`, of which a table is made whose groups are recordings, so that
 no recording stands in two splits; who falls and who lies is one class. The seed draws the split.
 
-`mean`, `order`, `top`: validation and test after the recipe up to that stage, and what an epoch of each stage took;
-features that an earlier part stored are found again. `streamed`: an epoch of stage `mean` with nothing stored, every
+`moves`, `head`, `top`: validation and test after the recipe up to that stage, and what an epoch of each stage took;
+features that an earlier part stored are found again. `streamed`: an epoch of stage `moves` with nothing stored, every
 frame through the backbone, and how many times the stored one it takes, the quickest of two each. `fit`: one epoch of
 the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight frames that lie so far apart, by looking
 for them and by passing the others by, in milliseconds of processor time; it needs no SOURCE.
@@ -20,10 +20,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from dense_peers import BACKBONE
 
 BATCH, BLOCKS = 32, 5
-STAGES = ("mean", "order", "top")
+STAGES = ("moves", "head", "top")
 FALLEN = {"falling": "fall", "lying": "fall"}
 APART = (8, 15, 30, 60, 120)
 """Frames from one that is read to the next."""
@@ -31,16 +32,21 @@ SEEKING = {"sought": 0, "passed by": 10**9}
 """Ways to get there, by what `clips.SEEK_FROM` is."""
 
 
-def of_topdown(folder, into):
-    """A table of clips beside a link to them."""
+def of_topdown(folder, into, seed):
+    """A table of clips beside a link to them: three fifths of the recordings to learn from, a fifth each for the rest."""
     (into / "clips").symlink_to((folder / "clips").absolute())
     with (folder / "clips.csv").open(newline="") as opened:
         rows = [
             (f"clips/{row['clip']}", row["recording"], FALLEN.get(row["label"], row["label"]))
             for row in csv.DictReader(opened)
         ]
+    recordings = np.random.default_rng(seed).permutation(sorted({group for _, group, _ in rows}))
+    parts = np.split(recordings, [3 * len(recordings) // 5, 4 * len(recordings) // 5])
+    of = {group: split for split, part in zip(("train", "validation", "test"), parts, strict=True) for group in part}
     with (into / "topdown.csv").open("w", newline="") as opened:
-        csv.writer(opened).writerows([("path", "group", "label"), *rows])
+        table = csv.writer(opened)
+        table.writerow(("path", "group", "label", "split"))
+        table.writerows((*row, of[row[1]]) for row in rows)
     return str(into / "topdown.csv")
 
 
@@ -89,7 +95,7 @@ def _pace(stage):
 
 def streamed(source, options):
     """How many times an epoch takes longer where every frame goes through the backbone."""
-    stored, streaming = (trained(source, options, "mean", epochs=2, engine=engine) for engine in ("auto", "stream"))
+    stored, streaming = (trained(source, options, "moves", epochs=2, engine=engine) for engine in ("auto", "stream"))
     print(f"streamed  {streaming:.1f} s an epoch, stored {stored:.2f} s: {streaming / stored:.0f} x", flush=True)
 
 
@@ -102,7 +108,7 @@ def by_fit(source, options):
     from keras_transfer.specs import silent
     from keras_transfer.workflow.building import network_of, with_frames
 
-    plan = plan_of(source, options, "mean")
+    plan = plan_of(source, options, "moves")
     splits = with_frames(sources.load(source, annotation="clip", seed=options.seed), options.frames)
     network, _ = network_of(plan, registry.backbone(BACKBONE), splits, "imagenet", silent)
     for block in network.blocks:
@@ -120,7 +126,6 @@ def by_fit(source, options):
 def seek(source, options):
     """Milliseconds of processor time to read eight frames of a video, sought and passed by."""
     import cv2
-    import numpy as np
 
     from keras_transfer.data import clips
 
@@ -168,7 +173,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         options.cache = Path(place) / "cache"
-        source = of_topdown(options.topdown, Path(place)) if options.topdown else options.source
+        source = of_topdown(options.topdown, Path(place), options.seed) if options.topdown else options.source
         shown = options.topdown or source
         print(f"{shown}: {options.frames} frames at {options.image_size} px, seed {options.seed}", flush=True)
         for name in options.only.split(","):

@@ -54,7 +54,7 @@ def file(run):
 
 
 def test_the_stages_are_those_of_the_recipe_and_the_first_ones_stored_frames(run):
-    assert [stage.name for stage in run.record.stages] == ["mean", "order", "top"]
+    assert [stage.name for stage in run.record.stages] == ["moves", "head", "top"]
     assert all(stage.engine != "none" for stage in run.record.stages[:2])
 
 

@@ -22,18 +22,9 @@ SEEN = 16
 MOVED = 32
 """Filters that look at a neighbourhood in one frame and in the next."""
 
-ORDER_LAYERS = (
-    "seen",
-    "seen_norm",
-    "moved_1",
-    "moved_1_norm",
-    "moved_2",
-    "moved_2_norm",
-    "order_in_time",
-    "order",
-)
-"""What knows which frame comes first. It gives nothing until it has learned, so that without it the head is that of the
-mean alone."""
+BESIDE_MOVES = ("narrow", "narrow_norm", "of_mean", "order_in_time", "of_order")
+"""All of the head but what moves from place to place: numbers of whole frames, which know a few hundred clips by heart
+before anything has to move."""
 
 
 def attach(
@@ -51,9 +42,9 @@ def attach(
     'probabilities'
 
     features: on clips, as `backbones.features.build` gives them. The head takes of each frame the mean of the last map
-    and an earlier one by places, narrows both to `WIDTH` numbers, and adds up two answers: of their mean over the
-    frames, and of their order, which a depthwise convolution as long as the clip and what moves from place to place
-    tell.
+    and an earlier one by places, and adds up three answers, of which each is nothing before it has learned: of what
+    moves from place to place, and of both taps narrowed to `WIDTH` numbers, of their mean over the frames and of their
+    order, by a depthwise convolution as long as the clip.
     """
     frames = int(features.input.shape[1])
     places = _by_places(blocks[max(0, len(blocks) - 3)].output)
@@ -63,15 +54,16 @@ def attach(
     start = keras.initializers.GlorotUniform(seed=seed + 1)
     mean = keras.layers.GlobalAveragePooling1D(name="mean", dtype="float32")(in_time)
     mean = keras.layers.Dropout(dropout, seed=seed + 2, name="dropout", dtype="float32")(mean)
-    of_mean = keras.layers.Dense(classes, kernel_initializer=start, name="of_mean", dtype="float32")(mean)
+    of_mean = _answer(classes, "of_mean")(mean)
     order = keras.layers.DepthwiseConv1D(
         frames, depth_multiplier=WAYS, depthwise_initializer=start, name="order_in_time", dtype="float32"
     )(in_time)
     order = keras.layers.Flatten(dtype="float32")(order)
-    order = keras.layers.Concatenate(dtype="float32")([order, _moved(normed[0], frames, seed)])
     order = keras.layers.Dropout(dropout, seed=seed + 3, name="dropout_order", dtype="float32")(order)
-    of_order = keras.layers.Dense(classes, kernel_initializer="zeros", name="order", dtype="float32")(order)
-    logits = keras.layers.Add(name=LOGITS_LAYER, dtype="float32")([of_mean, of_order])
+    moves = _moved(normed[0], frames, seed)
+    moves = keras.layers.Dropout(dropout, seed=seed + 7, name="dropout_moves", dtype="float32")(moves)
+    answers = [of_mean, _answer(classes, "of_order")(order), _answer(classes, "of_moves")(moves)]
+    logits = keras.layers.Add(name=LOGITS_LAYER, dtype="float32")(answers)
     probabilities = keras.layers.Activation("softmax", name=PROBABILITIES_OUTPUT, dtype="float32")(logits)
     return Network(
         model=keras.Model(features.input, probabilities, name="clip_classifier"),
@@ -81,6 +73,10 @@ def attach(
         losses=LOSSES[loss],
         merit=merit,
     )
+
+
+def _answer(classes: int, name: str) -> keras.layers.Dense:
+    return keras.layers.Dense(classes, kernel_initializer="zeros", name=name, dtype="float32")
 
 
 def _by_places(maps: keras.KerasTensor) -> keras.KerasTensor:

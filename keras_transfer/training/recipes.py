@@ -14,18 +14,8 @@ from keras_transfer.specs import Stage
 HEAD = Stage(name="head", epochs=20, learning_rate=3e-3, augment="light", views=2)
 """What every recipe begins with: a random head would send noise through whatever learns below it."""
 
-ORDER_LAYERS = (
-    "seen",
-    "seen_norm",
-    "moved_1",
-    "moved_1_norm",
-    "moved_2",
-    "moved_2_norm",
-    "order_in_time",
-    "order",
-)
-"""Of the head of clips, `tasks.clips.ORDER_LAYERS`: what knows which frame comes first (a test holds the two together).
-"""
+BESIDE_MOVES = ("narrow", "narrow_norm", "of_mean", "order_in_time", "of_order")
+"""Of the head of clips, `tasks.clips.BESIDE_MOVES`: all but what moves (a test holds the two together)."""
 
 
 def head(blocks: int) -> tuple[Stage, ...]:
@@ -98,13 +88,16 @@ def solved(blocks: int) -> tuple[Stage, ...]:
 
 
 def clips(blocks: int) -> tuple[Stage, ...]:
-    """Train the head on the mean of the frames, then on their order, then the last two fifths of the blocks.
+    """Train what moves alone, then the whole head, means and order of frames beside it, then the last two fifths.
 
-    Whether order stays is the gate's choice: it has to beat the mean. Nothing is mirrored, for a way has a direction.
+    In this order: numbers of whole frames learn a few hundred clips by heart, and nothing is left to learn from what
+    moves. `sample:fashion-clips` ends at 31 % on validation with the mean first and at 100 % with what moves first.
+    Nothing is mirrored, for a way has a direction.
     """
-    mean = HEAD.model_copy(update={"name": "mean", "augment": "light_no_flip", "still": ORDER_LAYERS})
-    order = mean.model_copy(update={"name": "order", "still": (), "epochs": 30, "label_smoothing": 0.1})
-    return (mean, order, _learning("top", _top(blocks), epochs=10, views=4, augment="light_no_flip"))
+    common = {"augment": "light_no_flip", "label_smoothing": 0.1}
+    slowly = {"learning_rate": 6e-3, "weight_decay": 1e-2, "epochs": 30}
+    moves = HEAD.model_copy(update={"name": "moves", "still": BESIDE_MOVES, **common, **slowly})
+    return (moves, HEAD.model_copy(update=common), _learning("top", _top(blocks), epochs=10, views=4, **common))
 
 
 RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
