@@ -33,7 +33,7 @@ SEEKING = {"sought": 0, "passed by": 10**9}
 
 
 def of_topdown(folder, into, seed):
-    """A table of clips beside a link to them: three fifths of the recordings to learn from, a fifth each for the rest."""
+    """A table of clips beside a link to them: three fifths of the recordings are learned from."""
     (into / "clips").symlink_to((folder / "clips").absolute())
     with (folder / "clips.csv").open(newline="") as opened:
         rows = [
