@@ -409,7 +409,8 @@ def test_advice_of_pictures_it_cannot_measure_names_a_command_that_trains_and_wh
         workflow.advise(source, task=task)
     command = str(told.value).split("keras-transfer ")[1]
     assert command == f"train {source} --task {task} --recipe dense"
-    assert f"{evidence} by recipe 'dense' (scripts/bench {task} " in str(told.value)
+    assert evidence in str(told.value)
+    assert "recipe 'dense'" in str(told.value)
 
 
 def test_advice_without_names_looks_at_what_is_at_hand_smallest_first():
