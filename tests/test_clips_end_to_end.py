@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import keras_transfer as kt
-from keras_transfer import cli
+from keras_transfer import cli, workflow
+from keras_transfer.errors import UsageError
 
 SIDE, FRAMES = 64, 4
 
@@ -51,6 +52,14 @@ def file(run):
     (checked,) = kt.export(run, formats=["tflite"])
     assert checked.parity.passed
     return checked.artifact.path
+
+
+@pytest.mark.parametrize(("verb", "what"), [(kt.doctor, "doctor"), (workflow.bench_input, "bench input")])
+def test_what_looks_at_pictures_alone_says_so_of_videos(run, verb, what):
+    with pytest.raises(
+        UsageError, match=rf"holds videos, and {what} looks at pictures\. .* told by: keras-transfer train"
+    ):
+        verb(run.record.plan.data, task="clips")
 
 
 def test_the_stages_are_those_of_the_recipe_and_the_first_ones_stored_frames(run):

@@ -34,6 +34,9 @@ IMBALANCE = 5.0
 LONGEST = 3.0
 """Times that a picture may be longer than wide before squares squeeze it out of shape."""
 
+PROBED = "class"
+"""What pictures are labelled with where a probe judges labels."""
+
 TWO_NAMES = " Is it one under two names? Put both under one, or take the wrong picture out."
 
 SUFFIXES_OF = {"JPEG": ("jpg", "jpeg", "jpe", "jfif"), "TIFF": ("tif", "tiff"), "MPO": ("jpg", "jpeg", "jpe", "jfif")}
@@ -145,7 +148,7 @@ def examine(
         *(_label_patterns(splits) if splits.annotation == "classes" else ()),
         *_odd_sizes(readable),
     ]
-    if features is not None and splits.annotation != "class":
+    if features is not None and splits.annotation != PROBED:
         listener(Event("note", f"Labels are not judged by a probe: this is {kind.meaning}."))
     elif features is not None:
         findings += _suspicious_labels(readable, splits.class_names, features)

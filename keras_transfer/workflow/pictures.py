@@ -13,6 +13,7 @@ from keras_transfer.data import cleaning, doctor_page, label_views, pipeline, sh
 from keras_transfer.data import doctor as examiner
 from keras_transfer.data.doctor import Diagnosis
 from keras_transfer.data.throughput import Throughput
+from keras_transfer.errors import UsageError
 from keras_transfer.specs import (
     BackboneSpec,
     Event,
@@ -47,7 +48,7 @@ def doctor(
     manifest (`.csv`, `.parquet`) or, under any other name, TFRecord shards. page: an HTML file with thumbnails.
     augmented: a PNG with what each augmentation policy makes of eight pictures.
     """
-    splits = sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
+    splits = _of_pictures("doctor", source, task, seed, listener)
     if write:
         cleaning.check(splits, write)
     described = _described(splits, listener) if labels else None
@@ -79,14 +80,30 @@ def bench_input(
     'training'
     """
     spec = registry.backbone(backbone)
-    splits = sources.load(source, annotation=task_of(task).annotation, listener=listener)
+    splits = _of_pictures("bench input", source, task, 0, listener)
     size = image_size or fitting_size(spec, splits.typical_size)
     step = _training_step(spec, size, len(splits.class_names))
     return throughput.measure(splits, image_size=size, batch_size=batch_size, augment=augment, step=step)
 
 
+def _of_pictures(verb: str, source: str, task: str, seed: int, listener: Listener) -> Splits:
+    """Return the splits of a source of pictures; UsageError for one of videos, which `verb` does not look at."""
+    splits = sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
+    if splits.frames:
+        raise UsageError(
+            f"'{source}' holds videos, and {verb} looks at pictures. What is wrong with videos is told by: "
+            f"keras-transfer train {source} --task {task}"
+        )
+    return splits
+
+
 def _described(splits: Splits, listener: Listener) -> dict[str, np.ndarray] | None:
-    """What the default backbone makes of every picture, averaged over its feature map; None without its weights."""
+    """What the default backbone makes of every picture, averaged over its feature map; None without its weights.
+
+    Empty where no probe would look at it.
+    """
+    if splits.annotation != examiner.PROBED:
+        return {}
     spec = registry.backbone(str(Plan.model_fields["backbone"].default))
     if not weights.at_hand(spec):
         listener(Event("note", f"Labels are not judged: the weights of {spec.name} are not on this machine."))
