@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,26 +135,28 @@ def _weights_of_classes(labels: np.ndarray) -> np.ndarray:
     return (raw / raw.mean()).astype(np.float32)
 
 
+_CLASS = Annotation(
+    name="class",
+    meaning="one label a picture (--task classification)",
+    columns=("path", "label"),
+    names=lambda label: (label,),
+    unite=None,
+    strata=lambda contents, labels: labels,
+    stored=_class_positions,
+    listed=lambda label, names: names[int(label)],
+    text=lambda label: label,
+    counts=lambda labels, classes: np.bincount(labels, minlength=classes),
+    targets=_targets_of_class,
+    move=None,
+    mixes=True,
+    weights=class_weights,
+    resamples=True,
+)
+
 ANNOTATIONS = {
     row.name: row
     for row in (
-        Annotation(
-            name="class",
-            meaning="one label a picture (--task classification)",
-            columns=("path", "label"),
-            names=lambda label: (label,),
-            unite=None,
-            strata=lambda contents, labels: labels,
-            stored=_class_positions,
-            listed=lambda label, names: names[int(label)],
-            text=lambda label: label,
-            counts=lambda labels, classes: np.bincount(labels, minlength=classes),
-            targets=_targets_of_class,
-            move=None,
-            mixes=True,
-            weights=class_weights,
-            resamples=True,
-        ),
+        _CLASS,
         Annotation(
             name="classes",
             meaning="any number of labels a picture (--task multilabel)",
@@ -171,40 +173,21 @@ ANNOTATIONS = {
             mixes=True,
             weights=_weights_of_classes,
         ),
-        Annotation(
+        replace(
+            _CLASS,
             name="identity",
             meaning="who or what it is, of which others are recognized (--task embedding)",
             columns=("path", "identity"),
-            names=lambda label: (label,),
-            unite=None,
             strata=lambda contents, labels: [EVERYONE] * len(labels),
-            stored=_class_positions,
-            listed=lambda label, names: names[int(label)],
-            text=lambda label: label,
-            counts=lambda labels, classes: np.bincount(labels, minlength=classes),
             targets=_targets_of_identity,
-            move=None,
             mixes=False,
-            weights=class_weights,
-            resamples=True,
             apart=True,
         ),
-        Annotation(
+        replace(
+            _CLASS,
             name="clip",
             meaning="one label a clip of video (--task clips)",
-            columns=("path", "label"),
-            names=lambda label: (label,),
-            unite=None,
-            strata=lambda contents, labels: labels,
-            stored=_class_positions,
-            listed=lambda label, names: names[int(label)],
-            text=lambda label: label,
-            counts=lambda labels, classes: np.bincount(labels, minlength=classes),
-            targets=_targets_of_class,
-            move=None,
             mixes=False,
-            weights=class_weights,
-            resamples=True,
             thing="video",
             clips=True,
         ),

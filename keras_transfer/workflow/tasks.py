@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -168,43 +169,35 @@ _OF_BOXES = {
 """Of two boxes that cover each other by just as much as a copy does, either may stay, to the last bit of a runtime."""
 
 
+_CLASSIFICATION = Task(
+    name="classification",
+    annotation="class",
+    merit_name="accuracy",
+    attach=_later("tasks.classification.attach"),
+    losses=("cross_entropy",),
+    outputs=_probabilities,
+    read=classification.read,
+    score=classification.score,
+    right=agreement.right_class,
+    differ=classification.differ,
+    diverge=agreement.divergence,
+    section="sections/classification.html.j2",
+    show=_later("evaluation.classification_page.show"),
+    settle=_settled_temperature,
+    apply=_cooled,
+    fold=_with_temperature,
+    explain=_later("evaluation.gradcam.gradcam"),
+)
+
+
 TASKS: Mapping[str, Task] = {
-    "classification": Task(
-        name="classification",
-        annotation="class",
-        merit_name="accuracy",
-        attach=_later("tasks.classification.attach"),
-        losses=("cross_entropy",),
-        outputs=_probabilities,
-        read=classification.read,
-        score=classification.score,
-        right=agreement.right_class,
-        differ=classification.differ,
-        diverge=agreement.divergence,
-        section="sections/classification.html.j2",
-        show=_later("evaluation.classification_page.show"),
-        settle=_settled_temperature,
-        apply=_cooled,
-        fold=_with_temperature,
-        explain=_later("evaluation.gradcam.gradcam"),
-    ),
-    "clips": Task(
+    "classification": _CLASSIFICATION,
+    "clips": replace(
+        _CLASSIFICATION,
         name="clips",
         annotation="clip",
-        merit_name="accuracy",
         attach=_later("tasks.clips.attach"),
-        losses=("cross_entropy",),
-        outputs=_probabilities,
-        read=classification.read,
-        score=classification.score,
-        right=agreement.right_class,
-        differ=classification.differ,
-        diverge=agreement.divergence,
-        section="sections/classification.html.j2",
-        show=_later("evaluation.classification_page.show"),
-        settle=_settled_temperature,
-        apply=_cooled,
-        fold=_with_temperature,
+        explain=None,
         defaults={"recipe": "clips", "image_size": 96},
     ),
     "multilabel": Task(
