@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import Network, Stage
 from keras_transfer.training.stage_data import StageData
+from keras_transfer.training.steps import in_float32, taken
 
 
 def check(network: Network, stage: Stage) -> None:
@@ -39,8 +40,7 @@ def solution(suffix: keras.Model, network: Network, stage: Stage, data: StageDat
 
     @tf.function
     def losses_of(inputs: Any, targets: Any) -> Any:
-        inputs = tf.nest.map_structure(lambda each: tf.cast(each, tf.float32), inputs)
-        return network.losses(tuple(tf.nest.flatten(suffix(inputs, training=False))), targets, 0.0)
+        return network.losses(in_float32(suffix(taken(inputs, suffix), training=False)), targets, 0.0)
 
     def batches() -> Iterator[tuple[Any, Any, Any]]:
         for number in range(passes):

@@ -43,7 +43,7 @@ def learning_step(
     @tf.function(input_signature=(inputs, targets, weights))
     def step(inputs: Any, targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
-            raw = _in_float32(learner(_taken(inputs, learner), training=True))
+            raw = in_float32(learner(taken(inputs, learner), training=True))
             losses = network.losses(raw, targets, stage.label_smoothing)
             loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
             if learner.losses:
@@ -66,7 +66,7 @@ def evaluation(suffix: keras.Model, network: Network, data: StageData) -> Callab
 
     @tf.function(input_signature=specs)
     def of_a_batch(inputs: Any, targets: Any, weights: Any) -> Any:
-        raw = _in_float32(suffix(_taken(inputs, suffix), training=False))
+        raw = in_float32(suffix(taken(inputs, suffix), training=False))
         if network.merit_over == "split":
             return tf.zeros((3,)), raw
         losses = network.losses(raw, targets, 0.0)
@@ -132,7 +132,7 @@ def _sums(losses: Any, merits: Any, weights: Any) -> Any:
     return tf.stack([tf.reduce_sum(losses * weights), tf.reduce_sum(merits * weights), tf.reduce_sum(weights)])
 
 
-def _taken(inputs: Any, model: keras.Model) -> Any:
+def taken(inputs: Any, model: keras.Model) -> Any:
     """Return inputs as a model takes them: float32, and behind a cut a row for each frame where samples are clips."""
     wanted = [each.shape for each in model.inputs]
     flat = [
@@ -142,5 +142,6 @@ def _taken(inputs: Any, model: keras.Model) -> Any:
     return tf.nest.pack_sequence_as(inputs, [tf.cast(each, tf.float32) for each in flat])
 
 
-def _in_float32(outputs: Any) -> tuple[Any, ...]:
+def in_float32(outputs: Any) -> tuple[Any, ...]:
+    """Return outputs, of which a model may have one or several, as losses and merits take them."""
     return tuple(tf.cast(each, tf.float32) for each in tf.nest.flatten(outputs))
