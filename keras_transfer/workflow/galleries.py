@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.data import faces
-from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.files import picture_paths
 from keras_transfer.errors import ArtifactError, DataError, UsageError
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import EMBEDDING_OUTPUT, Contract, Event, Listener, silent
-from keras_transfer.workflow.using import asked, located
+from keras_transfer.workflow.using import asked, located, read_as
 
 VERSION = 1
 
@@ -83,8 +82,7 @@ def gallery(
     given = str(folder)
     shown = faces.cropped(faces.folder_of(given), listener=listener) if given.startswith(faces.PREFIX) else Path(given)
     names, paths = _listed(shown)
-    images = picture_files.read_pictures(paths, image_size=ask.contract.image_size, aspect=ask.contract.aspect)
-    points = np.ascontiguousarray(ask.answers(images)[EMBEDDING_OUTPUT], np.float32)
+    points = np.ascontiguousarray(ask.answers(read_as(ask.contract, paths))[EMBEDDING_OUTPUT], np.float32)
     keys = [str(each) for each in paths]
     if add:
         before = read(place, ask.contract)

@@ -115,8 +115,7 @@ def _of_pairs(ask: Asked, source: str, split: str, listener: Listener) -> Scored
     listed, step, points = listed_pairs.read(source), batch_of(contract), []
     for start in range(0, len(listed.paths), step):
         some = listed.paths[start : start + step]
-        images = picture_files.read_pictures(some, image_size=contract.image_size, aspect=contract.aspect)
-        points.append(ask.answers(images)[EMBEDDING_OUTPUT])
+        points.append(ask.answers(read_as(contract, some))[EMBEDDING_OUTPUT])
         listener(Event("progress", "Pictures of pairs", done=start + len(some), total=len(listed.paths)))
     answers = {EMBEDDING_OUTPUT: np.concatenate(points)}
     return pairs.score(answers, listed.rows, listed.same, listed.folds, contract)
@@ -145,12 +144,7 @@ def predict(
     said, step = [], batch_of(contract)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
-        side, aspect = contract.image_size, contract.aspect
-        if contract.frames:
-            images = clips.read_clips(some, frames=contract.frames, image_size=side, aspect=aspect)
-        else:
-            images = picture_files.read_pictures(some, image_size=side, aspect=aspect)
-        answers = ask.answers(images)
+        answers = ask.answers(read_as(contract, some))
         said += [{name: each[row : row + 1] for name, each in answers.items()} for row in range(len(some))]
         if task.keep:
             said[start:] = [dict(task.keep(each)) for each in said[start:]]
@@ -165,6 +159,17 @@ def predict(
         files = () if output is None else _drawn(task, picture, each, contract, Path(output), name)
         predictions.append(Prediction(picture=str(picture), says=says, files=files, results=results))
     return tuple(predictions)
+
+
+def read_as(contract: Contract, paths: Sequence[Path | str]) -> np.ndarray:
+    """Return files as a model of that contract takes them: uint8 (n, *contract.shape), of pictures or of videos.
+
+    Raises DataError that names the first file which cannot be read.
+    """
+    square: dict[str, Any] = {"image_size": contract.image_size, "aspect": contract.aspect}
+    if contract.frames:
+        return clips.read_clips(paths, frames=contract.frames, **square)
+    return picture_files.read_pictures(paths, **square)
 
 
 def _gallery(path: Path | str, contract: Contract) -> Callable[[Answers, Contract], Mapping[str, Any]]:
