@@ -1,6 +1,7 @@
 """A small run on pictures of three colours, trained once per test process."""
 
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_transfer import workflow
+from keras_transfer import runs, workflow
 from keras_transfer.specs import Plan, Run, Stage
 
 NAMES = ("red", "green", "blue")
@@ -24,6 +25,13 @@ def trained() -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_TRANSFER_CACHE", str(folder / "cache"))
         return workflow.train(plan, folder=folder, name="colours")
+
+
+def shipped(folder: Path) -> Run:
+    """A copy of the run in `folder`, with a TFLite and an ONNX file that are proven."""
+    run = runs.open_run(Path(shutil.copytree(trained().folder, folder / "colours")))
+    workflow.export(run, ["tflite", "onnx"])
+    return run
 
 
 def draw(folder: Path, names: tuple[str, ...] = NAMES, seed: int = 0) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
-from colours import NAMES, trained
+from colours import NAMES, shipped, trained
 from export_model import CLASS_NAMES, exported, model
 from rich.console import Console
 from typer.main import get_command
@@ -29,9 +29,7 @@ PAGES = ("advising", "catalogue", "exporting", "listing", "pictures", "rates", "
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A finished run with two exported files, in a folder of runs of its own."""
-    run = runs.open_run(Path(shutil.copytree(trained().folder, tmp_path_factory.mktemp("runs") / "colours")))
-    workflow.export(run, ["tflite", "onnx"])
-    return run
+    return shipped(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from colours import NAMES, draw, trained
+from colours import NAMES, draw, shipped, trained
 from export_model import CLASS_NAMES, CONTRACT, SIDE, exported, model
 
 import keras_transfer
@@ -28,9 +28,7 @@ from keras_transfer.workflow import advising, checking, labels, listing, tasks, 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A finished run with a TFLite and an ONNX file, proven once for all tests of this file."""
-    run = runs.open_run(Path(shutil.copytree(trained().folder, tmp_path_factory.mktemp("runs") / "colours")))
-    workflow.export(run, ["tflite", "onnx"])
-    return run
+    return shipped(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
