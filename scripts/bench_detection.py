@@ -5,8 +5,8 @@
 
 SOURCE is anything that brings boxes: a VOC, COCO or YOLO folder, a table; `sample:fashion-boxes` where none is named.
 
-`recipes`: COCO AP50 and AP of validation and test of each, its seconds, and what int8 loses. `frozen`: one epoch of a
-frozen backbone streamed by `fit`; ours, from stored taps, is in the table of recipes. `fit`: the whole network by `fit`
+`recipes`: COCO AP50 and AP of validation and test of each, its seconds, and what int8 loses. `frozen`: an epoch of a
+frozen backbone, validation included, from stored taps and streamed by `fit`. `fit`: the whole network by `fit`
 on the same batches and the same loss (Keras' guide to transfer learning: head first, then everything at a low rate).
 """
 
@@ -50,8 +50,7 @@ def built(source, options):
 
 
 def frozen(source, options):
-    network, feed, _ = built(source, options)
-    dense_peers.frozen(network, feed, options.image_size)
+    dense_peers.frozen(dense_peers.plan_of("detection", source, options, "head"), "boxes")
 
 
 def whole_by_fit(source, options):

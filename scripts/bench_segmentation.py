@@ -7,9 +7,10 @@ SOURCE is anything that brings masks; `sample:fashion-masks` where none is named
 layout (`train/`, `trainannot/`, `val/`, …; 11 is void), of which a table is made. Mean IoU is that of all pixels of a
 split together at the model's own side, on masks made square by nearest neighbour.
 
-`recipes`: validation and test of each, its seconds, and what int8 loses. `frozen`: one epoch of a frozen backbone,
-from stored taps and streamed by `fit`. `fit`: the whole network by `fit` on the same batches, for as many epochs as
-`dense` takes beyond the head (Keras' guide to transfer learning: head first, then everything at a low rate).
+`recipes`: validation and test of each, its seconds, and what int8 loses. `frozen`: an epoch of a frozen backbone,
+validation included, from stored taps and streamed by `fit`. `fit`: the whole network by `fit` on the same batches, for
+as many epochs as `dense` takes beyond the head (Keras' guide to transfer learning: head first, then everything at a
+low rate).
 """
 
 import argparse
@@ -89,8 +90,7 @@ def built(source, options):
 
 
 def frozen(source, options):
-    network, feed, _ = built(source, options)
-    dense_peers.frozen(network, feed, options.image_size)
+    dense_peers.frozen(dense_peers.plan_of("segmentation", source, options, "head"), "mask")
 
 
 def whole_by_fit(source, options):
