@@ -233,6 +233,12 @@ def test_a_batch_of_answers_fits_the_memory_and_is_one_picture_at_least(name):
         assert count == 1 or count * values <= tasks.BATCH_VALUES
 
 
+def test_of_clips_no_more_frames_are_answered_at_once_than_pictures():
+    outputs = tasks.TASKS["clips"].outputs(2, 224)
+    contract = Contract(class_names=("go", "stay"), image_size=224, task="clips", outputs=outputs, frames=16)
+    assert tasks.batch_of(contract) == tasks.BATCH // 16
+
+
 def test_what_a_task_takes_where_a_plan_says_nothing_is_something_a_plan_has():
     for task in tasks.TASKS.values():
         assert set(task.defaults) <= set(Plan.model_fields)

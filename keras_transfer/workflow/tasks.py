@@ -301,9 +301,13 @@ def task_of(name: str) -> Task:
 
 
 def batch_of(contract: Contract) -> int:
-    """Return how many pictures are answered at once: `BATCH`, or as many as `BATCH_VALUES` of answers are."""
+    """Return how many pictures or clips are answered at once.
+
+    `BATCH` pictures, or as many as `BATCH_VALUES` of answers are; each frame of a clip goes through the backbone as a
+    picture does.
+    """
     values = sum(math.prod(output.shape) for output in contract.outputs)
-    return max(1, min(BATCH, BATCH_VALUES // values))
+    return max(1, min(BATCH // max(1, contract.frames), BATCH_VALUES // values))
 
 
 def check_annotation(task: Task, splits: Splits) -> None:
