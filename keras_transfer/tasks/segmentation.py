@@ -27,9 +27,12 @@ FINEST = 2
 CHANNELS = 64
 """Of the maps that the head sums."""
 
+STEP = 2
+"""Every how manieth pixel of each side losses look at: logits are made at stride 2 or 4 and enlarged, so that
+neighbours say nearly the same, and to look at all of them takes four times as long."""
+
 LOVASZ_STEP = 4
-"""Every how manieth pixel of each side the Lovász loss sorts: logits are made at stride 4, and sorting all pixels of
-all classes takes longer than the network."""
+"""The same of the Lovász loss: sorting more pixels of all classes takes longer than the network."""
 
 Head = Callable[[Sequence[Any], int, float, int], Any]
 """`head(taps, classes, dropout, seed)`: logits at the stride of the first tap that it takes; a keras.KerasTensor."""
@@ -70,6 +73,7 @@ def attach(
         raw=(logits,),
         losses=LOSSES[loss],
         merit=merit,
+        training_merit=False,
     )
 
 
@@ -145,6 +149,15 @@ def _enlarged(tensor: Any, times: int, name: str | None = None) -> Any:
     return keras.layers.UpSampling2D(times, interpolation="bilinear", dtype="float32", name=name)(tensor)
 
 
+def thinned(loss: Losses, step: int = STEP) -> Losses:
+    """Return a loss that looks at every `step`th pixel of both sides of logits and masks, the first included."""
+
+    def of_fewer(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
+        return loss(tuple(each[:, ::step, ::step] for each in raw), targets[:, ::step, ::step], label_smoothing)
+
+    return of_fewer
+
+
 def cross_entropy(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     """Return the cross-entropy of each picture, float32 (batch,): the mean over its pixels that count.
 
@@ -191,13 +204,13 @@ def dice_loss(raw: tuple[Any, ...], targets: Any) -> Any:
 
 
 def lovasz(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
-    """Return cross-entropy plus Lovász softmax loss of each picture, float32 (batch,): what IoU itself comes down to.
+    """Return the Lovász softmax loss of each picture, float32 (batch,): what IoU itself comes down to.
 
-    Of the classes that the picture shows, on every `LOVASZ_STEP`th pixel of both sides.
+    Of the classes that the picture shows.
     Source: Berman, Rannen Triki & Blaschko, The Lovász-Softmax Loss, CVPR 2018, algorithm 1.
     """
-    logits = raw[0][:, ::LOVASZ_STEP, ::LOVASZ_STEP]
-    positions, counts = _counted(targets[:, ::LOVASZ_STEP, ::LOVASZ_STEP])
+    (logits,) = raw
+    positions, counts = _counted(targets)
     there = tf.one_hot(positions, logits.shape[-1]) * counts[..., None]
     errors = tf.abs(there - tf.nn.softmax(logits)) * counts[..., None]
     errors, there = (_by_class(each) for each in (errors, there))
@@ -207,14 +220,20 @@ def lovasz(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
     missed = 1 - (size[..., None] - tf.cumsum(hits, -1)) / tf.maximum(size[..., None] + tf.cumsum(1 - hits, -1), 1.0)
     steps = tf.concat([missed[..., :1], missed[..., 1:] - missed[..., :-1]], -1)
     surrogate = tf.reduce_sum(worst_first * tf.stop_gradient(steps), -1)
-    return cross_entropy(raw, targets, label_smoothing) + _over_shown(surrogate, size)
+    return _over_shown(surrogate, size)
+
+
+def cross_entropy_lovasz(raw: tuple[Any, ...], targets: Any, label_smoothing: float) -> Any:
+    """Return cross-entropy plus Lovász loss of each picture, float32 (batch,), the latter of fewer pixels."""
+    sorted_out = thinned(lovasz, LOVASZ_STEP // STEP)
+    return cross_entropy(raw, targets, label_smoothing) + sorted_out(raw, targets, label_smoothing)
 
 
 LOSSES: dict[str, Losses] = {
-    "balanced+dice": balanced_dice,
-    "cross_entropy+dice": dice,
-    "cross_entropy": cross_entropy,
-    "cross_entropy+lovasz": lovasz,
+    "balanced+dice": thinned(balanced_dice),
+    "cross_entropy+dice": thinned(dice),
+    "cross_entropy": thinned(cross_entropy),
+    "cross_entropy+lovasz": thinned(cross_entropy_lovasz),
 }
 """By the name a plan calls them; the first is the task's own."""
 
