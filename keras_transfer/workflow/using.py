@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import runs
-from keras_transfer.data import clips
+from keras_transfer.data import clips, faces
 from keras_transfer.data import pairs as listed_pairs
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import upright_rgb, upright_size
-from keras_transfer.errors import DataError, UsageError
+from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.export import runtime
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import (
