@@ -97,12 +97,10 @@ def face_of(picture: np.ndarray, find: Find) -> np.ndarray | None:
         return None
     largest = max(boxes, key=lambda box: (box[2] * box[3], box))
     left, top, right, bottom = widened(largest, *picture.shape[:2])
-    return picture[top:bottom, left:right]
+    return np.ascontiguousarray(picture[top:bottom, left:right])
 
 
-def read_faces(
-    paths: Sequence[Path | str], *, image_size: int, aspect: str, find: Find | None = None
-) -> np.ndarray:
+def read_faces(paths: Sequence[Path | str], *, image_size: int, aspect: str, find: Find | None = None) -> np.ndarray:
     """Return the largest face in each picture file as a model takes it: uint8 (n, image_size, image_size, 3).
 
     >>> read_faces(["ann.jpg"], image_size=128, aspect="stretch").shape  # doctest: +SKIP
