@@ -31,7 +31,7 @@ APART = (8, 15, 30, 60, 120)
 """Frames from one that is read to the next."""
 RATE = 25
 """Frames per second of the videos that `reading` makes."""
-CONTAINERS = {"mp4": "mp4v", "avi": "MJPG", "webm": "VP90", "gif": "gif"}
+CONTAINERS = {"mp4": "mp4v", "avi": "MJPG", "webm": "VP80", "gif": "gif"}
 """How the videos that are read are encoded, by their ending."""
 SEEKING = {"sought": 0, "passed by": 10**9}
 """Ways to get there, by what `clips.SEEK_FROM` is."""

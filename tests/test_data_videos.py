@@ -94,7 +94,7 @@ def test_a_picture_that_is_called_a_video_is_named_and_left_out(tmp_path):
 def test_a_video_that_is_called_something_else_is_named_and_left_out(tmp_path):
     source = folder_with(tmp_path, "3.txt", written(tmp_path / "other", "mp4").read_bytes())
     (told,) = load(source, annotation="clip").skipped
-    assert told == "one/3.txt is not named as a video"
+    assert told == "one/3.txt is not named as a video is"
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF\x00\x00\x00\x00AVI LIST", b"\x00\x00\x00\x18ftypmp42"])
