@@ -444,7 +444,9 @@ class Scored(Value):
     """What a model is worth on one split; each task adds what else it can say."""
 
     count: int = Field(ge=1)
-    """Pictures."""
+    """Pictures, or clips."""
+    things: Literal["pictures", "clips"] = "pictures"
+    """What was counted, for a person."""
 
     @property
     def figures(self) -> Mapping[str, float | None]:
@@ -463,7 +465,7 @@ class Scored(Value):
 
     def worth(self) -> tuple[str, ...]:
         """Sentences for a person who decides: how good it is, where it is weakest, what can be relied on."""
-        return (f"On {self.count:,} pictures it had never seen, its {self.merit_name} is {self.merit:.1%}.",)
+        return (f"On {self.count:,} {self.things} it had never seen, its {self.merit_name} is {self.merit:.1%}.",)
 
     def limits(self) -> tuple[str, ...]:
         """Sentences for the model card: what these figures say that the model cannot do."""

@@ -1,7 +1,7 @@
 """What happens in a clip: each stage of the recipe, frozen frames stored and streamed, beside plain Keras `fit`.
 
     scripts/bench clips [SOURCE] [--topdown FOLDER] [--frames N] [--image-size 96] [--seed 0]
-                        [--only moves,head,top,streamed,fit,seek]
+                        [--only moves,head,top,streamed,fit,reading]
 
 SOURCE is anything that brings clips; `sample:fashion-clips` where none is named. `--topdown`: a folder with
 `clips.csv` (clip, recording, label, frames) and `clips/`, of which a table is made whose groups are recordings, so that
@@ -10,8 +10,9 @@ no recording stands in two splits; who falls and who lies is one class. The seed
 `moves`, `head`, `top`: validation and test after the recipe up to that stage, and what an epoch of each stage took;
 features that an earlier part stored are found again. `streamed`: an epoch of stage `moves` with nothing stored, every
 frame through the backbone, and how many times the stored one it takes, the quickest of two each. `fit`: one epoch of
-the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight frames that lie so far apart, by looking
-for them and by passing the others by, in milliseconds of processor time; it needs no SOURCE.
+the same head on the same frozen backbone by Keras `fit`. `reading`: eight frames of an mp4, avi, webm and gif that lie
+so far apart, sought, with the others passed by, and as they are read, in milliseconds of processor time; it needs no
+SOURCE.
 """
 
 import argparse
@@ -28,6 +29,10 @@ STAGES = ("moves", "head", "top")
 FALLEN = {"falling": "fall", "lying": "fall"}
 APART = (8, 15, 30, 60, 120)
 """Frames from one that is read to the next."""
+RATE = 25
+"""Frames per second of the videos that `reading` makes."""
+CONTAINERS = {"mp4": "mp4v", "avi": "MJPG", "webm": "VP80", "gif": "gif"}
+"""How the videos that are read are encoded, by their ending."""
 SEEKING = {"sought": 0, "passed by": 10**9}
 """Ways to get there, by what `clips.SEEK_FROM` is."""
 
@@ -123,26 +128,40 @@ def by_fit(source, options):
     print(f"fit       {time.perf_counter() - began:.1f} s for the first epoch, frames streamed", flush=True)
 
 
-def seek(source, options):
-    """Milliseconds of processor time to read eight frames of a video, sought and passed by."""
-    import cv2
-
+def reading(source, options):
+    """Milliseconds of processor time to read eight frames of a video of each kind, sought, passed by and as we do."""
     from keras_transfer.data import clips
 
     with tempfile.TemporaryDirectory() as place:
-        path = f"{place}/noise.mp4"
-        writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), 25, (320, 240))
-        rng = np.random.default_rng(0)
-        ground = cv2.resize(rng.integers(0, 255, (24, 32, 3), np.uint8), (640, 240))
-        for number in range(8 * max(APART)):
-            left = number % 320
-            writer.write(np.ascontiguousarray(ground[:, left : left + 320]))
-        writer.release()
-        for apart in APART:
-            part = clips.Clip(path, 0, 8 * apart / 25).address
-            took = {way: min(_reading(clips, part, limit) for _ in range(5)) for way, limit in SEEKING.items()}
-            told = ", ".join(f"{way} {1e3 * seconds:.1f} ms" for way, seconds in took.items())
-            print(f"seek      {apart:>4} frames apart: {told}", flush=True)
+        for name, codec in CONTAINERS.items():
+            path = _written(f"{place}/noise.{name}", codec, 8 * max(APART))
+            if path is None:
+                print(f"reading   {name}: this OpenCV does not write it", flush=True)
+                continue
+            for apart in APART:
+                part = clips.Clip(path, 0, 8 * apart / RATE).address
+                ways = SEEKING | {"as it is": clips.SEEK_FROM}
+                took = {way: min(_reading(clips, part, limit) for _ in range(3)) for way, limit in ways.items()}
+                told = ", ".join(f"{way} {1e3 * seconds:.1f} ms" for way, seconds in took.items())
+                print(f"reading   {name}, {apart} frames apart: {told}", flush=True)
+
+
+def _written(path, codec, frames):
+    """A video of a pattern that moves, and its path; None where this OpenCV cannot write its kind."""
+    import cv2
+    from PIL import Image
+
+    ground = cv2.resize(np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8), (640, 240))
+    shown = [np.ascontiguousarray(ground[:, left % 320 : left % 320 + 320]) for left in range(frames)]
+    if codec == "gif":
+        first, *others = (Image.fromarray(each[:, :, ::-1]).quantize(64) for each in shown)
+        first.save(path, save_all=True, append_images=others, duration=1000 // RATE)
+        return path
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), RATE, (320, 240))
+    for each in shown if writer.isOpened() else ():
+        writer.write(each)
+    writer.release()
+    return path if Path(path).exists() else None
 
 
 def _reading(clips, part, limit):
@@ -158,7 +177,7 @@ PARTS = {
     **{name: lambda source, options, name=name: trained(source, options, name) for name in STAGES},
     "streamed": streamed,
     "fit": by_fit,
-    "seek": seek,
+    "reading": reading,
 }
 
 

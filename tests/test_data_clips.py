@@ -72,6 +72,43 @@ def test_all_frames_of_a_clip_are_augmented_alike(folder):
     assert (images.numpy() == images.numpy()[:, :1]).all()
 
 
+def in_time(folder, epoch, *, split="train", augment="light_in_time", seed=0):
+    """Which frames a view of the clips in `folder` takes, of each clip, by how light they are."""
+    feed = pipeline.make_feed(load(str(folder), annotation="clip"), seed=seed)
+    feed = pipeline.make_feed(replace(feed.splits, frames=4), seed=seed)
+    images, targets, _ = next(iter(feed(split, image_size=SIDE, batch_size=16, augment=augment, epoch=epoch)))
+    darkest = 50 * targets.numpy()[:, :1]  # the first class is the bright one
+    return np.round((images.numpy().mean((2, 3, 4)) - darkest) / 5).astype(int)
+
+
+def test_a_view_in_time_takes_each_frame_from_its_part_and_keeps_their_order(folder):
+    middle, first, second = in_time(folder, 0, augment="none"), in_time(folder, 0), in_time(folder, 1)
+    assert (np.diff(first) > 0).all()
+    assert np.abs(first - middle).max() <= 3
+    assert (first != middle).any()
+    assert (first != second).any()
+
+
+def test_views_in_time_are_the_same_for_the_same_seed_and_epoch_alone(folder):
+    assert (in_time(folder, 3, seed=7) == in_time(folder, 3, seed=7)).all()
+    assert (in_time(folder, 3, seed=7) != in_time(folder, 3, seed=8)).any()
+
+
+def test_frames_that_a_view_took_elsewhere_are_not_kept_for_the_others(folder):
+    feed = pipeline.make_feed(load(str(folder), annotation="clip"))
+    plain, _, again = (
+        np.concatenate([images for images, *_ in feed("train", image_size=SIDE, batch_size=3, augment=augment)])
+        for augment in ("none", "light_in_time", "none")
+    )
+    assert (plain == again).all()
+
+
+def test_views_in_time_of_clips_in_memory_take_other_frames_too():
+    frames = np.arange(8)
+    assert clips.chosen(frames, 4, np.array([0.0, 0.9, 0.0, 0.9])).tolist() == [0, 3, 4, 7]
+    assert clips.chosen(frames, 8, np.full(8, 0.99)).tolist() == frames.tolist()
+
+
 def test_a_broken_video_is_named_and_left_out(folder):
     (folder / "dark" / "6.mp4").write_bytes(b"this is no video, whatever its name says")
     splits = load(str(folder), annotation="clip")

@@ -1,10 +1,14 @@
 """The largest face of each picture, cut out before anything else looks at it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_transfer.data import faces, sources
+from keras_transfer.data.pictures import read_pictures
 from keras_transfer.errors import DataError
 
 
@@ -99,6 +103,27 @@ def test_an_opencv_without_its_contributed_modules_says_what_to_install(tmp_path
         DataError, match=r"as it is installed has none\. Install it: pip install 'keras_transfer\[faces\]'"
     ):
         faces.cascade()
+
+
+def test_a_face_in_a_file_is_the_picture_that_a_source_of_faces_has_of_it(tmp_path):
+    folder = people(tmp_path / "people")
+    cut = faces.cropped(folder, find=bright)
+    (read,) = faces.read_faces([folder / "ann" / "1.png"], image_size=32, aspect="stretch", find=bright)
+    assert (read == read_pictures([cut / "ann" / "1.png.png"], image_size=32, aspect="stretch")[0]).all()
+
+
+def test_a_file_without_a_face_or_that_is_no_picture_is_named_in_one_sentence(tmp_path):
+    Image.new("RGB", (60, 60), "black").save(tmp_path / "empty.png")
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"empty\.png' shows no face that can be found\. .* say so: --crop none"):
+        faces.read_faces([tmp_path / "empty.png"], image_size=32, aspect="stretch", find=bright)
+    with pytest.raises(DataError, match=r"torn\.png' is not a picture"):
+        faces.read_faces([tmp_path / "torn.png"], image_size=32, aspect="stretch", find=bright)
+
+
+def test_faces_are_cut_out_without_tensorflow():
+    code = "import sys; from keras_transfer.data import faces; assert 'tensorflow' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_faces_of_a_folder_are_a_source_of_identities(tmp_path, monkeypatch):

@@ -1,16 +1,18 @@
 """The report and the model card: what they say, and that a browser shows them as they should be."""
 
 import base64
+import io
 import json
 import re
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import binomtest
 
 from keras_transfer.errors import DataError
-from keras_transfer.evaluation import classification, classification_page, model_card, report
+from keras_transfer.evaluation import classification, classification_page, clips_page, model_card, report
 from keras_transfer.evaluation.intervals import margin
 from keras_transfer.evaluation.shipping import judged
 from keras_transfer.evaluation.verdict import labels_saved, verdict
@@ -134,6 +136,23 @@ def page_of(given):
     return report.render(given, SECTION, classification_page.show)
 
 
+def of_clips(frames=8, count=60):
+    """Evidence of a run on clips, whose frames get lighter one by one."""
+    given = evidence("clips", count=count, explain=False)
+    strips = {i: np.repeat(np.arange(10, 10 + 20 * frames, 20, np.uint8), 40)[None, :, None] for i in range(count)}
+    changes = {
+        "scored": scored(given.answers["probabilities"], given.labels, CLASSES, frames=frames),
+        "transfer": (),
+        "pictures": lambda rows: {row: np.broadcast_to(strips[row], (40, 40 * frames, 3)) for row in rows},
+        "keys": [f"a-folder-of-videos/a-class/a-long-name-of-a-video-{i}.mp4#t=0,{i}" for i in range(count)],
+    }
+    return report.Evidence(**{**vars(given), **changes})
+
+
+def page_of_clips(given):
+    return report.render(given, "sections/clips.html.j2", clips_page.show)
+
+
 @pytest.fixture(scope="module")
 def html():
     return page_of(evidence())
@@ -174,6 +193,8 @@ def pages(tmp_path_factory):
         "report": page_of(evidence()),
         "few pictures": page_of(few),
         "many classes": page_of(many(81, 600)),
+        "clips": page_of_clips(of_clips()),
+        "clips of two frames": page_of_clips(of_clips(frames=2)),
         "comparison": report.render_comparison([evidence("first"), evidence("second"), few]),
     }
     for name, text in written.items():
@@ -281,6 +302,26 @@ def test_a_confusion_picture_of_many_classes_names_those_it_shows():
 def test_the_most_confused_classes_are_those_with_the_most_mistakes_either_way():
     wrong = scored(np.eye(4)[[0, 0, 0, 3, 1, 2]], np.array([0, 1, 1, 1, 2, 2]), "abcd")
     assert classification_page.confused_classes(wrong, most=2) == [0, 1]
+
+
+def test_a_mistaken_clip_is_shown_by_each_of_its_frames_in_their_order():
+    shown = clips_page.show(of_clips())
+    first = shown["worst"][0]
+    assert first.truth != first.predicted
+    light = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each.partition(",")[2])))).mean() for each in first.looks
+    ]
+    assert light == pytest.approx(range(10, 170, 20), abs=3)
+
+
+def test_a_page_of_clips_shows_few_strips_and_speaks_of_clips():
+    given = of_clips()
+    shown, html = clips_page.show(given), page_of_clips(given)
+    assert len(shown["worst"]) == len(shown["uncertain"]) == clips_page.SHOWN
+    assert all(len(strips) == 1 for _, strips in shown["pairs"])
+    assert html.count("<img") == 8 * html.count('class="frames"')
+    assert "On 60 clips it had never seen" in html
+    assert "pictures" not in re.sub(r"<style>.*</style>", "", html, flags=re.DOTALL)
 
 
 def test_no_picture_is_among_the_worst_and_the_most_uncertain():

@@ -156,6 +156,54 @@ def test_rows_of_anything_else_are_no_part_of_a_transfer_curve(name, value, said
     assert said in str(error.value)
 
 
+@pytest.fixture(scope="module")
+def clips():
+    """What moves over a canvas, in eight ways."""
+    return sources.load("sample:fashion-clips", annotation="clip")
+
+
+def some_ways(clips, *ways):
+    """The training clips that move in one of some ways, as a data set of their own."""
+    wanted = [clips.class_names.index(way) for way in ways]
+    train = clips.train.take(np.flatnonzero(np.isin(clips.train.labels, wanted)))
+    train = replace(train, labels=np.searchsorted(sorted(wanted), train.labels))
+    return replace(clips, train=train, class_names=tuple(clips.class_names[way] for way in sorted(wanted)))
+
+
+def advice_on(clips):
+    return workflow.advise("sample:fashion-clips", task="clips", splits=clips, names=[BACKBONE], image_size=64)
+
+
+def test_clips_that_differ_by_where_they_go_are_not_mirrored(clips):
+    advice = advice_on(some_ways(clips, "left", "right"))
+    (reason,) = advice.reasons
+    assert reason.value > 0.5
+    assert re.fullmatch(
+        r"Augmentation: a probe of what moves, which is right about \d+% of the clips, is right in [\d.]+ points less "
+        r"of mirrored ones \(standard error [\d.]+\), so left and right stay where they are\.",
+        reason.sentence,
+    )
+    assert (advice.plan.recipe, advice.plan.stages) == ("clips", ())
+
+
+def test_clips_that_show_the_same_in_a_mirror_are_mirrored(clips, tmp_path):
+    advice = advice_on(some_ways(clips, "up", "down"))
+    assert advice.reasons[0].sentence.endswith("so half of the clips are mirrored.")
+    assert {stage.augment for stage in advice.plan.stages} == {"light"}
+
+
+def test_where_a_probe_knows_nothing_of_clips_nothing_is_mirrored(clips):
+    mixed = replace(clips, train=replace(clips.train, labels=np.random.default_rng(0).permutation(clips.train.labels)))
+    advice = advice_on(mixed)
+    assert "could not be measured" in advice.reasons[0].sentence
+    assert advice.plan.stages == ()
+
+
+def test_of_clips_one_backbone_and_no_limits_are_measured(clips):
+    with pytest.raises(UsageError, match="Of clips only mirroring is measured, on one backbone"):
+        workflow.advise("sample:fashion-clips", task="clips", splits=clips, names=[BACKBONE, "MobileNetV2"])
+
+
 def test_advice_of_labels_that_it_cannot_measure_is_one_sentence():
     boxes = replace(sources.load("sample:fashion"), annotation="boxes")
     with pytest.raises(UsageError, match=r"which is labelled with boxes\. Train by a recipe instead"):

@@ -1,14 +1,17 @@
 """Galleries without a training: who is known, who is not, and which files are none."""
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_transfer.data import faces
 from keras_transfer.errors import ArtifactError, DataError, UsageError
-from keras_transfer.specs import Answers, Contract, Output
-from keras_transfer.workflow import galleries
+from keras_transfer.specs import Answers, Contract, Output, Plan
+from keras_transfer.workflow import galleries, using
 from keras_transfer.workflow.galleries import Gallery
 from keras_transfer.workflow.using import Asked
 
@@ -174,3 +177,54 @@ def test_a_classifier_says_which_task_makes_galleries():
     contract = Contract(class_names=("cat", "dog"), image_size=32)
     with pytest.raises(UsageError, match=r"this one is of classification\. Train one: keras-transfer train SOURCE"):
         galleries.check(contract)
+
+
+@pytest.fixture
+def learned_faces(asked, monkeypatch):
+    """The model belongs to a run whose pictures were faces; whatever is brighter than the rest of a picture is one."""
+    run = SimpleNamespace(folder=asked.parent, record=SimpleNamespace(plan=Plan(data="faces:people")))
+    for module in (galleries, using):
+        monkeypatch.setattr(module, "located", lambda model: (Path(model), run))
+        monkeypatch.setattr(module, "asked", lambda path, run, labels: Asked(CONTRACT, colour))
+    monkeypatch.setattr(faces, "cascade", lambda: lambda grey: [(20, 20, 20, 20)] if grey.max() > 60 else [])
+    monkeypatch.setenv("KERAS_TRANSFER_CACHE", str(asked.parent / "cache"))
+    return asked
+
+
+def photo(path, rgb, seed=0):
+    """A blue picture with a face of some colour in it."""
+    pixels = np.full((60, 60, 3), (0, 0, 90), np.uint8)
+    pixels[16 + seed : 44, 16:44] = rgb
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_a_run_on_faces_cuts_them_out_of_a_gallery_and_of_what_it_is_asked(learned_faces, tmp_path):
+    for name, rgb in (("ann", RED), ("bob", GREEN)):
+        for number in range(2):
+            photo(tmp_path / "people" / name / f"{number}.png", rgb, seed=number)
+    path = galleries.gallery(learned_faces, tmp_path / "people")
+    asked_of = photo(tmp_path / "photo.png", (200, 40, 40))
+    (said,) = using.predict(learned_faces, [asked_of], gallery=path)
+    assert (said.name, said.cosine > 0.99) == ("ann", True)
+    (whole,) = using.predict(learned_faces, [asked_of], gallery=path, crop="none")
+    assert whole.cosine < said.cosine
+
+
+def test_a_picture_without_a_face_is_named_where_the_run_learned_faces(learned_faces, tmp_path):
+    Image.new("RGB", (60, 60), "black").save(tmp_path / "wall.png")
+    with pytest.raises(DataError, match=r"wall\.png' shows no face that can be found"):
+        using.predict(learned_faces, [tmp_path / "wall.png"])
+
+
+@pytest.mark.parametrize(
+    ("crop", "frames", "sentence"),
+    [
+        ("faces", 0, "Unknown crop 'faces'. Did you mean 'face'?"),
+        ("face", 8, "Faces are cut out of pictures, and this model takes videos: leave --crop out."),
+    ],
+)
+def test_what_cannot_be_cut_out_is_one_sentence(crop, frames, sentence):
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        using.cuts_faces(CONTRACT.model_copy(update={"frames": frames}), None, crop)

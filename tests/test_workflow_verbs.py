@@ -22,7 +22,7 @@ from keras_transfer.files import write_bytes
 from keras_transfer.selection import advisor
 from keras_transfer.specs import Contract, Output, Plan, Split, Splits
 from keras_transfer.training import rate_finder
-from keras_transfer.workflow import advising, checking, labels, listing, tasks, training, using
+from keras_transfer.workflow import advising, advising_clips, checking, labels, listing, tasks, training, using
 
 
 @pytest.fixture(scope="module")
@@ -430,7 +430,7 @@ def test_advice_without_any_weights_at_hand_takes_the_backbone_of_a_plan(monkeyp
 
 
 def test_groups_are_numbered_and_those_without_a_name_are_alone():
-    numbers = advising._numbered(np.array(["monday", "", "monday", "", "friday"]))
+    numbers = advising_clips.numbered(np.array(["monday", "", "monday", "", "friday"]))
     assert numbers[0] == numbers[2]
     assert len(set(numbers.tolist())) == 4
 

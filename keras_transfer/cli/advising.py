@@ -69,8 +69,9 @@ def _show(advice: Advice) -> None:
         scores = (f"{row.probe_accuracy:.1%}" if row.probe_accuracy is not None else "-", score(row.logme))
         cost = (f"{row.size_mb:.1f}", f"{row.picture_ms:.1f}", plain(row.obstacle))
         ranking.add_row(row.backbone, *scores, score(row.h_score), *cost)
-    show(ranking)
-    explain({name: meaning for name, meaning in RANKING.items() if meaning})
+    if advice.ranking:
+        show(ranking)
+        explain({name: meaning for name, meaning in RANKING.items() if meaning})
     reasons = Table("decision", "why", show_lines=True)
     for reason in advice.reasons:
         reasons.add_row(reason.topic, plain(reason.sentence))

@@ -28,6 +28,12 @@ COLUMNS = {
 """Figures of a class, as far as its task knows them, and what stands over them."""
 
 
+Crop = Annotated[
+    str | None,
+    typer.Option(help="face: the largest face of each picture; none: all of it; as the run learned where left out."),
+]
+
+
 def evaluate(
     model: Annotated[Path | None, typer.Argument(help="A run folder or a model file of any format.")] = None,
     source: Annotated[
@@ -76,13 +82,14 @@ def predict(
     labels: Labels = None,
     gallery: Annotated[Path | None, typer.Option(help="A gallery: says who it is, or unknown.")] = None,
     output: Annotated[Path | None, typer.Option(help="A folder for masks and overlays, of tasks that draw.")] = None,
+    crop: Crop = None,
     as_json: Json = False,
 ) -> None:
     """Say what a model sees in picture files."""
     check_paths(model, *pictures)
     from keras_transfer import workflow
 
-    predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output, gallery=gallery)
+    predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output, gallery=gallery, crop=crop)
     if as_json:
         print_json([row for said in predictions for row in ([said.flat] if said.results is None else said.results)])
         return
@@ -116,6 +123,7 @@ def gallery(
         Path | None, typer.Option(help="Where the gallery is kept; gallery.npz of the run otherwise.")
     ] = None,
     add: Annotated[bool, typer.Option("--add", help="Add to whom the gallery knows already.")] = False,
+    crop: Crop = None,
     as_json: Json = False,
 ) -> None:
     """Note who is who, so that predict --gallery can say it; nothing is trained."""
@@ -123,7 +131,7 @@ def gallery(
     from keras_transfer import workflow
 
     with progress() as listener:
-        path = workflow.gallery(model, folder, file=file, add=add, listener=listener)
+        path = workflow.gallery(model, folder, file=file, add=add, crop=crop, listener=listener)
     if as_json:
         print_json({"gallery": str(path)})
         return

@@ -100,6 +100,17 @@ def noise(seed: int, epoch: int, pictures: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch, NOISE)).random((pictures, NOISE), np.float32)
 
 
+def moments(name: str, seed: int, epoch: int, clips: int, frames: int) -> np.ndarray | None:
+    """Return where in its part of a clip each frame is taken: float32 (clips, frames) in [0, 1).
+
+    None, which means the middle, for policies that are not in `IN_TIME`. A row depends on (seed, epoch, row) alone, and
+    parts do not meet, so frames keep their order. Source: Wang et al., Temporal Segment Networks, ECCV 2016, section 3.
+    """
+    if name not in IN_TIME:
+        return None
+    return np.random.default_rng((seed, epoch, NOISE, frames)).random((clips, frames), np.float32)
+
+
 def geometry(*, shift: float, zoom: float, turn: float = 0.0, flip: float = 0.5) -> MakeStep:
     """Return the step that mirrors pictures left to right and moves all a little, in one interpolation.
 
@@ -280,6 +291,7 @@ POLICIES: dict[str, tuple[MakeStep, ...]] = {
     "none": (),
     "light": (geometry(shift=0.05, zoom=0.05),),
     "light_no_flip": (geometry(shift=0.05, zoom=0.05, flip=0.0),),
+    "light_in_time": (geometry(shift=0.05, zoom=0.05, flip=0.0),),
     "standard": (
         geometry(shift=0.1, zoom=0.15, turn=0.15),
         light_and_colour(brightness=0.1, contrast=0.2, paleness=0.3),
@@ -298,3 +310,7 @@ POLICIES: dict[str, tuple[MakeStep, ...]] = {
     ),
 }
 """Name of a policy: makers of its steps, in order. What needs keras-cv imports it when it is first asked for."""
+
+IN_TIME = frozenset({"light_in_time"})
+"""Policies that take each frame of a clip anywhere in its part, in place of the middle; of a picture there is nothing
+to take."""

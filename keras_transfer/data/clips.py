@@ -90,13 +90,14 @@ def facts_of(path: str | Path) -> Facts:
         return _facts(video)
 
 
-def positions(facts: Facts, clip: Clip, count: int) -> list[int]:
+def positions(facts: Facts, clip: Clip, count: int, moments: np.ndarray | None = None) -> list[int]:
     """Return which frames of a video stand for a clip: the middles of `count` equal parts of it.
 
     >>> positions(Facts(frames=100, per_second=25, side=240), Clip("walk.mp4", 2), 4)
     [56, 68, 81, 93]
 
-    A clip of fewer frames has some of them several times. Raises DataError for one that shows no movement: fewer than
+    moments: where in each part its frame is taken instead, float (count,) in [0, 1). A clip of fewer frames has some of
+    them several times. Raises DataError for one that shows no movement: fewer than
     two frames, or hours.
     """
     first = round(clip.start * facts.per_second)
@@ -111,37 +112,54 @@ def positions(facts: Facts, clip: Clip, count: int) -> list[int]:
             f"lasts {_time(seconds)}, and a clip shows one action of at most {_time(MOST_SECONDS)}: list its parts in "
             "a table with the columns path, start, end, label"
         )
-    return [first + (2 * number + 1) * shown // (2 * count) for number in range(count)]
+    return [first + number for number in _spread(shown, count, moments)]
 
 
-def frames_of(address: str, count: int, size: int, aspect: str, into: np.ndarray | None = None) -> np.ndarray:
+def _spread(there: int, count: int, moments: np.ndarray | None) -> list[int]:
+    """Which ones of `there` frames are taken, one of each of `count` equal parts: never a later one first."""
+    if moments is None:
+        return [(2 * number + 1) * there // (2 * count) for number in range(count)]
+    return [int((number + float(moment)) * there / count) for number, moment in enumerate(moments)]
+
+
+def frames_of(
+    address: str,
+    count: int,
+    size: int,
+    aspect: str,
+    into: np.ndarray | None = None,
+    moments: np.ndarray | None = None,
+) -> np.ndarray:
     """Return `count` evenly spaced frames of a clip as squares: uint8 (count, size, size, 3).
 
     >>> frames_of("walk.mp4", 8, 96, "stretch").shape  # doctest: +SKIP
     (8, 96, 96, 3)
 
-    aspect: as `squaring.square` takes it; into: where they are to stand, if they have a place already.
-    Raises DataError, in a person's words, where the video cannot be read or shows no movement.
+    aspect: as `squaring.square` takes it; into: where they are to stand, if they have a place already; moments: as
+    `positions` takes them. Raises DataError, in a person's words, where the video cannot be read or shows no movement.
     """
     clip, into = clip_of(address), np.empty((count, size, size, 3), np.uint8) if into is None else into
     with _opened(clip.path) as video:
-        wanted = positions(_facts(video), clip, count)
+        wanted = positions(_facts(video), clip, count, moments)
         for place, pixels in zip(into, _read(video, wanted), strict=True):
             square(pixels, size, aspect, place)
     return into
 
 
-def squares(addresses: Sequence[str], count: int, size: int, aspect: str) -> tuple[np.ndarray, np.ndarray]:
+def squares(
+    addresses: Sequence[str], count: int, size: int, aspect: str, moments: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return frames of some clips, and what is wrong with each: uint8 (n, count, size, size, 3), bytes (n,).
 
-    All cores work on them, each on one clip at a time.
+    moments: as `positions` takes them, a row for each clip. All cores work on them, each on one clip at a time.
     """
     images = np.zeros((len(addresses), count, size, size, 3), np.uint8)
     problems = np.full(len(addresses), b"", object)
 
     def read(row: int) -> None:
         try:
-            frames_of(str(addresses[row]), count, size, aspect, images[row])
+            taken = None if moments is None else moments[row]
+            frames_of(str(addresses[row]), count, size, aspect, images[row], taken)
         except DataError as error:
             images[row], problems[row] = 0, str(error).encode()
 
@@ -179,13 +197,15 @@ def problems_of(addresses: Sequence[str]) -> list[str]:
     return list(readers().map(problem, addresses))
 
 
-def chosen(frames: np.ndarray, count: int) -> np.ndarray:
+def chosen(frames: np.ndarray, count: int, moments: np.ndarray | None = None) -> np.ndarray:
     """Return `count` evenly spaced ones of the frames of a clip that is in memory: (count, …) of (n, …).
 
     >>> chosen(np.arange(8), 4).tolist()
     [1, 3, 5, 7]
+
+    moments: as `positions` takes them.
     """
-    return frames if len(frames) == count else frames[[(2 * n + 1) * len(frames) // (2 * count) for n in range(count)]]
+    return frames if len(frames) == count else frames[_spread(len(frames), count, moments)]
 
 
 def strip(frames: np.ndarray) -> np.ndarray:

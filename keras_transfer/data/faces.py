@@ -1,4 +1,5 @@
-"""Cuts the largest face out of each picture, into a folder of the cache that is then a source like any other."""
+"""Cuts the largest face out of pictures: of a folder, into one of the cache that is then a source like any other, or of
+files that a model is asked about. Free of TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from PIL import Image
 
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.data.files import picture_paths
+from keras_transfer.data.pictures import content_of
+from keras_transfer.data.squaring import square
 from keras_transfer.errors import DataError
 from keras_transfer.files import cache_folder, drafted, write_bytes
 from keras_transfer.specs import Event, Listener, silent
@@ -81,6 +84,47 @@ def cropped(folder: Path, *, find: Find | None = None, listener: Listener = sile
     return place
 
 
+def face_of(picture: np.ndarray, find: Find) -> np.ndarray | None:
+    """Return the largest face of a picture with its margin, uint8 (height, width, 3); None where it shows none.
+
+    >>> face_of(np.zeros((90, 90, 3), np.uint8), lambda grey: [(10, 10, 50, 50)]).shape
+    (70, 70, 3)
+
+    picture: uint8 (height, width, 3), RGB, upright; find: who looks for faces, `cascade()` where nobody else does.
+    """
+    boxes = find(np.asarray(Image.fromarray(picture).convert("L")))
+    if not boxes:
+        return None
+    largest = max(boxes, key=lambda box: (box[2] * box[3], box))
+    left, top, right, bottom = widened(largest, *picture.shape[:2])
+    return np.ascontiguousarray(picture[top:bottom, left:right])
+
+
+def read_faces(paths: Sequence[Path | str], *, image_size: int, aspect: str, find: Find | None = None) -> np.ndarray:
+    """Return the largest face in each picture file as a model takes it: uint8 (n, image_size, image_size, 3).
+
+    >>> read_faces(["ann.jpg"], image_size=128, aspect="stretch").shape  # doctest: +SKIP
+    (1, 128, 128, 3)
+
+    The same pixels as those of `cropped`. aspect: as `squaring.square` takes it; find: as `cropped` takes it. Raises
+    DataError that names the first file which cannot be read or shows no face.
+    """
+    find = find or cascade()
+    images = np.empty((len(paths), image_size, image_size, 3), np.uint8)
+    for path, place in zip(paths, images, strict=True):
+        try:
+            face = face_of(upright_rgb(content_of(str(path))), find)
+        except DataError as error:
+            raise DataError(f"'{path}' {error}.") from None
+        if face is None:
+            raise DataError(
+                f"'{path}' shows no face that can be found. Name a picture that does or, where the face is cut out "
+                "already, say so: --crop none"
+            )
+        square(face, image_size, aspect, place)
+    return images
+
+
 def cascade() -> Find:
     """Return OpenCV's cascade of frontal faces; DataError where this OpenCV brings none and the system has none."""
     import cv2
@@ -131,12 +175,11 @@ def _cut(path: Path, folder: Path, into: Path, find: Find) -> bool:
     except DataError:
         _write(place, encoded)
         return True
-    boxes = find(np.asarray(Image.fromarray(picture).convert("L")))
-    if not boxes:
+    face = face_of(picture, find)
+    if face is None:
         return False
-    largest = max(boxes, key=lambda box: (box[2] * box[3], box))
     content = io.BytesIO()
-    Image.fromarray(picture).crop(widened(largest, *picture.shape[:2])).save(content, "PNG")
+    Image.fromarray(face).save(content, "PNG")
     _write(place.with_name(f"{place.name}.png"), content.getvalue())
     return True
 

@@ -148,7 +148,9 @@ class PictureFeed:
         order = self._order(part, epoch) if shuffle else np.arange(len(part))
         if self.options.strict and split not in self._proven:
             self._prove(part, image_size, batch_size)
-        pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle)
+        frames = self.splits.frames
+        moments = augmentation.moments(augment, self.options.seed, epoch, len(part), frames) if frames else None
+        pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle, moments=moments)
         targets_of, weights_of = self._targets_of(part, image_size), self._weights[split]
         noise_of = augmentation.noise(self.options.seed, epoch, len(part)) if augment != "none" else None
 
@@ -168,8 +170,18 @@ class PictureFeed:
         balance = self.options.balance if part.name == "train" else "none"
         return of_epoch(len(part), seed=self.options.seed, epoch=epoch, labels=part.labels, balance=balance)
 
-    def _pictures(self, part: Split, order: np.ndarray, size: int, batch_size: int, *, shuffle: bool) -> Any:
-        cache, aspect = self._cache(part, size), self.options.aspect
+    def _pictures(
+        self,
+        part: Split,
+        order: np.ndarray,
+        size: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        moments: np.ndarray | None = None,
+    ) -> Any:
+        # The frames of other moments are others every time: there is nothing to keep.
+        cache, aspect = self._cache(part, size) if moments is None else None, self.options.aspect
         if callable(part.pictures) and cache is not None and shuffle and not cache.there.all():
             self._run_through(part, size, batch_size)  # a stream has no other way to a shuffle of the whole
         if cache is not None and cache.there.all():
@@ -180,7 +192,7 @@ class PictureFeed:
             return self._noted(part, stream, cache)
         read: Any = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
         if self.splits.frames:
-            read = partial(reading.from_clips, frames=self.splits.frames)
+            read = partial(reading.from_clips, frames=self.splits.frames, moments=moments)
         if shuffle and self.options.service and read is reading.from_files:
             read = partial(remote.from_service, service=self.options.service)
         return self._noted(part, read(part.pictures, order, size, aspect, batch_size), cache)

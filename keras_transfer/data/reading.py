@@ -37,16 +37,29 @@ def from_files(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, bat
     return _read(blocks, read, (size, size, 3))
 
 
-def from_clips(sources: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, *, frames: int) -> Any:
+def from_clips(
+    sources: np.ndarray,
+    order: np.ndarray,
+    size: int,
+    aspect: str,
+    batch_size: int,
+    *,
+    frames: int,
+    moments: np.ndarray | None = None,
+) -> Any:
     """Return the batches of clips, `frames` of each: sources a str array of addresses, or their frames in memory,
-    uint8 (n, frames or more, height, width, 3)."""
+    uint8 (n, frames or more, height, width, 3).
+
+    moments: where in its part each frame is taken, float (n, frames) in [0, 1); in the middle where left out.
+    """
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if sources.dtype.kind == "U":
-            return clips.squares(sources[rows], frames, size, aspect)
+            return clips.squares(sources[rows], frames, size, aspect, None if moments is None else moments[rows])
         images = np.empty((len(rows), frames, size, size, 3), np.uint8)
         for place, row in zip(images, rows, strict=True):
-            for square_of, each in zip(place, clips.chosen(sources[row], frames), strict=True):
+            taken = clips.chosen(sources[row], frames, None if moments is None else moments[row])
+            for square_of, each in zip(place, taken, strict=True):
                 square(each, size, aspect, square_of)
         return images, np.full(len(rows), b"", object)
 

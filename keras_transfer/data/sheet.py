@@ -23,6 +23,7 @@ def draw(pictures: np.ndarray, path: Path, *, views: int = 3, seed: int = 0) -> 
     bands = {
         name: [_augmented(name, pictures, targets, seed, epoch) for epoch in range(views if name != "none" else 1)]
         for name in augment.POLICIES
+        if name not in augment.IN_TIME
     }
     cell = pictures.shape[1] + MARGIN
     width = MARGIN + cell * len(pictures)

@@ -99,7 +99,7 @@ class Metrics(Scored):
     def worth(self) -> tuple[str, ...]:
         """What a person who decides reads: how often it is right, on what least, whether its confidence is honest."""
         said = [
-            f"On {self.count:,} pictures it had never seen, the model names {self.accuracy:.1%} correctly "
+            f"On {self.count:,} {self.things} it had never seen, the model names {self.accuracy:.1%} correctly "
             f"(give or take {margin(self.accuracy, self.count):.1%})."
         ]
         judged = [row for row in self.per_class if row.recall is not None]
@@ -122,10 +122,10 @@ class Metrics(Scored):
         rare = [row.name for row in rows if 0 < row.count < RARE_CLASS * largest]
         error = self.expected_calibration_error
         said = {
-            f"It knows {len(rows)} classes and calls every picture one of them, whatever it shows.": True,
-            f"Nothing is known of {', '.join(unseen)}: no test picture shows it.": bool(unseen),
+            f"It knows {len(rows)} classes and calls every {self.things[:-1]} one of them, whatever it shows.": True,
+            f"Nothing is known of {', '.join(unseen)}: no test {self.things[:-1]} shows it.": bool(unseen),
             f"It finds fewer than half of: {', '.join(weak)}.": bool(weak),
-            f"Rare in the test pictures, so their figures are rough: {', '.join(rare)}.": bool(rare),
+            f"Rare in the test {self.things}, so their figures are rough: {', '.join(rare)}.": bool(rare),
             f"Do not read its confidence as a probability: it is off by {error * 100:.0f} points.": error > HONEST,
         }
         return tuple(sentence for sentence, holds in said.items() if holds)
@@ -137,7 +137,7 @@ class Metrics(Scored):
             return f"{off}, so a threshold on it can be trusted."
         if self.temperature == 1:
             return f"{off}: calibrate it before relying on a threshold."
-        return f"{off}, although it was calibrated: choose a threshold on pictures of your own."
+        return f"{off}, although it was calibrated: choose a threshold on {self.things} of your own."
 
 
 def score(answers: Answers, labels: np.ndarray, contract: Contract) -> Metrics:
@@ -162,6 +162,7 @@ def score(answers: Answers, labels: np.ndarray, contract: Contract) -> Metrics:
     of_label = probabilities[np.arange(len(labels)), labels]
     return Metrics(
         count=len(labels),
+        things="clips" if contract.frames else "pictures",
         accuracy=float((predicted == labels).mean()),
         top5_accuracy=top5,
         balanced_accuracy=float(np.mean([row.recall for row in rows if row.recall is not None])),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +48,13 @@ class Shown:
     truth: str
     predicted: str
     probability: float
-    image: str
-    """A data address."""
-    heat: str
-    """The same picture, warm where the model looked; empty where that is not known."""
+    looks: tuple[str, ...]
+    """Data addresses: the picture and, where that is known, the same picture warm where the model looked; of a clip
+    its frames, in their order."""
+
+
+Looks = Callable[[Evidence, Sequence[int]], Mapping[int, tuple[str, ...]]]
+"""`looks(evidence, rows)`: what is shown of the pictures at some positions, by position."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +67,30 @@ class ClassRow:
     """So few pictures that the recall is a guess."""
 
 
-def show(evidence: Evidence) -> Mapping[str, Any]:
+def of_pictures(evidence: Evidence, rows: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """Return each picture and, where something explains it, where the model looked, as data addresses."""
+    drawn = thumbnails.drawn(rows, evidence.pictures, evidence.explain)
+    return {row: tuple(each for each in both if each) for row, both in drawn.items()}
+
+
+def show(
+    evidence: Evidence, *, looks: Looks = of_pictures, most: int = SHOWN, of_pair: int = PICTURES_OF_A_PAIR
+) -> Mapping[str, Any]:
     """Return what `sections/classification.html.j2` is given.
 
-    No picture stands twice among the worst and the most uncertain. Raises DataError where the answers are not those of
-    the run's classes.
+    looks: what is shown of a picture; most: how many of the worst, and as many of the most uncertain; of_pair: how many
+    of each pair of classes. No picture stands twice among the worst and the most uncertain. Raises DataError where the
+    answers are not those of the run's classes.
     """
     probabilities, scored = _checked(evidence), evidence.scored
     assert isinstance(scored, Metrics)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    worst, uncertain = _worth_a_look(probabilities, predicted != evidence.labels)
+    worst, uncertain = _worth_a_look(probabilities, predicted != evidence.labels, most)
     pairs = [
-        (pair, _of_pair(evidence, pair, predicted, confidence, worst))
+        (pair, _of_pair(evidence, pair, predicted, confidence, worst)[:of_pair])
         for pair in scored.most_confused[:PAIRS_WITH_PICTURES]
     ]
-    images = thumbnails.drawn(
-        [*worst, *uncertain, *(row for _, rows in pairs for row in rows)], evidence.pictures, evidence.explain
-    )
+    drawn = looks(evidence, [*worst, *uncertain, *(row for _, rows in pairs for row in rows)])
     names = evidence.record.class_names
 
     def shown(rows: Iterable[int]) -> list[Shown]:
@@ -90,8 +100,7 @@ def show(evidence: Evidence) -> Mapping[str, Any]:
                 truth=names[evidence.labels[row]],
                 predicted=names[int(predicted[row])],
                 probability=float(confidence[row]),
-                image=images[int(row)][0],
-                heat=images[int(row)][1],
+                looks=drawn[int(row)],
             )
             for row in rows
         ]
@@ -105,19 +114,19 @@ def show(evidence: Evidence) -> Mapping[str, Any]:
         "in_sight": rows[:CLASSES_IN_SIGHT],
         "folded": rows[CLASSES_IN_SIGHT:],
         "few": FEW_OF_A_CLASS,
-        "pairs": [(pair, shown(of_pair)) for pair, of_pair in pairs],
+        "pairs": [(pair, shown(rows)) for pair, rows in pairs],
         "worst": shown(worst),
         "uncertain": shown(uncertain),
     }
 
 
-def _worth_a_look(probabilities: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _worth_a_look(probabilities: np.ndarray, wrong: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows that were wrong and surest, and of the others those between whose two likeliest least lies."""
     rows = np.flatnonzero(wrong)
-    worst = rows[np.argsort(-probabilities.max(axis=1)[rows], kind="stable")][:SHOWN]
+    worst = rows[np.argsort(-probabilities.max(axis=1)[rows], kind="stable")][:most]
     top_two = np.sort(probabilities, axis=1)[:, -2:]
     by_doubt = np.argsort(top_two[:, 1] - top_two[:, 0], kind="stable")
-    return worst, by_doubt[~np.isin(by_doubt, worst)][:SHOWN]
+    return worst, by_doubt[~np.isin(by_doubt, worst)][:most]
 
 
 def class_rows(metrics: Metrics) -> list[ClassRow]:
@@ -196,4 +205,4 @@ def _of_pair(
     names = {name: i for i, name in enumerate(evidence.record.class_names)}
     rows = np.flatnonzero((evidence.labels == names[pair.truth]) & (predicted == names[pair.predicted]))
     order = np.lexsort((-confidence[rows], np.isin(rows, worst)))
-    return [int(row) for row in rows[order][:PICTURES_OF_A_PAIR]]
+    return [int(row) for row in rows[order]]

@@ -37,7 +37,9 @@ class ModelCard(Value):
     data: str
     data_digest: str
     counts: dict[str, int]
-    """Pictures per split."""
+    """Pictures, or clips, per split."""
+    things: str = "pictures"
+    """What was counted: `pictures` or `clips`."""
     environment: dict[str, str]
     merit_name: str
     """What the task judges pictures by: the first of the metrics."""
@@ -84,6 +86,7 @@ def card(
         data=record.plan.data,
         data_digest=record.data_digest,
         counts=record.counts,
+        things=scored.things,
         environment=record.environment,
         merit_name=scored.merit_name,
         metrics=dict(scored.figures),
@@ -104,9 +107,10 @@ def markdown(card: ModelCard) -> str:
 def _limits(record: RunRecord, scored: Scored) -> tuple[str, ...]:
     known = margin(scored.merit, scored.count)
     said = {
-        f"Its {scored.merit_name} was measured on {scored.count} pictures only, so it is known to within "
+        f"Its {scored.merit_name} was measured on {scored.count} {scored.things} only, so it is known to within "
         f"{known:.1%}.": scored.count < FEW_TEST_PICTURES,
-        "Its figures hold for pictures like those of its data; other cameras, light or places were not measured.": True,
+        f"Its figures hold for {scored.things} like those of its data; other cameras, light or places were not "
+        "measured.": True,
         "The licence of the weights that training began from is not known.": not record.weights_license,
     }
     return (*scored.limits(), *(sentence for sentence, holds in said.items() if holds))

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
 from keras_transfer.export import graph, manifest, onnx, saved_model, tflite
 from keras_transfer.export.metadata import Card
-from keras_transfer.specs import Artifact, Contract, Event, Listener, silent
+from keras_transfer.specs import EMBEDDING_OUTPUT, Artifact, Contract, Event, Listener, silent
 
 REJECTED = ".rejected"
 DRAFTS, LOCK = ".export-", ".lock"
@@ -43,8 +43,8 @@ class Material:
         path = self.scratch / "frozen"
         saved_model.write_frozen(self.graph, path, batch=1)
         outputs = self.graph.outputs
-        chosen = any(output.kind == "boxes" for output in outputs)
-        return tflite.Frozen(path, self.graph.affine, tflite.whole_outputs(outputs), chosen)
+        ends_in_float = any(output.kind == "boxes" or output.name == EMBEDDING_OUTPUT for output in outputs)
+        return tflite.Frozen(path, self.graph.affine, tflite.whole_outputs(outputs), ends_in_float)
 
 
 @dataclass(frozen=True)

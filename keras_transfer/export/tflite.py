@@ -37,8 +37,9 @@ class Frozen:
     """What it does to pixels first, where that is known."""
     whole: bool = True
     """Whether a fully quantized file gives whole numbers (see `whole_outputs`)."""
-    chosen: bool = False
-    """Whether the last operations choose among answers, which whole numbers are too coarse for: of boxes, they do."""
+    ends_in_float: bool = False
+    """Whether whole numbers are too coarse for the operations behind the last weights: for those that choose among
+    boxes, and for those that give an embedding unit length."""
 
     @cached_property
     def float32(self) -> bytes:
@@ -120,7 +121,7 @@ def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     measured = ranges.written() if ranges.whole else _calibrated(source.float32, pictures)
     output = tf.uint8 if source.whole else tf.float32
     refined = refine(mlir_quantize(measured, input_data_type=tf.uint8, output_data_type=output), moments)
-    if source.chosen:
+    if source.ends_in_float:
         refined = float_tail.in_float(refined, source.float32)
     refined = float_tail.softmax_in_float(refined)
     if source.affine is None:

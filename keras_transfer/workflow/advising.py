@@ -28,6 +28,7 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.training import prefix, recipes
+from keras_transfer.workflow import advising_clips
 from keras_transfer.workflow.building import fitting_size
 from keras_transfer.workflow.tasks import task_of
 
@@ -61,10 +62,13 @@ def advise(
     task: what is to be learned. names: backbones to choose from; where left out, those whose weights are at hand, as
     many as can be measured in a share of the training's time. limits: what the device allows. image_size: side in
     pixels; from the pictures and the backbone where it is left out. write: where to put the plan. splits: the pictures
-    of `source`, where they are read already. Raises UsageError for pictures that are labelled with other things.
+    of `source`, where they are read already. Of clips nothing is measured but whether they may be mirrored.
+    Raises UsageError for pictures that are labelled with other things.
     """
     began = time.perf_counter()
     splits = splits or sources.load(source, annotation=task_of(task).annotation, seed=seed, listener=listener)
+    if splits.frames:
+        return _written(_of_clips(source, splits, task, names, limits, image_size, seed, listener), write)
     if splits.annotation not in MEASURED:
         recipe, evidence = task_of(task).defaults.get("recipe", "head_then_top"), task_of(task).evidence
         raise UsageError(
@@ -81,9 +85,42 @@ def advise(
     measure = functools.partial(_measured, look, listener)
     share = None if names else advisor.ADVICE_SHARE
     advice = advisor.advise(question, specs, measure, recipes.ADVISED, limits=limits, share=share, listener=listener)
-    if write:
-        write_bytes(write, plans.to_toml(advice.plan).encode())
+    return _written(advice, write)
+
+
+def _written(advice: Advice, place: Path | None) -> Advice:
+    if place:
+        write_bytes(place, plans.to_toml(advice.plan).encode())
     return advice
+
+
+def _of_clips(
+    source: str,
+    splits: Splits,
+    task: str,
+    names: Sequence[str],
+    limits: Limits | None,
+    image_size: int | None,
+    seed: int,
+    listener: Listener,
+) -> Advice:
+    """Advice on clips, of one backbone; UsageError for what is asked of it that is not measured."""
+    if len(names) > 1 or (limits and limits != Limits()):
+        raise UsageError(
+            "Of clips only mirroring is measured, on one backbone: leave --max-mb, --max-ms and --int8 out, and name "
+            f"one --backbone at most. Received: {', '.join(names) or 'limits'}"
+        )
+    backbone = names[0] if names else str(Plan.model_fields["backbone"].default)
+    return advising_clips.advise_clips(
+        source,
+        splits,
+        task=task,
+        backbone=backbone,
+        image_size=image_size,
+        seed=seed,
+        engine=_computed,
+        listener=listener,
+    )
 
 
 def _to_choose_from(names: Sequence[str]) -> list[BackboneSpec]:
@@ -153,18 +190,14 @@ def _looked_at(splits: Splits, feed: Feed, seed: int, size: int) -> LookedAt:
     if splits.train.groups is not None:
         rows = order.of_epoch(len(splits.train), seed=seed, epoch=0)[: len(labels)]
         # A stream that does not fit the memory comes in an order of its own, in which no group can be told.
-        groups = _numbered(splits.train.groups[rows]) if np.array_equal(splits.train.labels[rows], labels) else None
+        groups = (
+            advising_clips.numbered(splits.train.groups[rows])
+            if np.array_equal(splits.train.labels[rows], labels)
+            else None
+        )
     if "validation" not in splits.given:
         return LookedAt(images, labels, groups, None, None)
     return LookedAt(images, labels, groups, *_first(feed, "validation", size, JUDGED_ON, splits.annotation))
-
-
-def _numbered(groups: np.ndarray) -> np.ndarray:
-    """A number for each group, int (n,); a picture without a name of a group is alone."""
-    numbers = np.unique(groups, return_inverse=True)[1]
-    alone = groups == ""
-    numbers[alone] = numbers.max() + 1 + np.arange(alone.sum())
-    return numbers
 
 
 def _first(feed: Feed, split: str, size: int, count: int, annotation: str) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from keras_transfer.data.files import picture_paths
 from keras_transfer.errors import ArtifactError, DataError, UsageError
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import EMBEDDING_OUTPUT, Contract, Event, Listener, silent
-from keras_transfer.workflow.using import asked, located, read_as
+from keras_transfer.workflow.using import asked, cuts_faces, located, read_as
 
 VERSION = 1
 
@@ -62,6 +62,7 @@ def gallery(
     *,
     file: Path | str | None = None,
     add: bool = False,
+    crop: str | None = None,
     listener: Listener = silent,
 ) -> Path:
     """Make a gallery of the pictures in `folder`, one folder for each name; return its path.
@@ -71,7 +72,8 @@ def gallery(
 
     model: a run folder or a file of any format that gives embeddings. folder: `faces:FOLDER` takes the largest face of
     each picture. file: where it is kept, `gallery.npz` of the run where it is left out. add: to whom the file knows
-    already; someone who is added again has the pictures of both.
+    already; someone who is added again has the pictures of both. crop: as `using.predict` takes it; here a picture
+    without a face is left out and told.
     Raises DataError for a folder without pictures or one picture under two names, UsageError for a model that gives no
     embeddings, ArtifactError for a file of another model.
     """
@@ -79,9 +81,9 @@ def gallery(
     ask = asked(path, run, None)
     place = Path(file) if file else (run.folder if run else path.parent) / NAME
     check(ask.contract)
-    given = str(folder)
-    shown = faces.cropped(faces.folder_of(given), listener=listener) if given.startswith(faces.PREFIX) else Path(given)
-    names, paths = _listed(shown)
+    cut = str(folder).startswith(faces.PREFIX) or cuts_faces(ask.contract, run, crop)
+    given = faces.folder_of(str(folder))
+    names, paths = _listed(faces.cropped(given, listener=listener) if cut and given.is_dir() else given)
     points = np.ascontiguousarray(ask.answers(read_as(ask.contract, paths))[EMBEDDING_OUTPUT], np.float32)
     keys = [str(each) for each in paths]
     if add:

@@ -197,6 +197,8 @@ TASKS: Mapping[str, Task] = {
         name="clips",
         annotation="clip",
         attach=_later("tasks.clips.attach"),
+        section="sections/clips.html.j2",
+        show=_later("evaluation.clips_page.show"),
         explain=None,
         defaults={"recipe": "clips", "image_size": 96},
     ),

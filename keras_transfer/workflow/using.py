@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from keras_transfer import runs
-from keras_transfer.data import clips
+from keras_transfer.data import clips, faces
 from keras_transfer.data import pairs as listed_pairs
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import upright_rgb, upright_size
-from keras_transfer.errors import DataError, UsageError
+from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.export import runtime
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import (
@@ -32,6 +32,9 @@ from keras_transfer.specs import (
     silent,
 )
 from keras_transfer.workflow.tasks import batch_of, check_annotation, task_of
+
+CROPS = ("face", "none")
+"""What may be cut out of a picture before a model sees it."""
 
 
 class Prediction(Value):
@@ -128,23 +131,28 @@ def predict(
     labels: Sequence[str] | None = None,
     gallery: Path | str | None = None,
     output: Path | str | None = None,
+    crop: str | None = None,
 ) -> tuple[Prediction, ...]:
     """Return what `model` (a run folder or a file of any format) says of each picture file.
 
     A run answers by what was settled when its training ended, as its files do. labels: the class names of a model that
     does not carry them. gallery: a file of `workflow.galleries`, of a model that gives embeddings: it says then who the
     picture shows, or that they are unknown. output: a folder for what its task draws of an answer, `NAME-mask.png` and
-    `NAME-overlay.png` of a segmenter, over files of these names. Raises UsageError where the task draws nothing.
+    `NAME-overlay.png` of a segmenter, over files of these names. crop: a row of `CROPS`; as the run learned where it is
+    left out: of one whose data was `faces:FOLDER` the largest face is cut out of each picture. Raises UsageError where
+    the task draws nothing or nothing can be cut out, DataError for a picture without a face.
     """
-    ask = asked(*located(model), labels)
+    path, run = located(model)
+    ask = asked(path, run, labels)
     contract, task = ask.contract, task_of(ask.contract.task)
     if output is not None and task.draw is None:
         raise UsageError(f"Nothing is drawn of {task.name}: leave --output out.")
     read = _gallery(gallery, contract) if gallery is not None else task.read
+    look = read_faces_as if cuts_faces(contract, run, crop) else read_as
     said, step = [], batch_of(contract)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
-        answers = ask.answers(read_as(contract, some))
+        answers = ask.answers(look(contract, some))
         said += [{name: each[row : row + 1] for name, each in answers.items()} for row in range(len(some))]
         if task.keep:
             said[start:] = [dict(task.keep(each)) for each in said[start:]]
@@ -170,6 +178,28 @@ def read_as(contract: Contract, paths: Sequence[Path | str]) -> np.ndarray:
     if contract.frames:
         return clips.read_clips(paths, frames=contract.frames, **square)
     return picture_files.read_pictures(paths, **square)
+
+
+def read_faces_as(contract: Contract, paths: Sequence[Path | str]) -> np.ndarray:
+    """Return the largest face in each picture file as a model of that contract takes it.
+
+    Raises DataError that names the first file which cannot be read or shows no face.
+    """
+    return faces.read_faces(paths, image_size=contract.image_size, aspect=contract.aspect)
+
+
+def cuts_faces(contract: Contract, run: Run | None, crop: str | None) -> bool:
+    """Return whether faces are cut out of pictures first: as `crop` says, else as the run learned.
+
+    Raises UsageError for another `crop` than those of `CROPS`, and for faces of a model that takes videos.
+    """
+    if crop is None:
+        return run is not None and run.record.plan.data.startswith(faces.PREFIX)
+    if crop not in CROPS:
+        raise UsageError(unknown("crop", crop, CROPS))
+    if crop == "face" and contract.frames:
+        raise UsageError("Faces are cut out of pictures, and this model takes videos: leave --crop out.")
+    return crop == "face"
 
 
 def _gallery(path: Path | str, contract: Contract) -> Callable[[Answers, Contract], Mapping[str, Any]]:
