@@ -75,9 +75,10 @@ class Pace:
         self.marks = tuple((at, end) for at, end in marks)
         self._share = validation
         self._taken = 0
-        self._before: float | None = None
+        self._ended: float | None = None
+        self._paused = False
         self._durations: deque[float] = deque(maxlen=RECENT)
-        self._validation_seconds: float | None = None
+        self._pause: float | None = None
 
     @property
     def end(self) -> int:
@@ -89,28 +90,30 @@ class Pace:
         return progress(step, self.steps, self.marks)
 
     def validated(self, seconds: float) -> None:
-        """Take note of what a pass over validation took; the next step is not timed from before it."""
-        self._validation_seconds, self._before = seconds, None
+        """Take note of what a pass over validation took; what else lies between two epochs shows with the next step."""
+        self._pause, self._paused = max(seconds, self._pause or 0.0), True
 
     def stepped(self, step: int, now: float) -> None:
         """Take note that `step` of the stage, from 0, ended at `now`, and move the end where the time asks for it."""
-        before, self._before, self._taken = self._before, now, self._taken + 1
-        if before is not None and self._taken > SETTLING:
+        before, paused, self._taken = self._ended, self._paused, self._taken + 1
+        self._ended, self._paused = now, False
+        if paused and before is not None and self._durations:
+            of_it = sum(self._durations) / len(self._durations)
+            self._pause = max(0.0, now - before - of_it)  # a checkpoint was written too
+        elif before is not None and self._taken > SETTLING:
             self._durations.append(now - before)
         if self.until is None or not self._durations:
             return
         of_a_step = sum(self._durations) / len(self._durations)
         done = step + 1
         end = self._fitting(done, max(of_a_step, 1e-9), self.until - now)
-        shorter, longer = self.end - end, end - self.end
-        if shorter > UNSURE * (self.end - done) or longer > max(
-            UNSURE * (self.end - done), WORTH_A_PASS * self.per_epoch
-        ):
+        unsure = UNSURE * (self.end - done)
+        if self.end - end > unsure or end - self.end > max(unsure, WORTH_A_PASS * self.per_epoch):
             self.marks = (*self.marks, (done, end))
 
     def _fitting(self, done: int, of_a_step: float, left: float) -> int:
         """Return the step at which the stage has to end for `left` seconds to hold it, its validations included."""
-        validation = self._validation_seconds
+        validation = self._pause
         if validation is None:
             validation = FORWARD * self._share * of_a_step * self.per_epoch
         of_an_epoch = self.per_epoch * of_a_step + validation
