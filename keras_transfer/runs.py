@@ -17,6 +17,8 @@ from keras_transfer.specs import Plan, Run, RunRecord
 
 DEFAULT_FOLDER = Path("saved_models")
 RECORD, PLAN, HISTORY = "run.json", "plan.toml", "history.csv"
+ASKED = "asked.toml"
+"""The plan as it was asked for, where the clock decided a part of `PLAN`: the same command finds the run by it."""
 
 
 def open_run(folder: Path | str) -> Run:
@@ -74,7 +76,7 @@ def place_for(
         place = folder / (stem if number == 1 else f"{stem}-{number}")
         if not (place / PLAN).exists():
             return place
-        same = (place / PLAN).read_text(encoding="utf-8", errors="replace") == plans.to_toml(plan)
+        same = any(_text(place / each) == plans.to_toml(plan) for each in (PLAN, ASKED))
         run = _readable(place)
         finished = run is not None and run.record.finished
         elsewhere = run is not None and finished and data_digest not in (None, run.record.data_digest)
@@ -84,6 +86,10 @@ def place_for(
             state = "a finished run of other pictures" if same else "another plan"
             raise RunError(f"'{place}' already holds {state}. Choose another name with --run, or delete it.")
         number += 1
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
 
 def finished(place: Path) -> Run | None:

@@ -134,6 +134,9 @@ class Plan(Value):
     """Name of a list of stages; not read where `stages` are given."""
     epochs: int | None = Field(default=None, ge=1, le=10_000)
     """Of every stage of the recipe, in place of its own; not read where `stages` are given."""
+    minutes: float | None = Field(default=None, gt=0, le=100_000)
+    """Of wall clock that all of it may take, from reading pictures to the test; size, recipe, epochs and views are then
+    chosen by what is measured first. Not read where `stages` are given: what the clock decided stands there."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""
@@ -310,7 +313,9 @@ class RunRecord(Value):
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
-        text = self.plan.model_dump_json() + self.data_digest + self.weights_digest
+        # A key that plans did not always have changes the name of no run whose plan leaves it out.
+        later = {"minutes"} if self.plan.minutes is None else set()
+        text = self.plan.model_dump_json(exclude=later) + self.data_digest + self.weights_digest
         return hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="before")

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from keras_transfer import __version__
-from keras_transfer.cli import advising, catalogue, exporting, listing, pictures, rates, reporting, training, using
+from keras_transfer.cli import (
+    advising,
+    catalogue,
+    exporting,
+    listing,
+    pictures,
+    rates,
+    reporting,
+    suggesting,
+    training,
+    using,
+)
 from keras_transfer.cli.showing import fail
 
 __all__ = ["app", "fail"]
@@ -21,6 +32,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     using.evaluate,
     using.predict,
     using.gallery,
+    suggesting.suggest,
     exporting.export,
     exporting.verify,
     rates.lr_find,

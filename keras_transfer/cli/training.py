@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +43,9 @@ def train(
     weights: Annotated[str | None, typer.Option(help="imagenet, a weights file, or none.")] = None,
     recipe: Annotated[str | None, typer.Option(help="A named list of stages: head, head_then_top, …")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of every stage, in place of the recipe's.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="All it may take, the test included; what fits best is chosen.")
+    ] = None,
     image_size: ImageSize = None,
     batch_size: BatchSize = None,
     seed: Seed = None,
@@ -72,7 +76,7 @@ def train(
     """Train on a folder of class folders (or another SOURCE), stage by stage; goes on where a run was stopped."""
     source, overrides = _told_apart(arguments or (), plan_file, auto)
     folder, run = _placed(folder, run, output)
-    size = {"image_size": image_size, "batch_size": batch_size}
+    size = {"image_size": image_size, "batch_size": batch_size, "minutes": minutes}
     values = given(data=source, backbone=backbone, weights=weights, recipe=recipe, seed=seed, task=task, **size)
     plan, advice = _plan(values, overrides, epochs, plan_file, auto)
     done = _trained(
@@ -100,7 +104,14 @@ def _trained(plan: Plan, **asked: Any) -> Run:
     from keras_transfer import workflow
 
     with live(workflow.task_of(plan.task).merit_name) as listener:
-        return workflow.train(plan, listener=listener, **asked)
+        return workflow.train(plan, listener=listener, spent_seconds=time.time() - _began(), **asked)
+
+
+def _began() -> float:
+    """When this process did, in seconds of `time.time`: loading TensorFlow is a part of a budget of minutes."""
+    import psutil  # here, because --help does without
+
+    return float(psutil.Process().create_time())
 
 
 def _told_apart(arguments: Sequence[str], plan_file: Path | None, auto: bool) -> tuple[str | None, list[str]]:
@@ -132,9 +143,11 @@ def _plan(
 ) -> tuple[Plan, Advice | None]:
     """Return the plan that options, keys and a file make together, and the advice where it came from that."""
     if plan_file:
-        read = plans.read(plan_file, overrides).model_dump()
+        read = plans.read(plan_file, overrides).model_dump(exclude_unset=True)
         return plans.make(plans.with_epochs({**read, **given}, epochs)), None
     early = plans.make(plans.with_epochs(plans.override(given, overrides), epochs))  # is refused before it is advised
+    if auto and early.minutes:
+        raise UsageError("--minutes measures and chooses by itself: leave --auto out, or leave --minutes out.")
     if not auto or _measured_before(early):
         return early, None
     advice = _advice(early)

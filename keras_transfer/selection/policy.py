@@ -97,21 +97,27 @@ def training_seconds(question: Question, stages: Sequence[Stage], ranked: Ranked
     every = question.pictures + question.validation_pictures
     ms = 0.0
     for stage in stages:
-        share = _learning_share(stage, ranked)
+        share = learning_share(stage, [block.work for block in ranked.blocks])
         ms += stage.views * (1 - share) * ranked.picture_ms * every
         passes = question.pictures + FORWARD * question.validation_pictures
         ms += stage.epochs * share * learning_ms * passes
     return ms / 1000
 
 
-def _learning_share(stage: Stage, ranked: Ranked) -> float:
-    """Share of the backbone's work from the first block that learns onwards; all of it where that is not known yet."""
+def learning_share(stage: Stage, work: Sequence[float]) -> float:
+    """Return the share of the backbone's work from the first block that learns onwards, 0-1.
+
+    work: of each block, 0-1; empty where it is not known, and then all of it counts.
+
+    >>> learning_share(Stage(name="top", blocks=(-2, -1)), [0.5, 0.25, 0.25])
+    0.5
+    """
     if not stage.blocks:
         return 0.0
-    if isinstance(stage.blocks, str) or not ranked.blocks:
+    if isinstance(stage.blocks, str) or not work:
         return 1.0
-    first = min(each % len(ranked.blocks) for each in stage.blocks)
-    return float(sum(block.work for block in ranked.blocks[first:]))
+    first = min(each % len(work) for each in stage.blocks)
+    return float(sum(work[first:]))
 
 
 def alternatives(question: Question, choice: Choice, best: Ranked, recipes: Recipes) -> tuple[Alternative, ...]:

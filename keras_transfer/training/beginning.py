@@ -11,7 +11,7 @@ from keras_transfer.specs import Event, Stage, Value
 from keras_transfer.training import rate_finder
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
-from keras_transfer.training.stage_data import StageData, Way, decide, prefixes, prepare
+from keras_transfer.training.stage_data import STREAMED, StageData, Way, decide, prefixes, prepare
 
 FILE = "began.json"
 
@@ -53,6 +53,9 @@ def begin(
     engine = job.settings.engine
     _keep(place, Beginning(asked=asked, engine_asked=engine, stage=stage, way=way))  # before features fill the disk
     data = prepare(job, stage, freeze, way, ready)
+    if data.engine != STREAMED and data.views < way.views:
+        way = way.model_copy(update={"views": data.views})
+        _keep(place, Beginning(asked=asked, engine_asked=engine, stage=stage, way=way))
     if stage.learning_rate == "auto":
         found = rate_finder.search(job, stage, freeze, data).suggestion
         job.listener(Event("note", f"learning rate {found:.2g}: the loss falls fastest there"))

@@ -19,6 +19,7 @@ from keras_transfer.training import checkpoints
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import SCHEDULES, key, optimizer, peak_of
+from keras_transfer.training.pace import Pace
 from keras_transfer.training.solving import solution
 from keras_transfer.training.stage_data import StageData
 from keras_transfer.training.steps import (
@@ -46,6 +47,8 @@ class Reached:
     earlier_seconds: float = 0.0
     """The part of them that earlier processes spent."""
     history: tuple[dict[str, float], ...] = ()
+    marks: tuple[tuple[int, int], ...] = ()
+    """What the clock decided of the stage's end (`pace.Marks`), to be followed by a process that goes on with it."""
     best: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The suffix after its best epoch; before the first one, what the stage began with."""
 
@@ -67,6 +70,7 @@ class Loop:
     """`time.perf_counter` when the stage was asked for."""
     budget: float | None
     """Seconds from then on that set the schedule and the end in place of the number of epochs."""
+    pace: Pace
     callbacks: Any
     listener: Listener
     pictures: int
@@ -89,7 +93,7 @@ class Loop:
         """Part of the stage that lies behind before batch `number` of `epoch`: 0 to 1."""
         if self.budget is not None:
             return min(self.elapsed() / self.budget, 1.0)
-        return (epoch * self.data.steps + number) / (self.stage.epochs * self.data.steps)
+        return self.pace.progress(epoch * self.data.steps + number)
 
     def ended(self, reached: Reached) -> bool:
         """Whether nothing is left to do: the epochs, the patience or the budget are used up."""
@@ -97,7 +101,7 @@ class Loop:
             return self.elapsed() >= self.budget and reached.epoch > 0
         highest = max(reached.history, key=_worth, default={"epoch": 0})
         since, patience = reached.epoch - highest["epoch"], self.stage.patience
-        return reached.epoch >= self.stage.epochs or (patience is not None and since >= patience)
+        return reached.epoch * self.data.steps >= self.pace.end or (patience is not None and since >= patience)
 
 
 def fit(
@@ -111,6 +115,7 @@ def fit(
     loop = _loop(job, stage, freeze, data, began, seconds)
     fresh = Reached(best=checkpoints.values(loop.suffix.variables, "b"))
     reached = _resumed(job.checkpoint, stage, loop.tracked) or fresh
+    loop.pace.marks = reached.marks
     job.network.model.stop_training = False
     loop.callbacks.on_train_begin()
     while not loop.ended(reached) and not job.network.model.stop_training:
@@ -144,12 +149,19 @@ def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float,
         data=data,
         began=began,
         budget=seconds,
+        pace=_pace(job, stage, data),
         callbacks=keras.callbacks.CallbackList(list(job.settings.callbacks), model=network.model, epochs=stage.epochs),
         listener=job.listener,
         pictures=job.settings.counts["validation"],
         solve=solution(suffix, network, stage, data) if stage.solved else None,
         judged=judged_while_learning(network),
     )
+
+
+def _pace(job: Job, stage: Stage, data: StageData) -> Pace:
+    span, counts = job.settings.spans.get(stage.name), job.settings.counts
+    until = span.until if span and not stage.solved else None
+    return Pace(data.steps, stage.epochs, until, counts["validation"] / counts["train"])
 
 
 def _method(network: Network, stage: Stage, freeze: Freeze) -> keras.optimizers.Optimizer:
@@ -171,7 +183,9 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
     loss, merit = means(totals)
     _check_finite(loop, reached, loss)
     with averaged(loop.suffix, loop.average):
+        asked = time.perf_counter()
         validation_loss, validation_merit = loop.evaluate()
+        loop.pace.validated(time.perf_counter() - asked)
         highest = max([validation_merit, *(row["validation_merit"] for row in reached.history)])
         better = validation_merit >= highest - _by_chance(highest, loop.pictures)
         best = checkpoints.values(loop.suffix.variables, "b") if better else reached.best
@@ -192,6 +206,7 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
         epoch=reached.epoch + 1,
         seconds=reached.earlier_seconds + loop.elapsed(),
         history=(*reached.history, row),
+        marks=loop.pace.marks,
     )
     if not better:
         return after
@@ -230,6 +245,7 @@ def _learn(loop: Loop, epoch: int) -> tuple[Any, float, float]:
         loop.callbacks.on_train_batch_begin(number)
         totals += loop.step(*batch)
         loop.callbacks.on_train_batch_end(number)
+        loop.pace.stepped(epoch * loop.data.steps + number, time.perf_counter())
         message, values = f"{loop.stage.name}, epoch {epoch + 1}", {"epoch": epoch + 1.0}
         loop.listener(Event("progress", message, number + 1, loop.data.steps, values))
     return totals, waited, rate
@@ -260,6 +276,7 @@ def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) 
         "best_epoch": reached.best_epoch,
         "seconds": reached.seconds,
         "history": reached.history,
+        "marks": reached.marks,
     }
     checkpoints.save(checkpoint, {**checkpoints.values(tracked, "t"), **reached.best}, state)
 
@@ -272,5 +289,5 @@ def _resumed(checkpoint: Path, stage: Stage, tracked: list[Any]) -> Reached | No
         return None
     checkpoints.assign(tracked, arrays, "t")
     best = {name: array for name, array in arrays.items() if name.startswith("b")}
-    history = tuple(state.pop("history"))
-    return Reached(**state, history=history, earlier_seconds=state["seconds"], best=best)
+    history, marks = tuple(state.pop("history")), tuple(map(tuple, state.pop("marks", ())))
+    return Reached(**state, history=history, marks=marks, earlier_seconds=state["seconds"], best=best)

@@ -12,6 +12,7 @@ import numpy as np
 from keras_transfer.files import cache_folder
 from keras_transfer.specs import Feed, Listener, Network, silent
 from keras_transfer.training import feature_store
+from keras_transfer.training.pace import Span
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Settings:
     cache_folder: Path = field(default_factory=cache_folder)
     cache_limit_bytes: int = feature_store.DEFAULT_LIMIT_BYTES
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    spans: Mapping[str, Span] = field(default_factory=dict)
+    """The time of each stage by its name, where the run has only so many minutes."""
 
 
 @dataclass(frozen=True)

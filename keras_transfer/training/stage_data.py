@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ from keras_transfer.training.resizing import resized
 CHECK_PICTURES = 16
 STREAMED = "none"
 """The engine of a stage that stores nothing."""
+
+FOR_VIEWS = 0.6
+"""Share of a stage's time, where it has one, by whose end no other view is begun."""
 
 Prefixes = Callable[[int], Prefix]
 """The frozen part, ready for pictures of that side."""
@@ -65,6 +69,8 @@ class StageData:
     """Shape of the targets of one training picture: masks are as small as their pictures, mosaics have more boxes."""
     engine: str
     reason: str
+    views: int = 1
+    """Of each training picture, as many as the stage's time allowed."""
 
 
 def prefixes(job: Job, freeze: Freeze, engine: str) -> Prefixes:
@@ -132,7 +138,7 @@ def _streamed(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes)
 def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -> StageData:
     settings = job.settings
     size = stage.image_size or settings.image_size
-    views = [_view(job, way, ready(size), "train", size, stage.augment, number) for number in range(way.views)]
+    views = _views(job, stage, way, ready(size), size)
     whole = _view(job, way, ready(settings.image_size), "validation", settings.image_size, "none", 0)
     validation = _in_order(whole, settings.batch_size)
     return StageData(
@@ -144,7 +150,21 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
         train_targets=views[0].targets.shape[1:],
         engine=way.engine,
         reason=way.reason,
+        views=len(views),
     )
+
+
+def _views(job: Job, stage: Stage, way: Way, prefix: Prefix, size: int) -> list[View]:
+    """Return the views of the training pictures, fewer than were decided where the stage's time is needed for steps."""
+    span, began = job.settings.spans.get(stage.name), time.perf_counter()
+    views: list[View] = []
+    for number in range(way.views):
+        now = time.perf_counter()
+        another = (now - began) / max(number, 1)
+        if span and number and now + another > began + FOR_VIEWS * (span.until - began):
+            break
+        views.append(_view(job, way, prefix, "train", size, stage.augment, number))
+    return views
 
 
 def _shape(network: Network, side: int) -> tuple[int, ...]:

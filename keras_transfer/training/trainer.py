@@ -56,11 +56,27 @@ def train(job: Job, stages: Sequence[Stage], *, seconds: float | None = None) ->
     for result in results:
         job.listener(_finished_event(result))
     for index in range(len(results), len(stages)):
+        if _too_late(job, stages, results):
+            break
         budget = seconds if index == len(stages) - 1 else None
         result = _run(job, index, stages[index], _reached(results), budget)
         results.append(result)
         job.listener(_finished_event(result))
     return tuple(results)
+
+
+def _too_late(job: Job, stages: Sequence[Stage], results: Sequence[StageResult]) -> bool:
+    """Whether too little is left of the run's minutes to begin the next stage; a model is there by then."""
+    name, span = stages[len(results)].name, job.settings.spans.get(stages[len(results)].name)
+    if span is None or not results:
+        return False
+    given = job.settings.spans.get(results[-1].name)
+    slower = max(1.0, results[-1].seconds / given.expected) if given else 1.0
+    least, left = slower * span.least, span.until - time.perf_counter()
+    if left < least:
+        sentence = f"{name} is left out: it takes {least:.0f} s at least, and {max(left, 0):.0f} s are left for it"
+        job.listener(Event("warning", sentence))
+    return left < least
 
 
 def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None:

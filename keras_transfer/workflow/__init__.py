@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.proving import Verified
     from keras_transfer.workflow.rates import RateCurve, lr_find
     from keras_transfer.workflow.reporting import report_of
+    from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.training import train
     from keras_transfer.workflow.using import Prediction, evaluate, predict
@@ -48,6 +49,7 @@ _PLACES = {
     "workflow.proving": ("Verified",),
     "workflow.rates": ("RateCurve", "lr_find"),
     "workflow.reporting": ("report_of",),
+    "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.tasks": ("task_of",),
     "workflow.training": ("train",),
     "workflow.using": ("Prediction", "evaluate", "predict"),
@@ -66,6 +68,7 @@ __all__ = [
     "Operator",
     "Prediction",
     "RateCurve",
+    "Suggested",
     "TransferCurve",
     "Verified",
     "advise",
@@ -89,6 +92,7 @@ __all__ = [
     "profile",
     "recognised",
     "report_of",
+    "suggest",
     "task_of",
     "train",
     "verify",

@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
-from keras_transfer.workflow import checking
+from keras_transfer.workflow import budgeting, checking
 from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of, with_frames
 from keras_transfer.workflow.opened import Opened, predicted
 from keras_transfer.workflow.tasks import task_of
@@ -60,6 +60,7 @@ def train(
     watch: Sequence[str] = (),
     cache_folder: Path | str | None = None,
     cache_limit_bytes: int | None = None,
+    spent_seconds: float = 0.0,
     listener: Listener = silent,
 ) -> Run:
     """Train what `plan` says, or go on where a run of the same plan stopped; return the run.
@@ -78,25 +79,34 @@ def train(
     watch: programs that are told every epoch, see `training.watchers.WATCHERS`; callbacks are the caller's own.
     cache_folder: where features are kept; $KERAS_TRANSFER_CACHE, else the user's cache, where it is left out.
     cache_limit_bytes: what features may take there; 0 stores none.
+    spent_seconds: of the plan's minutes, what is gone already: a command counts from its own start.
     """
+    began = time.perf_counter() - spent_seconds
     if compare not in (None, "scratch"):
         raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
     watchers.check(watch)
     spec = checking.check(plan, engine=engine)
+    budgeting.check(plan, compare=compare)
     splits = splits or sources.load(
         plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
     )
     splits = with_frames(splits, plan.frames)
+    asked = plan
     plan = resolved(plan, spec, splits, listener)
-    place = runs.place_for(plan, Path(folder), name, data_digest=splits.digest)
+    named = asked if budgeting.is_open(plan) else plan
+    place = runs.place_for(named, Path(folder), name, data_digest=splits.digest)
     if done := _finished(place, compare, listener):
         return done
+    if budgeting.is_open(plan) and (place / runs.PLAN).exists():
+        plan = plans.read(place / runs.PLAN)  # what the clock decided when the run began
     kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
     options = {"strict": strict, "service": data_service}
     ready = _ready(plan, spec, splits, engine, options, {"callbacks": tuple(callbacks), **kept}, listener)
+    if budgeting.is_open(plan):
+        ready = _decided(ready, asked, began, listener)
     # Whatever is refused was refused by now: a folder that no run came of would block its name.
-    with runs.locked(place), watchers.watching(watch, place, _facts(plan), listener) as listener:
-        _keep_plan(place, plan, advice)
+    with runs.locked(place), watchers.watching(watch, place, _facts(ready.plan), listener) as listener:
+        _keep_plan(place, ready.plan, advice, asked)
         run = _learned(ready, place, listener)
         if compare == "scratch":
             run = with_scratch(run, spec, splits, ready.feed, ready.settings, listener)
@@ -141,6 +151,21 @@ def _ready(
     return Ready(plan, spec, splits, feed, settings, network, built, stages, time.perf_counter() - began)
 
 
+def _decided(ready: Ready, asked: Plan, began: float, listener: Listener) -> Ready:
+    """Return a training whose stages the clock decided, with the network that they are for."""
+    spec, splits, engine = ready.spec, ready.splits, ready.settings.engine
+    asked_at = time.perf_counter()
+    found = budgeting.decided(
+        asked, spec, splits, ready.network, ready.feed, began=began, engine=engine, listener=listener
+    )
+    network, built, plan = ready.network, ready.built, found.plan
+    if plan.image_size != ready.plan.image_size:
+        network, built = network_of(plan, spec, splits, plan.weights, silent)
+    settings = replace(ready.settings, image_size=int(plan.image_size or 0), spans=found.spans)
+    stages, seconds = stages_of(plan, network), ready.seconds + time.perf_counter() - asked_at
+    return replace(ready, plan=plan, settings=settings, network=network, built=built, stages=stages, seconds=seconds)
+
+
 def _learned(ready: Ready, place: Path, listener: Listener) -> Run:
     """Train all stages, keep the model, and return the run with what it is worth."""
     plan, splits, feed = ready.plan, ready.splits, ready.feed
@@ -180,7 +205,9 @@ def _keep_model(place: Path, network: Network) -> None:
         network.model.save(draft)
 
 
-def _keep_plan(place: Path, plan: Plan, advice: Advice | None) -> None:
+def _keep_plan(place: Path, plan: Plan, advice: Advice | None, asked: Plan) -> None:
+    if budgeting.is_open(asked):
+        write_bytes(place / runs.ASKED, plans.to_toml(asked).encode())
     write_bytes(place / runs.PLAN, plans.to_toml(plan).encode())
     if advice:
         write_bytes(place / ADVICE, advice.model_dump_json(indent=2).encode())
