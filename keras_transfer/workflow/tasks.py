@@ -24,6 +24,7 @@ from keras_transfer.specs import (
     Contract,
     Network,
     Output,
+    Plan,
     Settled,
     Splits,
     Task,
@@ -197,8 +198,13 @@ TASKS: Mapping[str, Task] = {
         name="clips",
         annotation="clip",
         attach=_later("tasks.clips.attach"),
+        halve=_later("tasks.clips.halved"),
         explain=None,
-        defaults={"recipe": "clips", "image_size": 96},
+        defaults={
+            "recipe": "clips",
+            "image_size": 96,
+            "exports": (*Plan.model_fields["exports"].default, "tflite-stream", "onnx-stream"),
+        },
     ),
     "multilabel": Task(
         name="multilabel",
