@@ -17,7 +17,7 @@ from keras_transfer.errors import KerasTransferError
 from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Splits, Stage
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import advise, doctor, evaluate, export, gallery, predict, train, verify
+    from keras_transfer.workflow import advise, doctor, evaluate, export, gallery, predict, stream, train, verify
     from keras_transfer.workflow import report_of as report
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -31,6 +31,7 @@ _VERBS = {
     "gallery": "gallery",
     "predict": "predict",
     "report": "report_of",
+    "stream": "stream",
     "train": "train",
     "verify": "verify",
 }
@@ -52,6 +53,7 @@ __all__ = [
     "gallery",
     "predict",
     "report",
+    "stream",
     "train",
     "verify",
 ]

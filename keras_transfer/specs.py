@@ -195,7 +195,7 @@ class Contract(Value):
     """Numbers of each frame that the file takes in place of its pixels, float32 (batch, frames, features); 0 where it
     takes pixels."""
     spacing: float = Field(default=0.0, ge=0)
-    """Seconds from one frame of a clip to the next, in half of the training clips or more; 0 where it is not known."""
+    """Seconds from one frame to the next in the median training clip; 0 where it is not known."""
     task: str = "classification"
     outputs: tuple[Output, ...] = ()
     """In the order the model gives them; filled in where it is left out, as version 1 does."""

@@ -1,7 +1,7 @@
 """What happens in a clip: each stage of the recipe, frozen frames stored and streamed, beside plain Keras `fit`.
 
     scripts/bench clips [SOURCE] [--topdown FOLDER] [--frames N] [--image-size 96] [--seed 0]
-                        [--only moves,head,top,streamed,fit,seek]
+                        [--only moves,head,top,streamed,fit,seek,stream]
 
 SOURCE is anything that brings clips; `sample:fashion-clips` where none is named. `--topdown`: a folder with
 `clips.csv` (clip, recording, label, frames) and `clips/`, of which a table is made whose groups are recordings, so that
@@ -11,7 +11,9 @@ no recording stands in two splits; who falls and who lies is one class. The seed
 features that an earlier part stored are found again. `streamed`: an epoch of stage `moves` with nothing stored, every
 frame through the backbone, and how many times the stored one it takes, the quickest of two each. `fit`: one epoch of
 the same head on the same frozen backbone by Keras `fit`. `seek`: reading eight frames that lie so far apart, by looking
-for them and by passing the others by, in milliseconds of processor time; it needs no SOURCE.
+for them and by passing the others by, in milliseconds of processor time; it needs no SOURCE. `stream`: what one more
+frame of a camera costs by a pair of files, which knows the frames before it, and by the file that takes whole clips, in
+milliseconds of processor time on one thread, each in turn, medians; it needs no SOURCE and learns nothing.
 """
 
 import argparse
@@ -30,6 +32,8 @@ APART = (8, 15, 30, 60, 120)
 """Frames from one that is read to the next."""
 SEEKING = {"sought": 0, "passed by": 10**9}
 """Ways to get there, by what `clips.SEEK_FROM` is."""
+
+CLASSES, ROUNDS, WARM_UP = 8, 100, 10
 
 
 def of_topdown(folder, into, seed):
@@ -154,11 +158,66 @@ def _reading(clips, part, limit):
     return time.process_time() - began
 
 
+def stream(source, options):
+    """Milliseconds of processor time for a new frame: by itself and judged with those before it, or as a whole clip."""
+    from keras_transfer.export import runtime
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as place:
+        files = _files(Path(place), options)
+        for kind in ("tflite", "onnx"):
+            whole, pair = (runtime.load(files[name], threads=1) for name in (kind, f"{kind}-stream"))
+            clip = rng.integers(0, 256, (1, *whole.artifact.contract.shape), np.uint8)
+            known = pair.halves[0].predict(clip[0])["features"][None]
+            calls = {
+                "frame": lambda pair=pair, clip=clip: pair.halves[0].predict(clip[0, :1]),
+                "window": lambda pair=pair, known=known: pair.halves[1].predict(known),
+                "clip": lambda whole=whole, clip=clip: whole.predict(clip),
+            }
+            took = {name: 1e3 * seconds for name, seconds in _in_turn(calls).items()}
+            new = took["frame"] + took["window"]
+            print(
+                f"stream    {kind}: {new:.2f} ms a new frame (by itself {took['frame']:.2f}, the window "
+                f"{took['window']:.2f}), {took['clip']:.2f} ms a whole clip: {took['clip'] / new:.1f} x",
+                flush=True,
+            )
+
+
+def _files(place, options):
+    """Paths of what is timed, by name: untrained, for weights cost the same whatever they are."""
+    from keras_transfer.backbones import blocks, features, registry
+    from keras_transfer.export import exporters
+    from keras_transfer.specs import Contract
+    from keras_transfer.tasks import clips
+
+    spec = registry.backbone(BACKBONE)
+    built = features.build(spec, image_size=options.image_size, weights="none", frames=options.frames)
+    names = ("tflite", "tflite-stream", "onnx", "onnx-stream")
+    classes = tuple(f"class {number}" for number in range(CLASSES))
+    model = clips.attach(built.model, blocks.cut(built.model, spec), classes=CLASSES).model
+    contract = Contract(class_names=classes, image_size=options.image_size, frames=options.frames, task="clips")
+    artifacts = exporters.export(model, place, names, contract, halve=clips.halved)
+    return {name: artifact.path for name, artifact in zip(names, artifacts, strict=True)}
+
+
+def _in_turn(calls):
+    """Median seconds of processor time of each call, one after another in every round."""
+    took = {name: [] for name in calls}
+    for number in range(ROUNDS + WARM_UP):
+        for name, call in calls.items():
+            began = time.process_time()
+            call()
+            if number >= WARM_UP:
+                took[name].append(time.process_time() - began)
+    return {name: float(np.median(each)) for name, each in took.items()}
+
+
 PARTS = {
     **{name: lambda source, options, name=name: trained(source, options, name) for name in STAGES},
     "streamed": streamed,
     "fit": by_fit,
     "seek": seek,
+    "stream": stream,
 }
 
 

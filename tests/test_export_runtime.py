@@ -10,7 +10,7 @@ import pytest
 from export_model import CONTRACT, FORMATS, SIDE, ask, exported, model, pictures, reference
 
 from keras_transfer.errors import ArtifactError, DataError
-from keras_transfer.export import exporters, runtime
+from keras_transfer.export import runtime
 
 every_format = pytest.mark.parametrize("name", FORMATS)
 
