@@ -17,7 +17,18 @@ from keras_transfer.errors import KerasTransferError
 from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Splits, Stage
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import advise, doctor, evaluate, export, gallery, predict, suggest, train, verify
+    from keras_transfer.workflow import (
+        advise,
+        doctor,
+        evaluate,
+        export,
+        gallery,
+        predict,
+        stream,
+        suggest,
+        train,
+        verify,
+    )
     from keras_transfer.workflow import report_of as report
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -31,6 +42,7 @@ _VERBS = {
     "gallery": "gallery",
     "predict": "predict",
     "report": "report_of",
+    "stream": "stream",
     "suggest": "suggest",
     "train": "train",
     "verify": "verify",
@@ -53,6 +65,7 @@ __all__ = [
     "gallery",
     "predict",
     "report",
+    "stream",
     "suggest",
     "train",
     "verify",

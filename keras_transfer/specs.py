@@ -32,10 +32,16 @@ SPLIT_NAMES = ("train", "validation", "test")
 IMAGE_INPUT = "image"
 PROBABILITIES_OUTPUT = "probabilities"
 EMBEDDING_OUTPUT = "embedding"
+FEATURES = "features"
+"""What the first of two files for streaming gives of a frame, and what the second takes of several."""
 POOL_LAYER = "pool"
 """The layer that averages the last feature map, in networks that say something of a picture as a whole."""
 LOGITS_LAYER = "logits"
 """The layer before the last activation."""
+
+
+DTYPES = {IMAGE_INPUT: "uint8", FEATURES: "float32"}
+"""Type of what a file takes, by its name."""
 
 
 class Value(BaseModel):
@@ -188,6 +194,11 @@ class Contract(Value):
     aspect: Aspect = "stretch"
     frames: int = Field(default=0, ge=0)
     """Of the clip that the file takes, (batch, frames, side, side, 3); 0 where it takes pictures."""
+    features: int = Field(default=0, ge=0)
+    """Numbers of each frame that the file takes in place of its pixels, float32 (batch, frames, features); 0 where it
+    takes pixels."""
+    spacing: float = Field(default=0.0, ge=0)
+    """Seconds from one frame to the next in the median training clip; 0 where it is not known."""
     task: str = "classification"
     outputs: tuple[Output, ...] = ()
     """In the order the model gives them; filled in where it is left out, as version 1 does."""
@@ -207,7 +218,12 @@ class Contract(Value):
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one picture or clip, as the file takes it."""
-        return sample_shape(self.frames, self.image_size)
+        return (self.frames, self.features) if self.features else sample_shape(self.frames, self.image_size)
+
+    @property
+    def takes(self) -> str:
+        """What the file calls what it takes: a row of `DTYPES`."""
+        return FEATURES if self.features else IMAGE_INPUT
 
     @model_validator(mode="before")
     @classmethod
@@ -290,6 +306,8 @@ class RunRecord(Value):
     counts: dict[str, int]
     data_digest: str
     image_size: int
+    clip_seconds: float = Field(default=0.0, ge=0)
+    """Median length of the training clips; 0 of pictures, and of clips that do not say how long they last."""
     weights_digest: str = ""
     """SHA-256 over all weights of the trained model; with the plan and the data it names the run."""
     weights_license: str = ""
@@ -537,6 +555,9 @@ class Task:
     by_group: Callable[[Scored, Answers, Any, np.ndarray], Scored] | None = None
     """`by_group(scored, answers, labels, groups of the pictures)`: the same figures with those of each group beside
     them, where being right is not the same for all."""
+    halve: Callable[[Any], tuple[Any, Any]] | None = None
+    """`halve(keras.Model)`: the model in two, a frame to its features and the features of a window to what the model
+    says, where it looks at several frames."""
     explain: Callable[..., np.ndarray] | None = None
     """`explain(model, images)`: heat maps float32 (n, height, width) in [0, 1], where there are such."""
     trained: Callable[..., tuple[Output, ...]] | None = None
@@ -654,6 +675,8 @@ class Splits:
     """Pictures left out, each with its reason, in a person's words."""
     frames: int = 0
     """Of each clip; 0 where the data set holds pictures."""
+    clip_seconds: float = 0.0
+    """Median length of the training clips; 0 where they do not say how long they last."""
     given: tuple[str, ...] = ()
     """Names of the splits that the source brought itself; the others were drawn from its training pictures."""
 

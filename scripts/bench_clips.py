@@ -1,7 +1,7 @@
 """What happens in a clip: each stage of the recipe, frozen frames stored and streamed, beside plain Keras `fit`.
 
     scripts/bench clips [SOURCE] [--topdown FOLDER] [--frames N] [--image-size 96] [--seed 0]
-                        [--only moves,head,top,streamed,fit,reading]
+                        [--only moves,head,top,streamed,fit,reading,stream]
 
 SOURCE is anything that brings clips; `sample:fashion-clips` where none is named. `--topdown`: a folder with
 `clips.csv` (clip, recording, label, frames) and `clips/`, of which a table is made whose groups are recordings, so that
@@ -12,7 +12,9 @@ features that an earlier part stored are found again. `streamed`: an epoch of st
 frame through the backbone, and how many times the stored one it takes, the quickest of two each. `fit`: one epoch of
 the same head on the same frozen backbone by Keras `fit`. `reading`: eight frames of an mp4, avi, webm and gif that lie
 so far apart, sought, with the others passed by, and as they are read, in milliseconds of processor time; it needs no
-SOURCE.
+SOURCE. `stream`: what one more frame of a camera costs by a pair of files, which knows the frames before it, and by the
+file that takes whole clips, in milliseconds of processor time on one thread, each in turn, medians; it needs no SOURCE
+and learns nothing.
 """
 
 import argparse
@@ -35,6 +37,8 @@ CONTAINERS = {"mp4": "mp4v", "avi": "MJPG", "webm": "VP80", "gif": "gif"}
 """How the videos that are read are encoded, by their ending."""
 SEEKING = {"sought": 0, "passed by": 10**9}
 """Ways to get there, by what `clips.SEEK_FROM` is."""
+
+CLASSES, ROUNDS, WARM_UP = 8, 100, 10
 
 
 def of_topdown(folder, into, seed):
@@ -173,11 +177,66 @@ def _reading(clips, part, limit):
     return time.process_time() - began
 
 
+def stream(source, options):
+    """Milliseconds of processor time for a new frame: by itself and judged with those before it, or as a whole clip."""
+    from keras_transfer.export import runtime
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as place:
+        files = _files(Path(place), options)
+        for kind in ("tflite", "onnx"):
+            whole, pair = (runtime.load(files[name], threads=1) for name in (kind, f"{kind}-stream"))
+            clip = rng.integers(0, 256, (1, *whole.artifact.contract.shape), np.uint8)
+            known = pair.halves[0].predict(clip[0])["features"][None]
+            calls = {
+                "frame": lambda pair=pair, clip=clip: pair.halves[0].predict(clip[0, :1]),
+                "window": lambda pair=pair, known=known: pair.halves[1].predict(known),
+                "clip": lambda whole=whole, clip=clip: whole.predict(clip),
+            }
+            took = {name: 1e3 * seconds for name, seconds in _in_turn(calls).items()}
+            new = took["frame"] + took["window"]
+            print(
+                f"stream    {kind}: {new:.2f} ms a new frame (by itself {took['frame']:.2f}, the window "
+                f"{took['window']:.2f}), {took['clip']:.2f} ms a whole clip: {took['clip'] / new:.1f} x",
+                flush=True,
+            )
+
+
+def _files(place, options):
+    """Paths of what is timed, by name: untrained, for weights cost the same whatever they are."""
+    from keras_transfer.backbones import blocks, features, registry
+    from keras_transfer.export import exporters
+    from keras_transfer.specs import Contract
+    from keras_transfer.tasks import clips
+
+    spec = registry.backbone(BACKBONE)
+    built = features.build(spec, image_size=options.image_size, weights="none", frames=options.frames)
+    names = ("tflite", "tflite-stream", "onnx", "onnx-stream")
+    classes = tuple(f"class {number}" for number in range(CLASSES))
+    model = clips.attach(built.model, blocks.cut(built.model, spec), classes=CLASSES).model
+    contract = Contract(class_names=classes, image_size=options.image_size, frames=options.frames, task="clips")
+    artifacts = exporters.export(model, place, names, contract, halve=clips.halved)
+    return {name: artifact.path for name, artifact in zip(names, artifacts, strict=True)}
+
+
+def _in_turn(calls):
+    """Median seconds of processor time of each call, one after another in every round."""
+    took = {name: [] for name in calls}
+    for number in range(ROUNDS + WARM_UP):
+        for name, call in calls.items():
+            began = time.process_time()
+            call()
+            if number >= WARM_UP:
+                took[name].append(time.process_time() - began)
+    return {name: float(np.median(each)) for name, each in took.items()}
+
+
 PARTS = {
     **{name: lambda source, options, name=name: trained(source, options, name) for name in STAGES},
     "streamed": streamed,
     "fit": by_fit,
     "reading": reading,
+    "stream": stream,
 }
 
 

@@ -104,7 +104,9 @@ def main() -> None:
     calibration = some_pictures(feed, "train", contract.image_size, CALIBRATION_PICTURES)
     model = keras.models.load_model(run.model_path, compile=False)
     wanted = model.predict(pictures, verbose=0)
-    names = given.format or [name for name in exporters.EXPORTERS if name != "tflite-int16x8"]
+    names = given.format or [
+        name for name, row in exporters.EXPORTERS.items() if name != "tflite-int16x8" and not row.halved
+    ]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         rows = [plain(model, folder, name, contract, feed) for name in PLAIN]

@@ -53,6 +53,17 @@ def in_node(model: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in json.loads(done.stdout).items()}
 
 
+def streamed_in_node(pair: Path, frames: np.ndarray, every: float) -> np.ndarray:
+    """What the package's loop in JavaScript says of a stream by ONNX Runtime, a row for each window."""
+    installed((MODULES / "onnxruntime-node").is_dir() and bool(shutil.which("node")), "onnxruntime-node")
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = Path(folder) / "frames.bin"
+        frames.tofile(pixels)
+        command = ["node", "stream.mjs", str(pair), str(pixels), str(frames.shape[1]), str(every)]
+        done = subprocess.run(command, cwd=CLIENTS, capture_output=True, text=True, check=True)
+    return np.array(json.loads(done.stdout)["said"])
+
+
 def in_a_browser(model: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:
     """By ONNX Runtime or LiteRT, as the file is, on a page of `clients/` in headless Chromium."""
     module, page = BROWSER[model.suffix]

@@ -8,7 +8,10 @@ import pytest
 
 import keras_transfer as kt
 from keras_transfer import cli, workflow
+from keras_transfer.backbones import registry
 from keras_transfer.errors import UsageError
+from keras_transfer.export import runtime
+from keras_transfer.workflow import building
 
 SIDE, FRAMES = 64, 4
 
@@ -47,11 +50,27 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def file(run):
-    """The path of its one file, whose proof is kept in the run."""
-    (checked,) = kt.export(run, formats=["tflite"])
-    assert checked.parity.passed
-    return checked.artifact.path
+def files(run):
+    """The paths of its file and of its pair for streaming, whose proofs are kept in the run."""
+    checked = kt.export(run, formats=["tflite", "tflite-stream"])
+    assert all(each.parity.passed for each in checked)
+    return [each.artifact.path for each in checked]
+
+
+@pytest.fixture(scope="module")
+def file(files):
+    return files[0]
+
+
+@pytest.fixture
+def long(tmp_path):
+    """Four videos one after another: 4.8 seconds, where a training clip lasts 1.2."""
+    frames = 4 * [220 * (np.arange(SIDE)[None, :, None] // 4 == step) for step in range(12)]
+    writer = cv2.VideoWriter(str(tmp_path / "long.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (SIDE, SIDE))
+    for frame in frames:
+        writer.write(np.broadcast_to(frame, (SIDE, SIDE, 3)).astype(np.uint8))
+    writer.release()
+    return tmp_path / "long.mp4"
 
 
 @pytest.mark.parametrize(("verb", "what"), [(kt.doctor, "doctor"), (workflow.bench_input, "bench input")])
@@ -84,6 +103,25 @@ def test_the_command_line_answers_for_videos_in_json(run, capsys):
     cli.app(["predict", str(run.folder), str(path), "--json"], standalone_mode=False)
     (said,) = json.loads(capsys.readouterr().out)
     assert said["class_name"] in ("left", "right")
+
+
+def test_the_record_and_its_files_know_how_long_training_clips_are(run, files):
+    assert run.record.clip_seconds == pytest.approx(1.2)
+    assert runtime.load(files[1]).artifact.contract.spacing == pytest.approx(1.2 / FRAMES)
+
+
+def test_the_run_and_its_pair_say_when_what_happens(run, files, long):
+    (by_run,), (by_pair,) = (kt.predict(model, [long]) for model in (run.folder, files[1]))
+    assert len(by_run.windows) == len(by_pair.windows) == 4 * FRAMES - FRAMES + 1
+    assert [each["probability"] for each in by_pair.windows] == pytest.approx(
+        [each["probability"] for each in by_run.windows], abs=1e-3
+    )
+
+
+def test_a_plan_that_names_no_files_gets_the_pairs_too():
+    plan = kt.Plan(data="anywhere", task="clips")
+    resolved = building.resolved(plan, registry.backbone("MobileNetV2"), None, lambda event: None)
+    assert {"tflite", "onnx", "tflite-stream", "onnx-stream"} <= set(resolved.exports)
 
 
 def test_the_report_shows_clips_as_strips_of_their_frames(run, file):

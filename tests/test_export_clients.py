@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import stock_clients
-from export_model import CLASS_NAMES, exported, pictures, reference
+from export_model import CLASS_NAMES, FORMATS, exported, pictures, reference
 from PIL import Image
 
 from keras_transfer.export import exporters
@@ -20,7 +20,7 @@ SHOWN = 6
 """Pictures that each client is asked about."""
 STEP = 1 / 256
 """Of an 8-bit answer."""
-TFLITE = [name for name, row in exporters.EXPORTERS.items() if row.format == "tflite"]
+TFLITE = [name for name in FORMATS if exporters.EXPORTERS[name].format == "tflite"]
 
 
 def bound(name: str) -> float:

@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from export_model import CONTRACT, SIDE, ask, exported, model, pictures, reference
+from export_model import CONTRACT, FORMATS, SIDE, ask, exported, model, pictures, reference
 
 from keras_transfer.errors import ArtifactError, DataError
-from keras_transfer.export import exporters, runtime
+from keras_transfer.export import runtime
 
-every_format = pytest.mark.parametrize("name", exporters.EXPORTERS)
+every_format = pytest.mark.parametrize("name", FORMATS)
 
 
 def test_a_keras_file_opens_with_a_contract_given(tmp_path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,6 +15,9 @@ from keras_transfer.cli.options import Folder, Json, Labels, check_paths, check_
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import explain, out, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
+
+if TYPE_CHECKING:
+    from keras_transfer.workflow import Prediction
 
 COLUMNS = {
     "prevalence": "prevalence",
@@ -26,6 +30,8 @@ COLUMNS = {
     "boundary_f1": "edges (F1)",
 }
 """Figures of a class, as far as its task knows them, and what stands over them."""
+
+OF_VIDEOS = ("seconds", "segments", "windows")
 
 
 Crop = Annotated[
@@ -78,31 +84,53 @@ def evaluate(
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A run folder or a model file of any format.")],
-    pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files; videos, of a model of clips.")],
     labels: Labels = None,
     gallery: Annotated[Path | None, typer.Option(help="A gallery: says who it is, or unknown.")] = None,
-    output: Annotated[Path | None, typer.Option(help="A folder for masks and overlays, of tasks that draw.")] = None,
+    output: Annotated[Path | None, typer.Option(help="A folder for masks, overlays and strips of videos.")] = None,
     crop: Crop = None,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds of a video that an answer is of; a training clip's where left out.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a model sees in picture files."""
+    """Say what a model sees in picture files, and when what happens in videos."""
     check_paths(model, *pictures)
     from keras_transfer import workflow
 
-    predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output, gallery=gallery, crop=crop)
+    options: dict[str, Any] = {"output": output, "gallery": gallery, "window": window, "crop": crop}
+    with progress() as listener:
+        predictions = workflow.predict(model, pictures, labels=labels_of(labels), listener=listener, **options)
     if as_json:
         print_json([row for said in predictions for row in ([said.flat] if said.results is None else said.results)])
         return
-    shown = [
-        {"picture": said.picture, **{name: each for name, each in said.says.items() if not isinstance(each, dict)}}
-        for said in predictions
-    ]
+    timed = [said for said in predictions if len(said.says.get("windows", ())) > 1]
+    shown = _segments(predictions) if timed else [{"picture": said.picture, **_told(said.says)} for said in predictions]
     table = Table(*(name.removesuffix("_name").replace("_", " ") for name in shown[0]))
     for row in shown:
         table.add_row(*(_cell(name, each) for name, each in row.items()))
     show(table)
     if output:
         out.print(f"{sum(len(said.files) for said in predictions)} files in {output}")
+
+
+def _told(says: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person is told of a picture, or of a video that is one clip: its times and parts say no more of it."""
+    left_out = OF_VIDEOS if "windows" in says else ()
+    return {name: each for name, each in says.items() if not isinstance(each, dict) and name not in left_out}
+
+
+def _segments(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """A row for each segment of each video."""
+    return [
+        {
+            "video": said.picture,
+            **{edge: f"{each[edge]:.1f} s" for edge in ("start", "end")},
+            **{name: each[name] for name in ("class_name", "probability")},
+        }
+        for said in predictions
+        for each in said.segments
+    ]
 
 
 def _cell(name: str, said: object) -> str:

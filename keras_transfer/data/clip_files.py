@@ -18,7 +18,7 @@ from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Listener, Splits, silent
 
 SIZED = 64
-"""Videos that are asked for their size, evenly spaced."""
+"""Videos that are asked for their size and length, evenly spaced."""
 
 TIMES = ("start", "end")
 """Columns of a table: seconds from the beginning of the video."""
@@ -46,9 +46,12 @@ def gather_clips(
     ]
     splits = gather(source, grouped, annotation="clip", passed=passed, seed=seed, listener=listener)
     _check_apart(splits)
-    few = splits.train.pictures[:: max(1, len(splits.train) // SIZED)]
-    sides = [clips.facts_of(clip_of(str(each)).path).side for each in few]
-    return replace(splits, typical_size=int(np.median(sides)))
+    few = [clip_of(str(each)) for each in splits.train.pictures[:: max(1, len(splits.train) // SIZED)]]
+    facts = [clips.facts_of(each.path) for each in few]
+    seconds = [min(clip.end, of.seconds) - clip.start for clip, of in zip(few, facts, strict=True)]
+    return replace(
+        splits, typical_size=int(np.median([of.side for of in facts])), clip_seconds=float(np.median(seconds))
+    )
 
 
 def of_table(where: str, listings: Sequence[Listing], columns: Mapping[str, Sequence[Any]]) -> Iterator[Listing]:

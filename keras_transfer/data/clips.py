@@ -33,6 +33,9 @@ processor time sought and 30 ms passed by at 15, 31 ms and 41 ms at 30, 37 ms an
 pictures is sought at a higher cost, for it is decoded from the last one on; so this is more than the measured distance.
 """
 
+GAP = 4
+"""Pixels between two thumbnails, at least."""
+
 PART = re.compile(r"#t=(?P<start>[0-9.]+),(?P<end>[0-9.]*)$")
 """Media Fragments URI 1.0 (W3C 2012), section 4.2.1."""
 
@@ -109,8 +112,8 @@ def positions(facts: Facts, clip: Clip, count: int, moments: np.ndarray | None =
     seconds = shown / facts.per_second
     if seconds > MOST_SECONDS:
         raise DataError(
-            f"lasts {_time(seconds)}, and a clip shows one action of at most {_time(MOST_SECONDS)}: list its parts in "
-            "a table with the columns path, start, end, label"
+            f"lasts {lasting(seconds)}, and a clip shows one action of at most {lasting(MOST_SECONDS)}: list its parts "
+            "in a table with the columns path, start, end, label"
         )
     return [first + number for number in _spread(shown, count, moments)]
 
@@ -144,6 +147,53 @@ def frames_of(
         for place, pixels in zip(into, _read(video, wanted), strict=True):
             square(pixels, size, aspect, place)
     return into
+
+
+def stepped(path: str | Path, seconds: float) -> Iterator[np.ndarray]:
+    """Yield the frames of a whole video that lie `seconds` apart, RGB, uint8 (height, width, 3): the middles of parts.
+
+    >>> len(list(stepped("walk.mp4", 0.5)))  # of four seconds  # doctest: +SKIP
+    8
+
+    Only one is in memory at a time, so that a video may last for hours; where it breaks off, they end. Raises
+    DataError, in a person's words, where it cannot be read.
+    """
+    with _opened(str(path)) as video:
+        facts, following, seen = _facts(video), 0, None
+        for number in range(parts_of(facts, seconds)):
+            position = int((number + 0.5) * seconds * facts.per_second)
+            if position >= following:  # in a slow video the same frame stands for two parts
+                following = _reached(video, following, position)
+                pixels = video.read()[1] if following == position else None
+                if pixels is None:
+                    return
+                following, seen = following + 1, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+            assert seen is not None
+            yield seen
+
+
+def parts_of(facts: Facts, seconds: float) -> int:
+    """Return how many whole parts of so many seconds a video has.
+
+    >>> parts_of(Facts(frames=100, per_second=25, side=240), 0.5)
+    8
+    """
+    return math.floor(facts.seconds / seconds + 1e-9)  # 4 / 0.1 is 39.99…
+
+
+def thumbnails(path: str | Path, seconds: float, *, width: int, height: int) -> list[np.ndarray]:
+    """Return as many frames of a video as stand in a strip, small and evenly spaced: uint8 (height, …, 3), RGB.
+
+    seconds: how much of the video they show; width, height: of the strip, in pixels.
+    """
+    with _opened(str(path)) as video:
+        facts = _facts(video)
+        shown = max(1, min(facts.frames, round(seconds * facts.per_second)))
+        high, wide = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+        small = max(1, round(wide * height / max(high, 1)))
+        count = min(shown, max(1, width // (small + GAP)))
+        wanted = [(2 * number + 1) * shown // (2 * count) for number in range(count)]
+        return [cv2.resize(each, (small, height), interpolation=cv2.INTER_AREA) for each in _read(video, wanted)]
 
 
 def squares(
@@ -241,10 +291,7 @@ def _read(video: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
     """Yield the frames at rising positions, RGB; the last that there is where a video says it has a few more."""
     following, seen = 0, None
     for number, position in enumerate(wanted):
-        if position - following > SEEK_FROM and video.set(cv2.CAP_PROP_POS_FRAMES, position):
-            following = position
-        while following < position and video.grab():
-            following += 1
+        following = _reached(video, following, position)
         if following == position:
             there, pixels = video.read()
             following += there
@@ -254,10 +301,24 @@ def _read(video: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         yield seen
 
 
+def _reached(video: Any, following: int, position: int) -> int:
+    """Go to a frame, seeking it or passing others by; return the one that is read next, an earlier one at the end."""
+    if position - following > SEEK_FROM and video.set(cv2.CAP_PROP_POS_FRAMES, position):
+        following = position
+    while following < position and video.grab():
+        following += 1
+    return following
+
+
 def _frames(number: int) -> str:
     return "one frame" if number == 1 else f"{number or 'no'} frames"
 
 
-def _time(seconds: float) -> str:
+def lasting(seconds: float) -> str:
+    """Return how long something lasts, for a person.
+
+    >>> lasting(4 * 3600)
+    '4:00:00'
+    """
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

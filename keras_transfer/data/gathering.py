@@ -253,6 +253,7 @@ def _made(
         source=source,
         **splits,
         frames=clips.FRAMES if kind.clips else 0,
+        clip_seconds=0.0,
         class_names=class_names,
         known=len(known) if kind.apart else None,
         annotation=kind.name,

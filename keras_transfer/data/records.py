@@ -80,6 +80,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
         source=source,
         **splits,
         frames=0,
+        clip_seconds=0.0,
         known=None,
         skipped=(),
         annotation=annotation,

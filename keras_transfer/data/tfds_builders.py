@@ -146,6 +146,7 @@ def _made(
         source=source,
         **splits,
         frames=0,
+        clip_seconds=0.0,
         known=None,
         class_names=class_names,
         annotation=kind.name,

@@ -9,16 +9,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from filelock import FileLock, Timeout
 
 from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
-from keras_transfer.export import graph, manifest, onnx, saved_model, tflite
+from keras_transfer.export import graph, halves, manifest, onnx, saved_model, tflite
+from keras_transfer.export.halves import Half, Halve
 from keras_transfer.export.metadata import Card
 from keras_transfer.specs import EMBEDDING_OUTPUT, Artifact, Contract, Event, Listener, silent
 
@@ -35,16 +36,26 @@ class Material:
     graph: graph.Graph
     calibration: np.ndarray | None
     scratch: Path
+    contract: Contract
     decode: saved_model.Decode | None = None
+    halve: Callable[[], tuple[keras.Model, keras.Model]] | None = None
 
     @cached_property
     def frozen(self) -> tflite.Frozen:
         """A SavedModel of constants with a batch of 1, written once for all TFLite files."""
-        path = self.scratch / "frozen"
-        saved_model.write_frozen(self.graph, path, batch=1)
-        outputs = self.graph.outputs
-        ends_in_float = any(output.kind == "boxes" or output.name == EMBEDDING_OUTPUT for output in outputs)
-        return tflite.Frozen(path, self.graph.affine, tflite.whole_outputs(outputs), ends_in_float)
+        return _frozen(self.graph, self.scratch / "frozen")
+
+    @cached_property
+    def halves(self) -> tuple[Half, ...]:
+        """The model in two, traced once for all formats that are a pair of files."""
+        assert self.halve
+        return halves.traced(self.halve(), self.contract)
+
+
+def _frozen(traced: graph.Graph, path: Path) -> tflite.Frozen:
+    saved_model.write_frozen(traced, path, batch=1)
+    ends_in_float = any(output.kind == "boxes" or output.name == EMBEDDING_OUTPUT for output in traced.outputs)
+    return tflite.Frozen(path, traced.affine, tflite.whole_outputs(traced.outputs), ends_in_float)
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,8 @@ class Exporter:
     output_dtype: str = "float32"
     calibrated: bool = False
     """Whether it measures activations on pictures."""
+    halved: bool = False
+    """Whether it is a folder with two files: a frame to its features, and features of a window to the answer."""
 
 
 def _saved_model(material: Material, path: Path, card: Card) -> None:
@@ -76,6 +89,19 @@ def _onnx_nchw(material: Material, path: Path, card: Card) -> None:
     path.write_bytes(onnx.convert(material.graph, card, layout="nchw"))
 
 
+def _tflite_stream(material: Material, path: Path, card: Card) -> None:
+    path.mkdir()
+    for half in material.halves:
+        source = _frozen(half.graph, material.scratch / half.name)
+        (path / f"{half.name}.tflite").write_bytes(tflite.convert(source, Card(contract=half.contract)))
+
+
+def _onnx_stream(material: Material, path: Path, card: Card) -> None:
+    path.mkdir()
+    for half in material.halves:
+        (path / f"{half.name}.onnx").write_bytes(onnx.convert(half.graph, Card(contract=half.contract)))
+
+
 EXPORTERS: dict[str, Exporter] = {
     "saved_model": Exporter("saved_model", "saved_model", _saved_model),
     "tflite": Exporter("model.tflite", "tflite", _tflite),
@@ -88,6 +114,8 @@ EXPORTERS: dict[str, Exporter] = {
     "onnx-float16": Exporter("model-float16.onnx", "onnx", _onnx, "float16"),
     "onnx-int8": Exporter("model-int8.onnx", "onnx", _onnx, "int8", calibrated=True),
     "onnx-nchw": Exporter("model-nchw.onnx", "onnx", _onnx_nchw),
+    "tflite-stream": Exporter("stream-tflite", "tflite", _tflite_stream, halved=True),
+    "onnx-stream": Exporter("stream-onnx", "onnx", _onnx_stream, halved=True),
 }
 
 
@@ -99,6 +127,7 @@ def export(
     *,
     calibration: np.ndarray | None = None,
     decode: saved_model.Decode | None = None,
+    halve: Halve | None = None,
     listener: Listener = silent,
 ) -> tuple[Artifact, ...]:
     """Write a model in the named formats, unproven, and `manifest.json` beside them; return one artifact per name.
@@ -108,9 +137,8 @@ def export(
 
     Takes and raises what `drafted` does.
     """
-    with drafted(
-        model, folder, names, contract, calibration=calibration, decode=decode, listener=listener
-    ) as artifacts:
+    given: dict[str, Any] = {"calibration": calibration, "decode": decode, "halve": halve, "listener": listener}
+    with drafted(model, folder, names, contract, **given) as artifacts:
         return promote(artifacts, folder)
 
 
@@ -123,6 +151,7 @@ def drafted(
     *,
     calibration: np.ndarray | None = None,
     decode: saved_model.Decode | None = None,
+    halve: Halve | None = None,
     listener: Listener = silent,
 ) -> Iterator[tuple[Artifact, ...]]:
     """Write a model in the named formats where nobody looks for them, and give one artifact per name, in order.
@@ -135,18 +164,21 @@ def drafted(
 
     model: `image` uint8 (None, side, side, 3) to the contract's outputs, float32. contract: travels inside every file.
     calibration: uint8 (n, side, side, 3), read by the fully quantized formats. decode: how training read pictures;
-    with it the SavedModel also takes encoded ones.
+    with it the SavedModel also takes encoded ones. halve: makes two of a model of clips, for the pair of files.
     Raises UsageError for a name that the table has not, ExportError where a format cannot be written as promised.
     """
     names = tuple(dict.fromkeys(names))
     rows = [_row(name) for name in names]
+    check_halves(names, halve)
     if measured(names):
         _check_calibration(calibration, listener)
     with _left_alone():
         traced = graph.trace(model, contract.outputs)
         _agree(traced, contract)
         with _drafts(folder) as place:
-            material = Material(traced, calibration, place / "scratch", decode)
+            material = Material(
+                traced, calibration, place / "scratch", contract, decode, partial(halve, model) if halve else None
+            )
             artifacts = []
             for position, (name, row) in enumerate(zip(names, rows, strict=True)):
                 listener(Event("progress", f"Writing {name}", done=position, total=len(names)))
@@ -198,6 +230,19 @@ def measured(names: Sequence[str]) -> bool:
     """
     rows = [_row(name) for name in names]
     return any(row.calibrated for row in rows)
+
+
+def check_halves(names: Sequence[str], halve: Halve | None) -> None:
+    """Raise UsageError where one of these formats is a pair of files, and nothing makes two of the model.
+
+    >>> check_halves(["tflite", "onnx"], None)
+    """
+    pairs = [name for name in names if _row(name).halved]
+    if pairs and halve is None:
+        raise UsageError(
+            f"{pairs[0]} is a pair of files for clips, of which each frame is computed once, and this model takes "
+            f"pictures. Export to: {EXPORTERS[pairs[0]].format}"
+        )
 
 
 def exported(folder: Path) -> tuple[Path, ...]:

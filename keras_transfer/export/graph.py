@@ -13,7 +13,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from keras_transfer.errors import ArtifactError, ExportError
 from keras_transfer.export.outputs import named
-from keras_transfer.specs import IMAGE_INPUT, Output
+from keras_transfer.specs import DTYPES, IMAGE_INPUT, Output
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,26 @@ class Graph:
     """One trace of a model in inference mode, with its variables and with its weights as constants."""
 
     function: Any
-    """tf.ConcreteFunction: `image` uint8 (batch, side, side, 3) to the outputs by name, each (batch, …)."""
+    """tf.ConcreteFunction: what the graph takes, (batch, …), to the outputs by name, each (batch, …)."""
     variables: tuple[Any, ...]
     """The tf.Variables the function reads."""
     shape: tuple[int, ...]
-    """Of one picture, (side, side, 3), or of one clip, with its frames before that."""
+    """Of one picture, (side, side, 3), of one clip, with its frames before that, or of (frames, features)."""
     outputs: tuple[Output, ...]
     """In the order of the contract."""
     frozen: Any
-    """tf.GraphDef without variables: `image` to one node for each output (see `node_of`), any batch."""
+    """tf.GraphDef without variables: what it takes to one node for each output (see `node_of`), any batch."""
     affine: Affine | None
     """What happens to pixels first, where that is a factor and an offset."""
+    takes: str = IMAGE_INPUT
+    """What its input is called: a row of `specs.DTYPES`."""
 
     def fixed(self, batch: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
         """Return the frozen graph as a function of a fixed batch, which calibration and edge runtimes want."""
-        spec = tf.TensorSpec((batch, *self.shape), tf.uint8, name=IMAGE_INPUT)
+        spec = tf.TensorSpec((batch, *self.shape), DTYPES[self.takes], name=self.takes)
 
-        def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
-            source = {self.affine.tensor: self.affine(image)} if self.affine else {IMAGE_INPUT: image}
+        def call(given: tf.Tensor) -> dict[str, tf.Tensor]:
+            source = {self.affine.tensor: self.affine(given)} if self.affine else {self.takes: given}
             wanted = [f"{node_of(output)}:0" for output in self.outputs]
             found = tf.import_graph_def(self.frozen, input_map=source, return_elements=wanted, name="")
             return {
@@ -76,38 +78,36 @@ def node_of(output: Output) -> str:
     return output.name.replace(" ", "_")
 
 
-def trace(model: keras.Model, outputs: Sequence[Output]) -> Graph:
+def trace(model: keras.Model, outputs: Sequence[Output], takes: str = IMAGE_INPUT) -> Graph:
     """Return the one trace that every format is written from.
 
     >>> trace(model, contract.outputs).shape  # doctest: +SKIP
     (96, 96, 3)
 
     model: one input, uint8 (None, side, side, 3), and as many outputs, float32 (None, …), as `outputs` names: in that
-    order, or as a mapping with these names. Raises ExportError where the model has another input or other outputs.
+    order, or as a mapping with these names. takes: what files call that input, a row of `specs.DTYPES`; `features` are
+    float32 (None, frames, numbers). Raises ExportError where the model has another input or other outputs.
     """
-    shape = _checked(model, outputs)
+    shape = _checked(model, outputs, takes)
     function = tf.function(
-        lambda image: named(model(image, training=False), outputs),
-        input_signature=[tf.TensorSpec((None, *shape), tf.uint8, name=IMAGE_INPUT)],
+        lambda given: named(model(given, training=False), outputs),
+        input_signature=[tf.TensorSpec((None, *shape), DTYPES[takes], name=takes)],
         autograph=False,  # a Keras model is made of operations: reading its source again only costs seconds
     ).get_concrete_function()
-    frozen = _frozen(function, outputs)
+    frozen = _frozen(function, outputs, takes)
     variables = tuple(variable.value for variable in model.variables)
-    return Graph(function, variables, shape, tuple(outputs), frozen, _affine(frozen))
+    affine = _affine(frozen) if takes == IMAGE_INPUT else None
+    return Graph(function, variables, shape, tuple(outputs), frozen, affine, takes)
 
 
-def _checked(model: keras.Model, outputs: Sequence[Output]) -> tuple[int, ...]:
+def _checked(model: keras.Model, outputs: Sequence[Output], takes: str) -> tuple[int, ...]:
     if len(model.inputs) != 1:
         raise ExportError(f"Only a model with one input can be exported. Received: {len(model.inputs)} inputs.")
-    (image,) = model.inputs
-    rank, (high, wide, channels) = len(image.shape), image.shape[-3:] if len(image.shape) > 3 else (0, 1, 0)
-    if image.dtype != "uint8" or rank not in (4, 5) or high != wide or channels != 3:
-        raise ExportError(
-            f"The model's input must be uint8 (batch, side, side, 3) with the scaling of pixels inside the model. "
-            f"Received: {image.dtype} {tuple(image.shape)}."
-        )
-    if None in image.shape[1:]:
-        raise ExportError(f"The model must take pictures of one known size. Received: {tuple(image.shape)}.")
+    (given_to,) = model.inputs
+    if takes == IMAGE_INPUT:
+        _check_pixels(given_to)
+    elif given_to.dtype != DTYPES[takes]:
+        raise ExportError(f"The model's input must be {DTYPES[takes]} {takes}. Received: {given_to.dtype}.")
     try:
         given = named(model.output, outputs)
     except ArtifactError as error:
@@ -119,27 +119,38 @@ def _checked(model: keras.Model, outputs: Sequence[Output]) -> tuple[int, ...]:
                 f"The contract promises {output.name} as float32 (batch, {', '.join(map(str, output.shape))}). "
                 f"Received: {tensor.dtype} {tuple(tensor.shape)}."
             )
-    return tuple(map(int, image.shape[1:]))
+    return tuple(map(int, given_to.shape[1:]))
 
 
-def _frozen(function: Any, outputs: Sequence[Output]) -> Any:
+def _check_pixels(image: keras.KerasTensor) -> None:
+    rank, (high, wide, channels) = len(image.shape), image.shape[-3:] if len(image.shape) > 3 else (0, 1, 0)
+    if image.dtype != "uint8" or rank not in (4, 5) or high != wide or channels != 3:
+        raise ExportError(
+            f"The model's input must be uint8 (batch, side, side, 3) with the scaling of pixels inside the model. "
+            f"Received: {image.dtype} {tuple(image.shape)}."
+        )
+    if None in image.shape[1:]:
+        raise ExportError(f"The model must take pictures of one known size. Received: {tuple(image.shape)}.")
+
+
+def _frozen(function: Any, outputs: Sequence[Output], takes: str) -> Any:
     frozen = convert_variables_to_constants_v2(function)
-    image, *others = frozen.inputs
+    source, *others = frozen.inputs
     given = tf.nest.pack_sequence_as(function.structured_outputs, [tensor.name for tensor in frozen.outputs])
     with tf.Graph().as_default() as graph:
         # What Keras keeps as an eager constant (the mean and variance of a Normalization layer) is a captured
         # input, not a variable: left alone it becomes an input of the ONNX file that nobody can fill.
         captured = zip(others, frozen.captured_inputs, strict=True)
-        input_map = {image.op.name: tf.compat.v1.placeholder(tf.uint8, image.shape, name=IMAGE_INPUT)}
+        input_map = {source.op.name: tf.compat.v1.placeholder(source.dtype, source.shape, name=takes)}
         input_map |= {tensor.op.name: tf.constant(value.numpy()) for tensor, value in captured}
         wanted = [given[output.name] for output in outputs]
         found = tf.import_graph_def(frozen.graph.as_graph_def(), input_map=input_map, return_elements=wanted, name="")
         for output, tensor in zip(outputs, found, strict=True):
             tf.identity(tensor, name=node_of(output))
-    return _inlined(graph.as_graph_def(), image.shape, outputs)
+    return _inlined(graph.as_graph_def(), tf.TensorSpec(source.shape, source.dtype, name=takes), outputs)
 
 
-def _inlined(graph_def: Any, shape: tf.TensorShape, outputs: Sequence[Output]) -> Any:
+def _inlined(graph_def: Any, spec: tf.TensorSpec, outputs: Sequence[Output]) -> Any:
     """Return the graph without calls of functions, which converters do not know.
 
     What Keras compiles with XLA (grouped convolutions on a CPU) is marked never to be inlined; here the marks go.
@@ -160,8 +171,8 @@ def _inlined(graph_def: Any, shape: tf.TensorShape, outputs: Sequence[Output]) -
             node.attr.pop("f")
     wanted = [f"{node_of(output)}:0" for output in outputs]
     function = tf.compat.v1.wrap_function(
-        lambda image: tf.import_graph_def(graph_def, {IMAGE_INPUT: image}, wanted, name=""),
-        [tf.TensorSpec(shape, tf.uint8, name=IMAGE_INPUT)],
+        lambda given: tf.import_graph_def(graph_def, {spec.name: given}, wanted, name=""),
+        [spec],
     )
     return convert_variables_to_constants_v2(function).graph.as_graph_def()
 

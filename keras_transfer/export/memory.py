@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_transfer.errors import ArtifactError
 from keras_transfer.export import runtime
-from keras_transfer.specs import Contract
+from keras_transfer.specs import DTYPES, Contract
 
 
 def peak_bytes(path: Path, contract: Contract) -> int:
@@ -38,7 +38,8 @@ def _peak() -> int:
 def _main(path: str, contract: str) -> None:
     before = _peak()
     opened = runtime.load(Path(path), threads=1, contract=Contract.model_validate_json(contract))
-    opened.predict(np.zeros((1, *opened.artifact.contract.shape), np.uint8))
+    given = opened.artifact.contract
+    opened.predict(np.zeros((1, *given.shape), DTYPES[given.takes]))
     print(_peak() - before)
 
 

@@ -157,13 +157,18 @@ def _model_metadata(card: Card, outputs: Sequence[Output]) -> bytes:
         labels = table(5, {0: text(LABELS_FILE), 2: ("Int8", _LABELS_OF[output.labels])})
         return table(7, {0: text(output.name), **fields, 6: vector(labels)})
 
-    side = ("Uint32", contract.image_size)
-    picture = table(2, {0: ("Int8", _RGB), 1: table(2, {0: side, 1: side})})
-    content = table(3, {0: ("Uint8", _IMAGE_PROPERTIES), 1: picture})
-    image = table(7, {0: text(IMAGE_INPUT), 1: text(contract.normalization), 3: content})
+    def taken() -> tuple[str, int]:
+        told = {0: text(contract.takes), 1: text(contract.normalization)}
+        if contract.takes != IMAGE_INPUT:
+            return table(7, told)
+        side = ("Uint32", contract.image_size)
+        picture = table(2, {0: ("Int8", _RGB), 1: table(2, {0: side, 1: side})})
+        return table(7, {**told, 3: table(3, {0: ("Uint8", _IMAGE_PROPERTIES), 1: picture})})
+
+    source = taken()
     given = [described(output) for output in outputs]
     about = table(5, {0: text(CONTRACT_FILE), 1: text("The artifact contract of keras_transfer")})
-    graph = table(10, {2: vector(image), 3: vector(*given)})
+    graph = table(10, {2: vector(source), 3: vector(*given)})
     name = f"{contract.backbone or 'model'} {contract.task}"
     root = {0: text(name), 3: vector(graph), 5: text(contract.license), 6: vector(about), 7: text("1.0.0")}
     builder.Finish(table(8, root)[1], file_identifier=b"M001")

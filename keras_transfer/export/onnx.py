@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from keras_transfer.errors import ExportError, KerasTransferError, UsageError, u
 from keras_transfer.export import metadata, operators
 from keras_transfer.export.graph import Graph, node_of
 from keras_transfer.export.metadata import Card
-from keras_transfer.specs import IMAGE_INPUT, Output
+from keras_transfer.specs import IMAGE_INPUT
 
 Layout = Literal["nhwc", "nchw"]
 OPSET = 17
@@ -95,13 +95,13 @@ def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
     model, _ = _sparing(tf2onnx.convert.from_graph_def)(
         graph.frozen,
         name=card.contract.backbone or "model",
-        input_names=[f"{IMAGE_INPUT}:0"],
+        input_names=[f"{graph.takes}:0"],
         output_names=[f"{node_of(output)}:0" for output in graph.outputs],
         opset=OPSET,
         custom_op_handlers=operators.HANDLERS,
         inputs_as_nchw=[f"{IMAGE_INPUT}:0"] if layout == "nchw" else None,
     )
-    _name(model, graph.outputs)
+    _name(model, graph)
     model, same = onnxsim.simplify(model)
     if not same:
         raise ExportError("ONNX: the simplified model does not compute what the converted one does.")
@@ -180,9 +180,9 @@ def _large_weights(model: Any) -> dict[str, str]:
     }
 
 
-def _name(model: Any, outputs: Sequence[Output]) -> None:
+def _name(model: Any, graph: Graph) -> None:
     """Give input and outputs the contract's names, without TensorFlow's `:0`, and the batch a name of its own."""
-    names = {f"{IMAGE_INPUT}:0": IMAGE_INPUT} | {f"{node_of(output)}:0": output.name for output in outputs}
+    names = {f"{graph.takes}:0": graph.takes} | {f"{node_of(output)}:0": output.name for output in graph.outputs}
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]

@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_transfer.errors import ArtifactError, DataError
-from keras_transfer.export import manifest, metadata, outputs
+from keras_transfer.export import halves, manifest, metadata, outputs
 from keras_transfer.export.metadata import Card
-from keras_transfer.specs import IMAGE_INPUT, Answers, Artifact, Contract, Output
+from keras_transfer.specs import DTYPES, FEATURES, IMAGE_INPUT, Answers, Artifact, Contract, Output
 
 Format = Literal["keras", "saved_model", "tflite", "onnx"]
 THREADED: frozenset[Format] = frozenset({"tflite", "onnx"})
@@ -39,9 +39,11 @@ class Opened:
     """By the names that the file has for them, in its order."""
     card: Card | None
     run: Callable[[np.ndarray], Mapping[str, np.ndarray]]
-    """uint8 (batch, side, side, 3) to float32 (batch, …) by the names of `outputs`."""
+    """What the file takes, (batch, …), to float32 (batch, …) by the names of `outputs`."""
     batch: int
     """How many pictures `run` takes at most."""
+    halves: tuple[Runtime, ...] = ()
+    """The two files of a pair, in the order of `halves.NAMES`."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Runtime:
     _keys: tuple[str, ...]
     """What the file calls the outputs of the contract, in the contract's order."""
 
+    @property
+    def halves(self) -> tuple[Runtime, ...]:
+        """Of a pair its two files, open: a frame to its features, and the features of a window to the answer."""
+        return self._opened.halves
+
     def predict(self, images: np.ndarray) -> Answers:
         """Return what the file says of pictures, uint8 (n, side, side, 3): each output of the contract by its name.
 
@@ -66,10 +73,10 @@ class Runtime:
         Raises DataError where the pictures are of another size or type.
         """
         contract = self.artifact.contract
-        if images.dtype != np.uint8 or images.shape[1:] != contract.shape:
-            things, shape = "clips" if contract.frames else "pictures", ", ".join(map(str, contract.shape))
+        if images.dtype != DTYPES[contract.takes] or images.shape[1:] != contract.shape:
+            things, shape = _things(contract), ", ".join(map(str, contract.shape))
             raise DataError(
-                f"'{self.artifact.path.name}' takes uint8 {things} of shape (n, {shape}). "
+                f"'{self.artifact.path.name}' takes {DTYPES[contract.takes]} {things} of shape (n, {shape}). "
                 f"Received: {images.dtype} {images.shape}."
             )
         step = self._opened.batch
@@ -87,7 +94,7 @@ def load(
     contract: Contract | None = None,
     labels: Sequence[str] | None = None,
 ) -> Runtime:
-    """Open a `.keras`, `.tflite` or `.onnx` file or a SavedModel folder.
+    """Open a `.keras`, `.tflite` or `.onnx` file, a SavedModel folder or a folder with a pair for streaming.
 
     >>> load(Path("exports/model.tflite")).artifact.contract.class_names  # doctest: +SKIP
     ('cat', 'dog')
@@ -103,7 +110,8 @@ def load(
     threads = (threads if format in THREADED else None) or os.cpu_count() or 1
     started = time.perf_counter()
     try:
-        opened = _READERS[format](path, threads)
+        pair = path.is_dir() and format in THREADED
+        opened = _open_pair(path, threads) if pair else _READERS[format](path, threads)
     except ArtifactError:
         raise
     except Exception as error:
@@ -133,8 +141,10 @@ def load(
 def _format(path: Path) -> Format:
     if not path.exists():
         raise ArtifactError(f"There is no model at '{path}'.")
-    found = "saved_model" if path.is_dir() else path.name.removesuffix(".rejected").rpartition(".")[2]
-    if found not in get_args(Format) or (path.is_dir() and not (path / "saved_model.pb").is_file()):
+    found = path.name.removesuffix(".rejected").rpartition(".")[2]
+    if path.is_dir():
+        found = "saved_model" if (path / "saved_model.pb").is_file() else halves.suffix_of(path) or ""
+    if found not in get_args(Format) or (found == "keras" and path.is_dir()):
         kind = "folder without saved_model.pb" if path.is_dir() else "file"
         raise ArtifactError(
             f"'{path}' is a {kind}; a model is a .keras, .tflite or .onnx file, or a SavedModel folder."
@@ -164,9 +174,11 @@ def _named(path: Path, opened: Opened, labels: Sequence[str]) -> Contract:
 def _agree(path: Path, opened: Opened, contract: Contract) -> tuple[str, ...]:
     """Return what the file calls the contract's outputs; ArtifactError where it breaks the contract."""
     side, image = contract.image_size, opened.image
-    if image.dtype != "uint8" or image.shape[1:] not in (contract.shape, (3, side, side)):
+    if image.dtype != DTYPES[contract.takes] or image.shape[1:] not in (contract.shape, (3, side, side)):
+        size = f"{contract.features} {FEATURES}" if contract.features else f"{side} x {side} px"
         raise ArtifactError(
-            f"'{path}' promises uint8 pictures of {side} x {side} px, but its input is {image.dtype} {image.shape}."
+            f"'{path}' promises {DTYPES[contract.takes]} {_things(contract)} of {size}, but its input is "
+            f"{image.dtype} {image.shape}."
         )
     try:
         keys = outputs.keys(list(opened.outputs), contract.outputs)
@@ -177,6 +189,11 @@ def _agree(path: Path, opened: Opened, contract: Contract) -> tuple[str, ...]:
         if given.dtype not in ("float32", "uint8") or not _fits(given.shape[1:], output.shape):
             raise ArtifactError(f"'{path}' promises {_promise(output)}, but its output is {given.dtype} {given.shape}.")
     return keys
+
+
+def _things(contract: Contract) -> str:
+    """What a file takes, for a person."""
+    return "windows" if contract.features else "clips" if contract.frames else "pictures"
 
 
 def _fits(given: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
@@ -312,6 +329,33 @@ def _open_onnx(path: Path, threads: int) -> Opened:
         metadata.from_onnx(session.get_modelmeta().custom_metadata_map, where=str(path)),
         run,
         batch=16,  # what lies between layers of more pictures leaves the cache: a sixth slower a picture at 64
+    )
+
+
+def _open_pair(path: Path, threads: int) -> Opened:
+    """Open two files as the one that they are together: each frame of a clip by the first, their features by the other.
+
+    A program that is shown a stream asks the two itself and keeps what the first said of a frame.
+    """
+    suffix = halves.suffix_of(path)
+    frame, window = (load(path / f"{name}.{suffix}", threads=threads) for name in halves.NAMES)
+    contract = halves.whole_of(window.artifact.contract)
+    described, wanted = frame.artifact.contract, (contract.frames, window.artifact.contract.features)
+    given = (contract.frames, *described.outputs[0].shape)
+    if given != wanted or described.run_digest != contract.run_digest:
+        raise ArtifactError(f"'{path}' holds two files that were not exported together. Export them again.")
+
+    def run(clips: np.ndarray) -> Answers:
+        features = frame.predict(clips.reshape(-1, *described.shape))[FEATURES]
+        return window.predict(features.reshape(len(clips), *wanted))
+
+    return Opened(
+        Tensor((None, *contract.shape), frame.artifact.input_dtype),
+        {output.name: Tensor((None, *output.shape), "float32") for output in contract.outputs},
+        Card(contract=contract, precision=window.artifact.precision),
+        run,
+        batch=16,
+        halves=(frame, window),
     )
 
 

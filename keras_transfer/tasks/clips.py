@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import keras
 
-from keras_transfer.specs import LOGITS_LAYER, POOL_LAYER, PROBABILITIES_OUTPUT, Block, Network
+from keras_transfer.specs import (
+    FEATURES,
+    IMAGE_INPUT,
+    LOGITS_LAYER,
+    POOL_LAYER,
+    PROBABILITIES_OUTPUT,
+    Block,
+    Network,
+)
 from keras_transfer.tasks.classification import LOSSES, merit
 
 WIDTH = 64
@@ -21,6 +29,9 @@ SEEN = 16
 
 MOVED = 32
 """Filters that look at a neighbourhood in one frame and in the next."""
+
+TAPS = (f"{POOL_LAYER}_places", POOL_LAYER)
+"""Layers whose outputs are what the head takes of a frame."""
 
 BESIDE_MOVES = ("narrow", "narrow_norm", "of_mean", "order_in_time", "of_order")
 """All of the head but what moves from place to place: numbers of whole frames, which know a few hundred clips by heart
@@ -48,7 +59,7 @@ def attach(
     """
     frames = int(features.input.shape[1])
     places = _by_places(blocks[max(0, len(blocks) - 3)].output)
-    taps = (places, keras.layers.GlobalAveragePooling2D(name=POOL_LAYER, dtype="float32")(features.output))
+    taps = (places, keras.layers.GlobalAveragePooling2D(name=TAPS[1], dtype="float32")(features.output))
     normed = [keras.layers.BatchNormalization(name=f"norm_{n}", dtype="float32")(tap) for n, tap in enumerate(taps)]
     in_time = keras.ops.reshape(_narrowed(normed, dropout, seed), (-1, frames, WIDTH))
     start = keras.initializers.GlorotUniform(seed=seed + 1)
@@ -75,6 +86,32 @@ def attach(
     )
 
 
+def halved(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Return a model of clips in two, with the same weights: what a frame goes through once, and what a window does.
+
+    >>> [half.output.shape for half in halved(model)]  # doctest: +SKIP
+    [(None, 2720), (None, 4)]
+
+    model: as `attach` gives it, whatever was folded into it. The first takes `image`, uint8 (batch, side, side, 3), and
+    gives what the head takes of a frame as one row of `features`; the second takes `features`, float32
+    (batch, frames, numbers), and gives what the model gives.
+    """
+    taps = [model.get_layer(name).output for name in TAPS]
+    (clip,) = model.inputs
+    _, frames, *picture = clip.shape
+    unfolded = next(each.output for each in model.operations if each.input is clip)
+    image = keras.Input(picture, dtype=clip.dtype, name=IMAGE_INPUT)
+    rows = [keras.layers.Flatten(dtype="float32")(tap) for tap in keras.Model(unfolded, taps)(image)]
+    numbers = [int(row.shape[1]) for row in rows]
+    described = keras.layers.Concatenate(name=FEATURES, dtype="float32")(rows)
+
+    window = keras.Input((frames, sum(numbers)), name=FEATURES)
+    parts = keras.ops.split(keras.ops.reshape(window, (-1, sum(numbers))), [numbers[0]], axis=1)
+    given = [keras.ops.reshape(part, (-1, *tap.shape[1:])) for part, tap in zip(parts, taps, strict=True)]
+    answer = keras.Model(taps, model.output)(given)
+    return keras.Model(image, described, name="frame"), keras.Model(window, answer, name="window")
+
+
 def _answer(classes: int, name: str) -> keras.layers.Dense:
     return keras.layers.Dense(classes, kernel_initializer="zeros", name=name, dtype="float32")
 
@@ -82,7 +119,7 @@ def _answer(classes: int, name: str) -> keras.layers.Dense:
 def _by_places(maps: keras.KerasTensor) -> keras.KerasTensor:
     """Return maps averaged to at most `GRID` places a side: float32 (batch * frames, places, places, channels)."""
     step = max(1, -(-maps.shape[1] // GRID))
-    return keras.layers.AveragePooling2D(step, padding="same", name=f"{POOL_LAYER}_places", dtype="float32")(maps)
+    return keras.layers.AveragePooling2D(step, padding="same", name=TAPS[0], dtype="float32")(maps)
 
 
 def _moved(places: keras.KerasTensor, frames: int, seed: int) -> keras.KerasTensor:

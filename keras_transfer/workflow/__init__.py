@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.proving import Verified
     from keras_transfer.workflow.rates import RateCurve, lr_find
     from keras_transfer.workflow.reporting import report_of
+    from keras_transfer.workflow.streaming import stream
     from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.training import train
@@ -49,6 +50,7 @@ _PLACES = {
     "workflow.proving": ("Verified",),
     "workflow.rates": ("RateCurve", "lr_find"),
     "workflow.reporting": ("report_of",),
+    "workflow.streaming": ("stream",),
     "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.tasks": ("task_of",),
     "workflow.training": ("train",),
@@ -92,6 +94,7 @@ __all__ = [
     "profile",
     "recognised",
     "report_of",
+    "stream",
     "suggest",
     "task_of",
     "train",

@@ -10,7 +10,7 @@ import numpy as np
 from keras_transfer.export import latency, memory, phone, profiler, runtime
 from keras_transfer.export.latency import Latency
 from keras_transfer.export.profiler import Operator
-from keras_transfer.specs import Artifact, Contract, Value
+from keras_transfer.specs import DTYPES, Artifact, Contract, Value
 
 
 class Benched(Value):
@@ -37,8 +37,9 @@ def bench_latency(
     for path in paths:
         for count in threads:
             opened = runtime.load(path, threads=count, contract=contract)
-            side = opened.artifact.contract.image_size
-            noise = np.random.default_rng(0).integers(0, 256, (max(batch_sizes), side, side, 3), np.uint8)
+            given = opened.artifact.contract
+            noise = np.random.default_rng(0).integers(0, 256, (max(batch_sizes), *given.shape), np.uint8)
+            noise = noise.astype(DTYPES[given.takes])
             timed = [latency.measure(opened, noise, repeats=repeats, batch_size=size) for size in batch_sizes]
             peak = memory.peak_bytes(path, opened.artifact.contract)
             found += [Benched(artifact=opened.artifact, latency=each, peak_memory_bytes=peak) for each in timed]

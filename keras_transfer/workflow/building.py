@@ -22,7 +22,7 @@ def resolved(plan: Plan, spec: BackboneSpec, splits: Splits, listener: Listener)
     task = task_of(plan.task)
     own = {name: value for name, value in task.defaults.items() if name not in plan.model_fields_set}
     if own:
-        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items())
+        told = ", ".join(f"{name.replace('_', ' ')} {_listed(value)}" for name, value in own.items())
         listener(Event("note", f"for {task.name}: {told}"))
         plan = plan.model_copy(update=own)
     if plan.image_size is None:
@@ -32,6 +32,10 @@ def resolved(plan: Plan, spec: BackboneSpec, splits: Splits, listener: Listener)
     if plan.image_size is not None and plan.image_size < spec.min_size:
         raise UsageError(f"{spec.name} takes pictures of at least {spec.min_size} pixels. Received: {plan.image_size}")
     return plan
+
+
+def _listed(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def fitting_size(spec: BackboneSpec, typical: int, most: int = 0) -> int:

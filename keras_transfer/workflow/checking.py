@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from keras_transfer.backbones import registry
 from keras_transfer.data import augment
 from keras_transfer.errors import UsageError, unknown
-from keras_transfer.export.exporters import EXPORTERS
+from keras_transfer.export.exporters import EXPORTERS, check_halves
 from keras_transfer.specs import BackboneSpec, Plan
 from keras_transfer.training import learning_rates, prefix, recipes
 from keras_transfer.workflow.tasks import TASKS
@@ -30,6 +30,7 @@ def check(plan: Plan, *, engine: str = "auto") -> BackboneSpec:
         if received not in known:
             raise UsageError(unknown(kind, received, known))
     _check_strides(plan, spec)
+    check_halves(plan.exports, TASKS[plan.task].halve)
     for stage in plan.stages:
         learning_rates.optimizer(stage, {})
     if plan.image_size is not None and plan.image_size < spec.min_size:

@@ -178,6 +178,7 @@ def _given(opened: Opened, names: Sequence[str], contract: Contract) -> dict[str
         "contract": contract,
         "calibration": some_pictures(opened.feed, "train", size, CALIBRATION_PICTURES) if measured else None,
         "decode": None if contract.frames else graph_decoding.square_rgb,
+        "halve": opened.task.halve,
         "listener": opened.listener,
     }
 

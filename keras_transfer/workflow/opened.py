@@ -107,12 +107,14 @@ class Opened:
         """What files of this run promise where nothing is settled."""
         record = self.record
         outputs = self.task.outputs(*self._sizes, **self._head)
+        frames = (record.plan.frames or FRAMES) if ANNOTATIONS[self.task.annotation].clips else 0
         return Contract(
             # Files that say nothing of classes do not carry whom their model was trained on.
             class_names=record.class_names if any(each.labels != "none" for each in outputs) else (),
             image_size=record.image_size,
             aspect=record.plan.aspect,
-            frames=(record.plan.frames or FRAMES) if ANNOTATIONS[self.task.annotation].clips else 0,
+            frames=frames,
+            spacing=record.clip_seconds / frames if frames else 0.0,
             task=record.plan.task,
             outputs=outputs,
             backbone=record.plan.backbone,

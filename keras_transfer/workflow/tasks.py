@@ -24,6 +24,7 @@ from keras_transfer.specs import (
     Contract,
     Network,
     Output,
+    Plan,
     Settled,
     Splits,
     Task,
@@ -199,8 +200,13 @@ TASKS: Mapping[str, Task] = {
         attach=_later("tasks.clips.attach"),
         section="sections/clips.html.j2",
         show=_later("evaluation.clips_page.show"),
+        halve=_later("tasks.clips.halved"),
         explain=None,
-        defaults={"recipe": "clips", "image_size": 96},
+        defaults={
+            "recipe": "clips",
+            "image_size": 96,
+            "exports": (*Plan.model_fields["exports"].default, "tflite-stream", "onnx-stream"),
+        },
     ),
     "multilabel": Task(
         name="multilabel",

@@ -244,6 +244,7 @@ def _record(
         counts=splits.counts,
         data_digest=splits.digest,
         image_size=int(plan.image_size or 0),
+        clip_seconds=splits.clip_seconds,
         weights_digest=freezing.digest(network.model.layers),
         weights_license=built.license,
         weights_source=built.weights_source,

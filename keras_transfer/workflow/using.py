@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from keras_transfer.export import runtime
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import (
     EMBEDDING_OUTPUT,
+    FEATURES,
     Answers,
     Contract,
     Event,
@@ -132,19 +134,27 @@ def predict(
     gallery: Path | str | None = None,
     output: Path | str | None = None,
     crop: str | None = None,
+    window: float | None = None,
+    listener: Listener = silent,
 ) -> tuple[Prediction, ...]:
     """Return what `model` (a run folder or a file of any format) says of each picture file.
 
     A run answers by what was settled when its training ended, as its files do. labels: the class names of a model that
     does not carry them. gallery: a file of `workflow.galleries`, of a model that gives embeddings: it says then who the
     picture shows, or that they are unknown. output: a folder for what its task draws of an answer, `NAME-mask.png` and
-    `NAME-overlay.png` of a segmenter, over files of these names. crop: a row of `CROPS`; as the run learned where it is
-    left out: of one whose data was `faces:FOLDER` the largest face is cut out of each picture. Raises UsageError where
-    the task draws nothing or nothing can be cut out, DataError for a picture without a face.
+    `NAME-overlay.png` of a segmenter, `NAME-timeline.png` of a video, over files of these names. crop: a row of `CROPS`;
+    as the run learned where it is left out: of one whose data was `faces:FOLDER` the largest face is cut out of each
+    picture. window: of videos, the seconds that one answer is of, those of a training clip where it is left out; see
+    `workflow.timelines.timeline`. Raises UsageError where the task draws nothing or nothing can be cut out, DataError
+    for a picture without a face.
     """
     path, run = located(model)
     ask = asked(path, run, labels)
     contract, task = ask.contract, task_of(ask.contract.task)
+    if contract.frames and gallery is None:
+        return _of_videos(ask, pictures, window, output, listener)
+    if window is not None:
+        raise UsageError(f"A window is a part of a video, and {task.name} looks at pictures. Leave --window out.")
     if output is not None and task.draw is None:
         raise UsageError(f"Nothing is drawn of {task.name}: leave --output out.")
     read = _gallery(gallery, contract) if gallery is not None else task.read
@@ -166,6 +176,21 @@ def predict(
         results = tuple(dict(row) for row in task.results(str(picture), says)) if task.results else None
         files = () if output is None else _drawn(task, picture, each, contract, Path(output), name)
         predictions.append(Prediction(picture=str(picture), says=says, files=files, results=results))
+    return tuple(predictions)
+
+
+def _of_videos(
+    ask: Asked, videos: Sequence[Path | str], window: float | None, output: Path | str | None, listener: Listener
+) -> tuple[Prediction, ...]:
+    from keras_transfer.workflow import timelines  # it asks models by this module
+
+    timelines.check_window(window)
+    predictions = []
+    for video, name in zip(videos, _names(videos), strict=True):
+        says = dict(timelines.timeline(ask, video, window, listener))
+        file = None if output is None else Path(output) / f"{name}-timeline.png"
+        files = (timelines.draw(video, says, ask.contract, file),) if file else ()
+        predictions.append(Prediction(picture=str(video), says=says, files=files))
     return tuple(predictions)
 
 
@@ -240,27 +265,66 @@ def located(model: Path | str) -> tuple[Path, Run | None]:
 
 
 @dataclass(frozen=True)
+class Halves:
+    """A model of clips in two, so that what is known of a frame is kept for every window that it stands in."""
+
+    describe: Callable[[np.ndarray], np.ndarray]
+    """uint8 (n, side, side, 3) to what is kept of each frame, (n, …)."""
+    judge: Callable[[np.ndarray], Answers]
+    """What is kept of the frames of windows, (n, frames, …), to the answers to them."""
+
+
+@dataclass(frozen=True)
 class Asked:
     """An open model, as its contract says that it answers."""
 
     contract: Contract
     answers: Callable[[np.ndarray], Answers]
+    opened_halves: Callable[[], Halves] | None = None
+    """Opens it in two, where it is a model of clips that comes, or can be had, as two."""
+
+    def halves(self) -> Halves:
+        """Return it in two: of a file of whole clips, frames are kept as they are and all of it answers."""
+        return self.opened_halves() if self.opened_halves else Halves(lambda frames: frames, self.answers)
 
 
 def asked(path: Path, run: Run | None, labels: Sequence[str] | None) -> Asked:
     """Return a located model, open; labels: the class names of one that does not carry them."""
     if run is None or path.suffix != ".keras":
         loaded = runtime.load(path, labels=labels)
-        return Asked(loaded.artifact.contract, loaded.predict)
+        contract = loaded.artifact.contract
+        if contract.features or FEATURES in {output.name for output in contract.outputs}:
+            raise UsageError(f"'{path}' is one of two files that answer together. Name their folder: {path.parent}")
+        return Asked(contract, loaded.predict, partial(_of_pair, loaded) if loaded.halves else None)
     from keras_transfer.workflow.opened import Opened
 
     opened = Opened(run)
     loaded = runtime.load(path, contract=opened.plain.model_copy(update={"outputs": opened.trained}))
     # The trained model knows nothing of what was settled after it: exported files have it inside.
     contract, apply = opened.contract if path == run.model_path else opened.plain, opened.task.apply
+    halves = partial(_of_model, path, contract, opened.task) if opened.task.halve else None
     if not apply:
-        return Asked(contract, loaded.predict)
-    return Asked(contract, lambda images: apply(loaded.predict(images), contract))
+        return Asked(contract, loaded.predict, halves)
+    return Asked(contract, lambda images: apply(loaded.predict(images), contract), halves)
+
+
+def _of_pair(loaded: runtime.Runtime) -> Halves:
+    frame, window = loaded.halves
+    return Halves(lambda frames: frame.predict(frames)[FEATURES], window.predict)
+
+
+def _of_model(path: Path, contract: Contract, task: Task) -> Halves:
+    import keras
+
+    from keras_transfer.workflow.opened import named
+
+    model = keras.models.load_model(path, compile=False)
+    assert task.halve
+    frame, window = task.halve(task.fold(model, contract) if task.fold else model)
+    return Halves(
+        lambda frames: np.asarray(frame.predict_on_batch(frames)),
+        lambda windows: named(window.predict_on_batch(windows), contract.outputs),
+    )
 
 
 def _labels(contract: Contract, splits: Splits, split: str) -> np.ndarray:

@@ -59,6 +59,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
         ),
         typical_size=int(min(splits["train"].pictures.shape[-3:-1])),
         frames=FRAMES if row.clips else 0,
+        clip_seconds=0.0,
         given=SPLIT_NAMES,
     )
 
