@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.data.files import picture_paths
+from keras_transfer.data.pictures import content_of
 from keras_transfer.errors import DataError
 from keras_transfer.files import cache_folder, drafted, write_bytes
 from keras_transfer.specs import Event, Listener, silent
@@ -125,7 +126,10 @@ def _cut(path: Path, folder: Path, into: Path, find: Find) -> bool:
     """Write the largest face of a picture; return whether there is one. What cannot be read is copied: who reads it
     then says so."""
     place = into / path.relative_to(folder)
-    encoded = path.read_bytes()
+    try:
+        encoded = content_of(str(path))
+    except DataError as error:
+        raise DataError(f"'{path}' {error}. Take it out of '{folder}'.") from None
     try:
         picture = upright_rgb(encoded)
     except DataError:
