@@ -1,21 +1,121 @@
-"""Writes files so that a crash or a full disk leaves the old file or the new one, and says where the cache is."""
+"""Reads files alone, no more of them than they may hold, and writes so that a crash leaves the old or the new."""
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import shutil
+import stat
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_transfer.errors import RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST_PICTURE_BYTES = 2**28
+"""Of a picture file: 256 MB. The largest photographs that cameras write raw take half of that."""
+MOST_VIDEO_BYTES = 2**36
+"""Of a video file: 64 GB. It is never in memory as a whole."""
+MOST_TEXT_BYTES = 2**30
+"""Of a table, an annotation file, a plan or a record: 1 GB. The largest that COCO publishes takes half of that."""
+MOST_MODEL_BYTES = 2**33
+"""Of a model, a gallery or a checkpoint: 8 GB."""
+
+_KINDS = {
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+}
 
 
 def cache_folder() -> Path:
     """Return where what can be computed again is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder."""
     base = os.environ.get("KERAS_TRANSFER_CACHE")
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
+
+
+@contextmanager
+def regular(path: Path | str, most: int) -> Iterator[BufferedReader]:
+    """Open a file to read it, if it is a file and holds at most so many bytes, or a link to one.
+
+    >>> with regular("/dev/zero", MOST_PICTURE_BYTES) as file:  # doctest: +ELLIPSIS
+    ...     file.read()
+    Traceback (most recent call last):
+    OSError: [Errno 22] it is a device, and only files are read: '/dev/zero'
+
+    A device never ends, and a pipe or a socket keeps whoever opens it waiting for somebody at its other end.
+    Raises OSError, with the reason in a person's words as its `strerror`.
+    """
+    _check_kind(path, os.stat(path))  # before it is opened, which is already too much for some devices
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as file:
+        status = os.fstat(file.fileno())
+        _check_kind(path, status)
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"it holds {status.st_size:,} bytes, and at most {most:,} are read", str(path))
+        yield file
+
+
+def read_bytes(path: Path | str, most: int) -> bytes:
+    """Return what a file holds; raises what `regular` does."""
+    with regular(path, most) as file:
+        return file.read(os.fstat(file.fileno()).st_size)  # no more, though the file may be growing
+
+
+def read_text(path: Path | str, most: int = MOST_TEXT_BYTES, *, encoding: str = "utf-8") -> str:
+    """Return the text that a file holds; UnicodeDecodeError for what is none, else raises what `regular` does."""
+    return read_bytes(path, most).decode(encoding)
+
+
+def read_arrays(path: Path | str, most: int = MOST_MODEL_BYTES) -> dict[str, np.ndarray]:
+    """Return the arrays of an `.npz` file by name, as `np.savez` wrote them; they take no more memory than the file.
+
+    Raises OSError as `regular` does, and ValueError for a file that is none such, holds objects, which would be run
+    when they are read, or is compressed: no file of this program is, and a small one can unpack to any size.
+    """
+    import numpy as np
+
+    with regular(path, most) as file:
+        try:
+            _check_members(file)
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except OSError:
+            raise
+        except Exception as error:  # zipfile and numpy raise nearly every type on a broken file
+            raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def _check_members(file: BufferedReader) -> None:
+    """Raise ValueError where an array declares more than stands there: it would be made before it is read."""
+    import numpy as np
+
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with zipfile.ZipFile(file) as packed:
+        for each in packed.infolist():
+            if each.compress_type != zipfile.ZIP_STORED or each.file_size != each.compress_size:
+                raise ValueError(f"'{each.filename}' is compressed")
+            with packed.open(each) as member:
+                shape, _, dtype = headers[np.lib.format.read_magic(member)](member)
+            if math.prod(shape) * dtype.itemsize > each.file_size:
+                raise ValueError(f"'{each.filename}' declares {shape} of {dtype}, more than the file holds")
+    file.seek(0)
+
+
+def _check_kind(path: Path | str, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    for is_one, kind in _KINDS.items():
+        if is_one(status.st_mode):
+            raise OSError(errno.EINVAL, f"it is {kind}, and only files are read", str(path))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

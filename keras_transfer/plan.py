@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from keras_transfer.errors import UsageError, unknown
+from keras_transfer.files import read_text
 from keras_transfer.specs import Plan, Stage
 
 
@@ -34,7 +35,7 @@ def make(values: Mapping[str, Any], *, where: str = "plan") -> Plan:
 def read(path: Path, overrides: Iterable[str] = ()) -> Plan:
     """Return the plan of a TOML file, `key=value` overrides applied (`stages.0.epochs=3`)."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise UsageError(f"There is no plan at '{path}'. Write one, or name a SOURCE instead.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from keras_transfer import plan as plans
 from keras_transfer.errors import RunError
-from keras_transfer.files import write_bytes
+from keras_transfer.files import MOST_TEXT_BYTES, read_bytes, read_text, write_bytes
 from keras_transfer.specs import Plan, Run, RunRecord
 
 DEFAULT_FOLDER = Path("saved_models")
@@ -25,9 +25,11 @@ def open_run(folder: Path | str) -> Run:
     """Return the run of `folder`; RunError where it is none, or was written by another version."""
     folder = Path(folder)
     try:
-        return Run(folder, RunRecord.model_validate_json((folder / RECORD).read_bytes()))
-    except OSError:
+        return Run(folder, RunRecord.model_validate_json(read_bytes(folder / RECORD, MOST_TEXT_BYTES)))
+    except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"There is no run in '{folder}'. Train one: keras-transfer train SOURCE") from None
+    except OSError as error:
+        raise RunError(f"'{folder / RECORD}' is not a run record that can be read: {error.strerror}.") from None
     except ValidationError as error:
         raise RunError(f"'{folder / RECORD}' is not a run record of this version: {error.errors()[0]['msg']}") from None
 
@@ -76,7 +78,7 @@ def place_for(
         place = folder / (stem if number == 1 else f"{stem}-{number}")
         if not (place / PLAN).exists():
             return place
-        same = any(_text(place / each) == plans.to_toml(plan) for each in (PLAN, ASKED))
+        same = any(_plan_in(place / each) == plans.to_toml(plan) for each in (PLAN, ASKED))
         run = _readable(place)
         finished = run is not None and run.record.finished
         elsewhere = run is not None and finished and data_digest not in (None, run.record.data_digest)
@@ -88,8 +90,12 @@ def place_for(
         number += 1
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+def _plan_in(path: Path) -> str | None:
+    """The text of a plan; None where there is none, or none that was written here."""
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def finished(place: Path) -> Run | None:

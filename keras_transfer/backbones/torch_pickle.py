@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from keras_transfer.errors import WeightsError
+from keras_transfer.files import MOST_MODEL_BYTES, regular
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 DTYPES = {
@@ -76,7 +77,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Raises WeightsError where the file is not of that format or names anything but tensors.
     """
     try:
-        with path.open("rb") as file:
+        with regular(path, MOST_MODEL_BYTES) as file:
             return _tensors(file)
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise WeightsError(f"'{path}' cannot be read as a PyTorch state dict: {error}.") from error

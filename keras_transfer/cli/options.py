@@ -10,6 +10,7 @@ import typer
 
 from keras_transfer import runs
 from keras_transfer.errors import DataError, RunError, UsageError
+from keras_transfer.files import read_text
 from keras_transfer.specs import Plan, Run
 
 SourceArgument = Annotated[
@@ -91,6 +92,6 @@ def labels_of(path: Path | None) -> tuple[str, ...] | None:
     if path is None:
         return None
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
+        return tuple(read_text(path).splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--labels takes a text file with a class name on each line. '{path}': {error}") from None

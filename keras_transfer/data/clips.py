@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from keras_transfer.data.decoding import check_pixels
 from keras_transfer.data.pictures import readers
 from keras_transfer.data.squaring import square
 from keras_transfer.errors import DataError
+from keras_transfer.files import MOST_VIDEO_BYTES, regular
 
 SUFFIXES = frozenset({".mp4", ".avi", ".webm", ".gif", ".mov", ".mkv", ".m4v"})
 """Names that are taken for videos; what a file really is, its first bytes say."""
@@ -265,8 +267,13 @@ def strip(frames: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
-    if not os.path.isfile(path):
-        raise DataError("is not there")
+    try:
+        with regular(path, MOST_VIDEO_BYTES):  # nothing else may reach FFmpeg, which would wait for a pipe's other end
+            pass
+    except FileNotFoundError:
+        raise DataError("is not there") from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from None
     video = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
     try:
         if not video.isOpened():
@@ -283,7 +290,9 @@ def _facts(video: Any) -> Facts:
         while video.grab():
             frames += 1
         video.set(cv2.CAP_PROP_POS_FRAMES, 0)
-    side = int(min(video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    width, height = (int(video.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    check_pixels(width, height)
+    side = min(width, height)
     return Facts(frames, rate if math.isfinite(rate) and rate > 0 else 25.0, side)
 
 

@@ -16,6 +16,7 @@ from keras_transfer.data.box_files import gather_boxes
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError
+from keras_transfer.files import MOST_TEXT_BYTES, read_text, regular
 from keras_transfer.specs import Listener, Splits, silent
 
 FIELDS = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("image_id", "category_id")}
@@ -60,14 +61,17 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def _begins_as_coco(file: Path) -> bool:
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        return bool(_BEGINS.match(opened.read(200)))
+    try:
+        with regular(file, MOST_TEXT_BYTES) as opened:
+            return bool(_BEGINS.match(opened.read(200).decode("utf-8", "replace")))
+    except OSError:
+        return False
 
 
 def _read(file: Path) -> dict[str, list[tuple[str, ...]]]:
     """Return the rows of each part of a file, as tuples of the fields that FIELDS names, as text."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
         read = {
             part: [tuple(str(row[field]) for field in fields) for row in content[part]]
             for part, fields in FIELDS.items()

@@ -10,6 +10,7 @@ from pathlib import Path
 from keras_transfer.data.box_files import Found
 from keras_transfer.data.gathering import Listing
 from keras_transfer.errors import DataError
+from keras_transfer.files import read_text
 
 
 def found(file: Path, listings: Sequence[Listing]) -> list[Found]:
@@ -17,7 +18,7 @@ def found(file: Path, listings: Sequence[Listing]) -> list[Found]:
 
     Crowds are no single things and are left out. Raises DataError for an annotation without a `bbox` of four numbers.
     """
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = json.loads(read_text(file))
     names = {str(row["id"]): str(row["name"]) for row in content["categories"]}
     boxes: dict[str, list[tuple[float, float, float, float, str]]] = defaultdict(list)
     for row in content["annotations"]:

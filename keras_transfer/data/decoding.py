@@ -8,18 +8,31 @@ would see.
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from typing import IO
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from keras_transfer.data.squaring import square
 from keras_transfer.errors import DataError
+from keras_transfer.files import MOST_PICTURE_BYTES, regular
 
 MAX_PIXELS = 178_956_970
 """A picture that declares more is taken for a decompression bomb (Pillow's own limit, 512 MB of RGB)."""
+
+LARGE_PIXELS = 2**25
+"""Pictures that declare more are decoded one at a time: what the largest takes, 3 GB on the way from colours with
+opacity to RGB, is taken once and not by every core."""
+_LARGE = threading.Lock()
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "AVIF", "DIB")
+"""What Pillow may take a file for, whatever its name; it knows thirty more that no photograph comes in, one of which
+(EPS) it would give to Ghostscript to run."""
 
 JPEG_START = b"\xff\xd8\xff"
 EXIF_WITHIN_BYTES = 4096
@@ -43,12 +56,44 @@ TURNED = (5, 6, 7, 8)
 
 def upright_size(path: str) -> tuple[int, int] | None:
     """Width and height of a picture as a person sees it; None where it cannot be read, which is told elsewhere."""
+    return _size(path, lambda opened: opened.size[::-1] if _noted(opened) in TURNED else opened.size)
+
+
+def stored_size(path: str) -> tuple[int, int] | None:
+    """Width and height of a picture as it is stored; None where it cannot be read, which is told elsewhere."""
+    return _size(path, lambda opened: opened.size)
+
+
+def _size(path: str, size: Callable[[Image.Image], tuple[int, ...]]) -> tuple[int, int] | None:
     try:
-        with Image.open(path) as opened:
-            turned = opened.getexif().get(0x0112) in TURNED
-            return (opened.height, opened.width) if turned else (opened.width, opened.height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with regular(path, MOST_PICTURE_BYTES) as file, open_picture(file) as opened:
+            width, height = size(opened)
+            return width, height
+    except Exception:  # Pillow's readers raise nearly every type on a broken file
         return None
+
+
+def open_picture(file: IO[bytes]) -> Image.Image:
+    """Return a picture of one of `FORMATS`, or HEIC, of which nothing but the header is read yet.
+
+    Raises DataError where it declares more than `MAX_PIXELS`, and what Pillow raises where it is none.
+    """
+    heic = file.read(12)[4:] in HEIC_STARTS
+    if heic:
+        _open_heic()
+    file.seek(0)
+    try:
+        picture = Image.open(file, formats=("HEIF",) if heic else FORMATS)
+    except Image.DecompressionBombError:
+        raise DataError(f"declares more pixels than any photograph ({MAX_PIXELS:,})") from None
+    check_pixels(picture.width, picture.height)
+    return picture
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise DataError where a picture or a mask declares more than `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise DataError(f"declares {width} x {height} pixels, more than any photograph ({MAX_PIXELS:,})")
 
 
 def upright_rgb(encoded: bytes, *, size: int | None = None, aspect: str = "stretch") -> np.ndarray:
@@ -58,26 +103,25 @@ def upright_rgb(encoded: bytes, *, size: int | None = None, aspect: str = "stret
     size, aspect: the square that it is meant for; it may come smaller than it is but not below that. None: in full.
     Raises DataError, in a person's words, where it cannot be read.
     """
-    if encoded[4:12] in HEIC_STARTS:
-        _open_heic()
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise DataError(f"declares {picture.width} x {picture.height} pixels, more than any photograph")
+        with open_picture(io.BytesIO(encoded)) as picture, in_turn(picture.width, picture.height):
             scale = scale_of(picture.height, picture.width, size, aspect) if size else 1
             if picture.format == "JPEG":
                 picture.draft(None, (picture.width // scale, picture.height // scale))
                 scale = 1
-            seen = _FROM_MODE.get(picture.mode, _plain)(ImageOps.exif_transpose(picture))
+            seen = _FROM_MODE.get(picture.mode, _plain)(_upright(picture))
             return np.asarray(seen.reduce(scale) if scale > 1 else seen)
     except DataError:
         raise
-    except Image.DecompressionBombError:
-        raise DataError("declares more pixels than any photograph") from None
     except UnidentifiedImageError:
         raise DataError("is not a picture that can be read (it begins as no known kind of picture does)") from None
     except Exception as error:  # Pillow's decoders raise nearly every type on a broken file
         raise DataError(f"is not a picture that can be read ({error})") from None
+
+
+def in_turn(width: int, height: int) -> AbstractContextManager[object]:
+    """Return what to hold while pixels of a picture are in memory: pictures of more than `LARGE_PIXELS` wait."""
+    return _LARGE if width * height > LARGE_PIXELS else nullcontext()
 
 
 @cache
@@ -166,7 +210,8 @@ def _common_jpeg(encoded: bytes, size: int, aspect: str) -> np.ndarray | None:
     scale = scale_of(height, width, size, aspect)
     least = {"min_height": -(-height // scale), "min_width": -(-width // scale), "min_factor": scale}
     try:
-        return simplejpeg.decode_jpeg(encoded, **least)
+        with in_turn(width, height):
+            return simplejpeg.decode_jpeg(encoded, **least)
     except ValueError:  # also where libjpeg only warns: Pillow decides whether there is a picture
         return None
 
@@ -183,10 +228,36 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 """What undoes each value of the Exif tag Orientation (Exif 2.32, 4.6.4 A); 1 is upright."""
 
 
+_METHODS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The same of a picture of Pillow's."""
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()  # what some formats note is known only then
+    noted = _noted(picture)
+    return picture if noted == 1 else picture.transpose(_METHODS[noted])
+
+
 def _orientation(encoded: bytes) -> int:
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            noted = picture.getexif().get(0x0112, 1)
+        with open_picture(io.BytesIO(encoded)) as picture:
+            return _noted(picture)
+    except Exception:  # what is wrong with the header, its decoder has told or overlooked
+        return 1
+
+
+def _noted(picture: Image.Image) -> int:
+    """What the camera noted of how a picture is to be turned, 1-8; 1 where the note itself is broken."""
+    try:
+        noted = picture.getexif().get(0x0112, 1)
     except Exception:  # a broken note does not make the picture unreadable
         return 1
     return noted if isinstance(noted, int) and 1 <= noted <= 8 else 1

@@ -13,11 +13,10 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from keras_transfer.data import near
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
-from keras_transfer.data.decoding import upright_rgb
+from keras_transfer.data.decoding import open_picture, upright_rgb
 from keras_transfer.data.near import Glance, glance_at
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.data.records import encoded_pictures
@@ -170,7 +169,7 @@ def _looks(splits: Splits, listener: Listener) -> Iterator[Look]:
         content = hashlib.sha256(encoded).hexdigest()
         try:
             pixels = upright_rgb(encoded, size=256)
-            with Image.open(io.BytesIO(encoded)) as opened:
+            with open_picture(io.BytesIO(encoded)) as opened:
                 (width, height), kind = opened.size, str(opened.format)
         except DataError as error:
             return Look(split, position, key, label, content, problem=str(error))

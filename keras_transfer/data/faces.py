@@ -169,7 +169,10 @@ def _cut(path: Path, folder: Path, into: Path, find: Find) -> bool:
     """Write the largest face of a picture; return whether there is one. What cannot be read is copied: who reads it
     then says so."""
     place = into / path.relative_to(folder)
-    encoded = path.read_bytes()
+    try:
+        encoded = content_of(str(path))
+    except DataError as error:
+        raise DataError(f"'{path}' {error}. Take it out of '{folder}'.") from None
     try:
         picture = upright_rgb(encoded)
     except DataError:

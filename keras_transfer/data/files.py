@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_transfer.files import cache_folder
+from keras_transfer.files import MOST_PICTURE_BYTES, MOST_VIDEO_BYTES, cache_folder, read_bytes, regular
 from keras_transfer.specs import Event, Listener, silent
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
@@ -82,12 +82,14 @@ def picture_paths(folder: Path) -> tuple[list[str], list[str]]:
     return paths_below(folder)
 
 
-def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileFacts]:
+def facts_of(paths: Sequence[str], *, videos: bool = False, listener: Listener = silent) -> list[FileFacts]:
     """Return the facts of each file, in order; a file that cannot be read has a problem, it raises nothing.
 
     What was read before is remembered in the cache folder, by path, size and time of change: a second look at
     100,000 files takes a second. Without a place to remember, all is read again.
+    videos: whether these are; a picture is held in memory as a whole and may be less large.
     """
+    read = _facts_of_video if videos else _facts
     index = _index_file(paths)
     remembered = _remembered(index)
     stamps = [_stamp(path) for path in paths]
@@ -98,7 +100,7 @@ def facts_of(paths: Sequence[str], *, listener: Listener = silent) -> list[FileF
             facts[path] = before[1]
     unread = [path for path in dict.fromkeys(paths) if path not in facts]
     with ThreadPoolExecutor(READERS) as readers:
-        for done, (path, each) in enumerate(zip(unread, readers.map(_facts, unread), strict=True), start=1):
+        for done, (path, each) in enumerate(zip(unread, readers.map(read, unread), strict=True), start=1):
             facts[path] = each
             if done % 1000 == 0:
                 listener(Event("progress", "Reading pictures", done=done, total=len(unread)))
@@ -152,11 +154,19 @@ def _remember(index: Path, paths: Sequence[str], stamps: Sequence[Stamp | None],
 
 def _facts(path: str) -> FileFacts:
     try:
-        with open(path, "rb", buffering=0) as file:
-            content = file.read()
+        content = read_bytes(path, MOST_PICTURE_BYTES)
     except OSError as error:
         return FileFacts("", 0, f"cannot be read: {error.strerror}")
     return FileFacts(hashlib.sha256(content).hexdigest(), len(content), _problem(content))
+
+
+def _facts_of_video(path: str) -> FileFacts:
+    try:
+        with regular(path, MOST_VIDEO_BYTES) as file:
+            digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    except OSError as error:
+        return FileFacts("", 0, f"cannot be read: {error.strerror}")
+    return FileFacts(digest, size, "" if size else "is empty")
 
 
 def _problem(content: bytes) -> str:

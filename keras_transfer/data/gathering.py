@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from keras_transfer.data import clips, identities
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
-from keras_transfer.data.decoding import NEEDS_HEIC
+from keras_transfer.data.decoding import NEEDS_HEIC, stored_size
 from keras_transfer.data.files import HEIC_SUFFIXES, facts_of
 from keras_transfer.data.near_files import near_copies
 from keras_transfer.data.splitting import digest_of, split_by_content, units_of
@@ -93,7 +92,7 @@ def _readable(
     source: str, listings: Sequence[Listing], kind: Annotation, listener: Listener
 ) -> tuple[list[tuple[Listing, str]], list[str]]:
     """Return each picture that can be read with the hash of its content, and what is left out with its reason."""
-    facts = facts_of([each.path for each in listings], listener=listener)
+    facts = facts_of([each.path for each in listings], videos=kind.clips, listener=listener)
     if importlib.util.find_spec("pillow_heif") is None:  # not remembered with the files: it may be there tomorrow
         facts = [
             fact._replace(problem=NEEDS_HEIC) if Path(row.path).suffix.lower() in HEIC_SUFFIXES else fact
@@ -267,9 +266,6 @@ def _made(
 def _typical_size(paths: Sequence[str]) -> int:
     sides = []
     for path in paths[:: max(1, len(paths) // SIZED)]:
-        try:
-            with Image.open(path) as picture:
-                sides.append(min(picture.size))
-        except (OSError, ValueError, Image.DecompressionBombError):
-            continue
+        if size := stored_size(path):
+            sides.append(min(size))
     return int(np.median(sides)) if sides else 0

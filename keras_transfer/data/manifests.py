@@ -15,6 +15,7 @@ from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError, unknown
+from keras_transfer.files import MOST_TEXT_BYTES, read_bytes, regular
 from keras_transfer.specs import Listener, Splits, silent
 
 COLUMNS = ("path", "label", "split", "weight", "group")
@@ -26,11 +27,14 @@ DELIMITERS = (",", ";", "\t")
 """What may stand between the columns of a CSV table: spreadsheets of half of Europe write semicolons."""
 
 
+MOST_CELLS = 2**28
+"""Of a Parquet table, rows times columns: a file of a few bytes can declare any number of equal ones."""
+
+
 def _read_csv(path: Path) -> Any:
     from pyarrow import csv, string
 
-    with open(path, "rb") as file:
-        content = file.read()
+    content = read_bytes(path, MOST_TEXT_BYTES)
     if b"\0" in content:
         line = 1 + content[: content.index(b"\0")].count(b"\n")
         raise DataError(f"'{path}', line {line}: a NUL byte, which text never holds. Save the table anew, as UTF-8.")
@@ -44,7 +48,12 @@ def _read_csv(path: Path) -> Any:
 def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
-    return parquet.read_table(path)
+    with regular(path, MOST_TEXT_BYTES) as file:
+        table = parquet.ParquetFile(file)
+        cells = table.metadata.num_rows * table.metadata.num_columns
+        if cells > MOST_CELLS:
+            raise DataError(f"'{path}' declares {cells:,} cells, and at most {MOST_CELLS:,} are read. Divide it.")
+        return table.read()
 
 
 READERS: dict[str, Callable[[Path], Any]] = {".csv": _read_csv, ".parquet": _read_parquet}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from keras_transfer.data import mask_labels
 from keras_transfer.data.annotations import annotation_of
-from keras_transfer.data.decoding import upright_size
+from keras_transfer.data.decoding import in_turn, open_picture, upright_size
 from keras_transfer.data.files import picture_paths
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.data.pictures import CORES
 from keras_transfer.errors import DataError
+from keras_transfer.files import MOST_PICTURE_BYTES, read_text, regular
 from keras_transfer.masks import VOID
 from keras_transfer.specs import Event, Listener, Splits, silent
 
@@ -93,11 +94,10 @@ def gather_masks(
 def read_classes(file: Path) -> Classes:
     """Return what a table of classes says; DataError where it cannot be read or says something twice."""
     try:
-        with file.open(newline="", encoding="utf-8-sig") as opened:
-            rows = [
-                {str(key).strip(): str(cell or "").strip() for key, cell in row.items()}
-                for row in csv.DictReader(opened)
-            ]
+        lines = io.StringIO(read_text(file, encoding="utf-8-sig"), newline="")
+        rows = [
+            {str(key).strip(): str(cell or "").strip() for key, cell in row.items()} for row in csv.DictReader(lines)
+        ]
         coloured = bool(rows) and {"red", "green", "blue"} <= set(rows[0])
         values = [
             (int(row["red"]) << 16) + (int(row["green"]) << 8) + int(row["blue"])
@@ -142,12 +142,18 @@ def read_mask(path: str, classes: Classes) -> np.ndarray:
 
 def _values(path: str, *, coloured: bool) -> np.ndarray:
     try:
-        with Image.open(path) as opened:
+        with (
+            regular(path, MOST_PICTURE_BYTES) as file,
+            open_picture(file) as opened,
+            in_turn(opened.width, opened.height),
+        ):
             if coloured:
                 red, green, blue = np.moveaxis(np.asarray(opened.convert("RGB"), np.int32), -1, 0)
                 return (red << 16) + (green << 8) + blue
             pixels = np.asarray(opened)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except DataError as error:
+        raise DataError(f"The mask '{path}' {error}.") from None
+    except Exception as error:  # Pillow's decoders raise nearly every type on a broken file
         raise DataError(f"The mask '{path}' cannot be read: {error}.") from None
     if pixels.ndim == 3:
         raise DataError(

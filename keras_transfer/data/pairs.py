@@ -14,6 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from keras_transfer.errors import DataError, UsageError
+from keras_transfer.files import read_text
 
 STEM, SUFFIX = "pairs", ".txt"
 
@@ -87,7 +88,7 @@ def refuse(source: str, **_: object) -> NoReturn:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"'{path}' is not a text file that can be read: {error}.") from None
     lines = text.rstrip().splitlines()
@@ -113,7 +114,7 @@ def _pair(path: Path, number: int, line: str) -> tuple[tuple[str, int], tuple[st
     elif len(parts) == 4 and parts[0] == parts[2]:
         parts = []  # of the same one, and counted among those of others
     well = len(parts) == 4 and all(part.strip().isdecimal() for part in parts[1::2])
-    if not well or parts[:2] == parts[2:] or any(not name.strip() or "/" in name for name in parts[::2]):
+    if not well or parts[:2] == parts[2:] or any(name.strip() in ("", ".", "..") or "/" in name for name in parts[::2]):
         raise DataError(
             f"Line {number} of '{path}' must be 'NAME N1 N2', two pictures of the same one, or 'NAME1 N1 NAME2 N2', of "
             f"two. Received: {line!r}"

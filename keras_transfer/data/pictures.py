@@ -14,6 +14,7 @@ import psutil
 
 from keras_transfer.data.decoding import square_rgb
 from keras_transfer.errors import DataError
+from keras_transfer.files import MOST_PICTURE_BYTES, read_bytes
 
 CORES = max(2, len(psutil.Process().cpu_affinity() or ()))
 
@@ -77,9 +78,8 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def content_of(path: str) -> bytes:
-    """Return a file's bytes. Raises DataError, in a person's words."""
+    """Return a picture file's bytes. Raises DataError, in a person's words."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        return read_bytes(path, MOST_PICTURE_BYTES)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from None

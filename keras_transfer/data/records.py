@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
+from keras_transfer.data.pictures import content_of
 from keras_transfer.errors import DataError
+from keras_transfer.files import read_text
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 INDEX = "shards.json"
@@ -68,7 +70,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     """
     folder = Path(source).expanduser()
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = json.loads(read_text(folder / INDEX))
         if index["version"] not in range(1, VERSION + 1):
             raise DataError(f"'{folder / INDEX}' is of version {index['version']}, but this reads up to {VERSION}.")
         kind = annotation_of(source, index.get("annotation", "class"), asked=annotation)
@@ -180,11 +182,18 @@ def encoded_pictures(split: Split) -> Iterator[bytes]:
     if callable(split.pictures):
         yield from split.pictures().as_numpy_iterator()
     elif split.pictures.dtype.kind == "U":
-        yield from (Path(path).read_bytes() for path in split.pictures)
+        yield from (_encoded(path) for path in split.pictures)
     else:
         import tensorflow as tf
 
         yield from (tf.io.encode_png(pixels).numpy() for pixels in split.pictures)
+
+
+def _encoded(path: str) -> bytes:
+    try:
+        return content_of(path)
+    except DataError as error:  # it was there when the source was listed
+        raise DataError(f"'{path}' {error}.") from None
 
 
 def _bytes(*values: bytes) -> Any:

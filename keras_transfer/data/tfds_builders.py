@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
+from keras_transfer.data.decoding import open_picture
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import SIZED, check_class_names
 from keras_transfer.data.splitting import TEST_SHARE, VALIDATION_SHARE, digest_of, split_by_content
@@ -226,7 +226,7 @@ def _read(
         unlabelled = kind.name == "class" and label < 0
         labels.append(None if unlabelled else kind.listed(stored, class_names))
         if position < SIZED:
-            with Image.open(io.BytesIO(encoded)) as picture:
+            with open_picture(io.BytesIO(encoded)) as picture:
                 sides.append(min(picture.size))
         if position % 5000 == 4999:
             listener(Event("progress", what, done=position + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing
 from keras_transfer.data.mask_files import gather_masks
 from keras_transfer.errors import DataError
+from keras_transfer.files import MOST_TEXT_BYTES, read_text, regular
 from keras_transfer.specs import Listener, Splits, silent
 
 PICTURES, BOXES, MASKS = "JPEGImages", "Annotations", "SegmentationClass"
@@ -61,10 +63,21 @@ def _lists(root: Path, lists: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in sorted((root / lists).glob("*.txt")):
         split = SPLIT_FOLDERS.get(file.stem.casefold())
-        for stem in file.read_text(encoding="utf-8").split() if split else ():
+        for stem in _stems(file) if split else ():
             if found.setdefault(stem, str(split)) != split:
                 raise DataError(f"'{file}': '{stem}' also stands in the list of the {found[stem]} split. Take one out.")
     return found
+
+
+def _stems(file: Path) -> list[str]:
+    try:
+        stems = read_text(file).split()
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{file}' is not a text file that can be read: {error}.") from None
+    outside = next((stem for stem in stems if os.path.isabs(stem) or ".." in stem.split("/")), None)
+    if outside is not None:
+        raise DataError(f"'{file}': the pictures it names must stay in the folder. Received: '{outside}'")
+    return stems
 
 
 def _masked(root: Path, pictures: dict[str, str], splits: dict[str, str]) -> Iterator[Listing]:
@@ -97,7 +110,8 @@ def _read(file: Path) -> tuple[tuple[int, int] | None, list[tuple[float, float, 
     from defusedxml.common import DefusedXmlException
 
     try:
-        root = ElementTree.parse(file).getroot()
+        with regular(file, MOST_TEXT_BYTES) as opened:
+            root = ElementTree.parse(opened).getroot()
     except DefusedXmlException:
         raise DataError(f"'{file}' declares entities, which can expand to fill the memory. Write it anew.") from None
     except (ElementTree.ParseError, OSError, ValueError) as error:

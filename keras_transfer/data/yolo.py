@@ -12,10 +12,14 @@ from keras_transfer.data.box_files import Found, gather_boxes
 from keras_transfer.data.files import picture_paths
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.errors import DataError
+from keras_transfer.files import read_text
 from keras_transfer.specs import Listener, Splits, silent
 
 CARD = "data.yaml"
 PICTURES, BOXES = "images", "labels"
+
+MOST_CARD_BYTES = 2**20
+"""It is read twice, slowly; the longest lists of class names take a tenth of that."""
 
 
 def load(source: str, *, annotation: str = "boxes", seed: int = 0, listener: Listener = silent) -> Splits:
@@ -50,9 +54,13 @@ def _read(card: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(card.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"'{card}' is not YAML that can be read: {str(error).splitlines()[0]}.") from None
+        text = read_text(card, MOST_CARD_BYTES)
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise DataError(f"'{card}' refers to its own parts (*name), which can expand to any size. Write them out.")
+        content = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        said = str(error).partition("\n")[0]
+        raise DataError(f"'{card}' is not YAML that can be read: {said}.") from None
     if not isinstance(content, dict):
         raise DataError(f"'{card}' must hold names and the folder of each split. Received: {type(content).__name__}")
     return content
@@ -88,10 +96,17 @@ def _found(card: Path, path: str, names: Mapping[int, str], split: str) -> Found
             parts[position] = BOXES
             break
     file = Path(*parts).with_suffix(".txt")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    lines = _lines(file) if file.exists() else []
     boxes = [_box(f"'{file}', line {n}", line, names) for n, line in enumerate(lines, start=1) if line.strip()]
     key = Path(os.path.relpath(path, card.parent)).as_posix()
     return Found(path, key, f"'{file}'", boxes, split=split, shares=True)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return read_text(file).splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{file}' is not a text file that can be read: {error}.") from None
 
 
 def _box(where: str, line: str, names: Mapping[int, str]) -> tuple[float, float, float, float, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from keras_transfer.errors import ArtifactError
-from keras_transfer.files import write_bytes
+from keras_transfer.files import MOST_MODEL_BYTES, MOST_TEXT_BYTES, read_bytes, regular, write_bytes
 from keras_transfer.specs import Artifact, Value
 
 MANIFEST_FILE = "manifest.json"
@@ -51,7 +51,7 @@ def read(folder: Path) -> Manifest:
     if not path.is_file():
         return Manifest()
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_bytes(path, MOST_TEXT_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
@@ -81,12 +81,12 @@ def _relative(artifact: Artifact, folder: Path) -> Artifact:
 
 
 def digest(path: Path) -> tuple[int, str]:
-    """Return (size_bytes, sha256) of a file or a folder."""
-    if path.is_file():
-        with path.open("rb") as file:
+    """Return (size_bytes, sha256) of a file or a folder; OSError for what is neither, in it or by itself."""
+    if not path.is_dir():
+        with regular(path, MOST_MODEL_BYTES) as file:
             return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
     total, whole = 0, hashlib.sha256()
-    for each in sorted(each for each in path.rglob("*") if each.is_file()):
+    for each in sorted(each for each in path.rglob("*") if not each.is_dir()):
         size, sha256 = digest(each)
         total += size
         whole.update(f"{each.relative_to(path).as_posix()}\0{sha256}\n".encode())

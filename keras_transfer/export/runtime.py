@@ -105,7 +105,10 @@ def load(
     Raises ArtifactError where the file is missing, damaged, or not what its contract or its manifest says.
     """
     format = _format(path)
-    size_bytes, sha256 = manifest.digest(path)
+    try:
+        size_bytes, sha256 = manifest.digest(path)
+    except OSError as error:
+        raise ArtifactError(f"'{path}' cannot be read: {error.strerror}.") from None
     _as_manifested(path, sha256)
     threads = (threads if format in THREADED else None) or os.cpu_count() or 1
     started = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.errors import RunError
-from keras_transfer.files import write_bytes
+from keras_transfer.files import read_arrays, write_bytes
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
@@ -25,9 +25,8 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any])
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return what `save` wrote; RunError for a file that is not one."""
     try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files if name != "__state__"}
-            return arrays, json.loads(file["__state__"].tobytes())
+        arrays = read_arrays(path)
+        return arrays, json.loads(arrays.pop("__state__").tobytes())
     except (OSError, ValueError, KeyError) as error:
         raise RunError(
             f"The checkpoint '{path}' cannot be read ({error}); delete it to begin the stage anew."

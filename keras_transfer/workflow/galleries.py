@@ -7,7 +7,6 @@ run whose model made them; `threshold`, the cosine from which a picture shows th
 from __future__ import annotations
 
 import io
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 from keras_transfer.data import faces
 from keras_transfer.data.files import picture_paths
 from keras_transfer.errors import ArtifactError, DataError, UsageError
-from keras_transfer.files import write_bytes
+from keras_transfer.files import read_arrays, write_bytes
 from keras_transfer.specs import EMBEDDING_OUTPUT, Contract, Event, Listener, silent
 from keras_transfer.workflow.using import asked, cuts_faces, located, read_as
 
@@ -102,16 +101,16 @@ def gallery(
 def read(path: Path | str, contract: Contract) -> Gallery:
     """Return the gallery in a file; ArtifactError where it is none, or is of another model than the contract's."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = Gallery(
-                names=tuple(str(name) for name in file["names"]),
-                embeddings=np.ascontiguousarray(file["embeddings"], np.float32),
-                digest=str(file["digest"]),
-                threshold=float(file["threshold"]),
-            )
+        arrays = read_arrays(path)
+        found = Gallery(
+            names=tuple(str(name) for name in arrays["names"]),
+            embeddings=np.ascontiguousarray(arrays["embeddings"], np.float32),
+            digest=str(arrays["digest"]),
+            threshold=float(arrays["threshold"]),
+        )
     except FileNotFoundError:
         raise ArtifactError(f"There is no gallery at '{path}'. Make one: keras-transfer gallery RUN FOLDER") from None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"'{path}' is not a gallery that can be read: {str(error).splitlines()[0]}") from None
     if found.digest != contract.run_digest:
         raise ArtifactError(

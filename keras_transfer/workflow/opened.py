@@ -8,7 +8,6 @@ are not looked at.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +22,7 @@ from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.clips import FRAMES, strip
 from keras_transfer.errors import KerasTransferError, RunError
 from keras_transfer.export import manifest
-from keras_transfer.files import write_bytes
+from keras_transfer.files import read_arrays, write_bytes
 from keras_transfer.specs import (
     Answers,
     Contract,
@@ -198,10 +197,10 @@ class Opened:
 
     def _kept(self, split: str) -> Answers | None:
         try:
-            with np.load(self._place(split), allow_pickle=False) as kept:
-                names = [name for name in kept.files if name != KEY]
-                found = {name: kept[name] for name in names} if str(kept[KEY]) == self._key() else None
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            found = read_arrays(self._place(split))
+            if str(found.pop(KEY)) != self._key():
+                return None
+        except (OSError, ValueError, KeyError):
             return None
         whole = found and all(len(each) == len(self.splits[split]) for each in found.values())
         return found if whole else None

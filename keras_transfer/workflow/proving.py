@@ -21,7 +21,7 @@ from keras_transfer.export import contact_sheet, latency, manifest, parity, runt
 from keras_transfer.export.latency import Latency
 from keras_transfer.export.parity import Parity
 from keras_transfer.export.runtime import Runtime
-from keras_transfer.files import write_bytes
+from keras_transfer.files import MOST_TEXT_BYTES, read_bytes, write_bytes
 from keras_transfer.specs import Answers, Artifact, Event, RunRecord, Scored, Task, Value
 from keras_transfer.workflow.opened import Opened
 from keras_transfer.workflow.tasks import batch_of
@@ -233,6 +233,6 @@ def _stands(opened: Opened, proof: Proof) -> bool:
 
 def _read(folder: Path) -> tuple[Proof, ...]:
     try:
-        return Proofs.model_validate_json((folder / PROOFS).read_bytes()).proofs
+        return Proofs.model_validate_json(read_bytes(folder / PROOFS, MOST_TEXT_BYTES)).proofs
     except (OSError, ValidationError):
         return ()  # they can be had again: keras-transfer verify

@@ -142,11 +142,11 @@ def predict(
     A run answers by what was settled when its training ended, as its files do. labels: the class names of a model that
     does not carry them. gallery: a file of `workflow.galleries`, of a model that gives embeddings: it says then who the
     picture shows, or that they are unknown. output: a folder for what its task draws of an answer, `NAME-mask.png` and
-    `NAME-overlay.png` of a segmenter, `NAME-timeline.png` of a video, over files of these names. crop: a row of `CROPS`;
-    as the run learned where it is left out: of one whose data was `faces:FOLDER` the largest face is cut out of each
-    picture. window: of videos, the seconds that one answer is of, those of a training clip where it is left out; see
-    `workflow.timelines.timeline`. Raises UsageError where the task draws nothing or nothing can be cut out, DataError
-    for a picture without a face.
+    `NAME-overlay.png` of a segmenter, `NAME-timeline.png` of a video, over files of these names. crop: a row of
+    `CROPS`, as the run learned where it is left out: of one whose data was `faces:FOLDER` the largest face is cut out
+    of each picture. window: of videos, the seconds that one answer is of, those of a training clip where it is left
+    out; see `workflow.timelines.timeline`. Raises UsageError where the task draws nothing or nothing can be cut out,
+    DataError for a picture without a face.
     """
     path, run = located(model)
     ask = asked(path, run, labels)
