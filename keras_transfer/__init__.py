@@ -17,7 +17,7 @@ from keras_transfer.errors import KerasTransferError
 from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Splits, Stage
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import advise, doctor, evaluate, export, gallery, predict, train, verify
+    from keras_transfer.workflow import advise, bundle, doctor, evaluate, export, gallery, predict, train, verify
     from keras_transfer.workflow import report_of as report
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -25,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow
 
 _VERBS = {
     "advise": "advise",
+    "bundle": "bundle",
     "doctor": "doctor",
     "evaluate": "evaluate",
     "export": "export",
@@ -46,6 +47,7 @@ __all__ = [
     "Splits",
     "Stage",
     "advise",
+    "bundle",
     "doctor",
     "evaluate",
     "export",

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from keras_transfer import __version__
-from keras_transfer.cli import advising, catalogue, exporting, listing, pictures, rates, reporting, training, using
+from keras_transfer.cli import (
+    advising,
+    bundling,
+    catalogue,
+    exporting,
+    listing,
+    pictures,
+    rates,
+    reporting,
+    training,
+    using,
+)
 from keras_transfer.cli.showing import fail
 
 __all__ = ["app", "fail"]
@@ -23,6 +34,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     using.gallery,
     exporting.export,
     exporting.verify,
+    bundling.bundle,
     rates.lr_find,
     listing.runs,
     catalogue.backbones,
