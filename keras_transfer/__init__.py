@@ -19,6 +19,7 @@ from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Sp
 if TYPE_CHECKING:
     from keras_transfer.workflow import (
         advise,
+        bundle,
         doctor,
         evaluate,
         export,
@@ -36,6 +37,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow
 
 _VERBS = {
     "advise": "advise",
+    "bundle": "bundle",
     "doctor": "doctor",
     "evaluate": "evaluate",
     "export": "export",
@@ -59,6 +61,7 @@ __all__ = [
     "Splits",
     "Stage",
     "advise",
+    "bundle",
     "doctor",
     "evaluate",
     "export",

@@ -13,9 +13,11 @@ import keras_transfer
 from keras_transfer import cli
 
 PACKAGE = Path(keras_transfer.__file__).parent
-SIBLINGS = ("data", "backbones", "tasks", "training", "selection", "evaluation", "export")
+SIBLINGS = ("data", "backbones", "tasks", "training", "selection", "evaluation", "export", "bundles")
 LOWER = ("plan", "devices", "drawing", "files", "masks", "order", "specs", "errors")
-MODULES = sorted(PACKAGE.rglob("*.py"))
+CARGO = PACKAGE / "bundles" / "templates"
+"""Sources that bundles carry away: packages of their own, which import nothing of this one."""
+MODULES = sorted(each for each in PACKAGE.rglob("*.py") if not each.is_relative_to(CARGO))
 
 
 def imported(path: Path) -> set[str]:
@@ -53,6 +55,10 @@ def test_siblings_do_not_import_each_other(path):
         **{sibling: {sibling, *LOWER} for sibling in SIBLINGS},
     }
     assert imported(path) <= allowed[part]
+
+
+def test_what_bundles_carry_away_imports_nothing_of_this_package():
+    assert [path for path in CARGO.rglob("*.py") if "keras_transfer" in path.read_text()] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -10,6 +10,7 @@ import typer
 from keras_transfer import __version__
 from keras_transfer.cli import (
     advising,
+    bundling,
     catalogue,
     exporting,
     listing,
@@ -35,6 +36,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     suggesting.suggest,
     exporting.export,
     exporting.verify,
+    bundling.bundle,
     rates.lr_find,
     listing.runs,
     catalogue.backbones,

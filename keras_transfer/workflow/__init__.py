@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keras_transfer.selection.findings import Advice, Limits
     from keras_transfer.workflow.advising import advise
     from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, profile
+    from keras_transfer.workflow.bundling import Bundle, bundle
     from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
     from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
     from keras_transfer.workflow.galleries import gallery
@@ -41,6 +42,7 @@ _PLACES = {
     "selection.findings": ("Advice", "Limits"),
     "workflow.advising": ("advise",),
     "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "profile"),
+    "workflow.bundling": ("Bundle", "bundle"),
     "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
     "workflow.galleries": ("gallery",),
@@ -64,6 +66,7 @@ __all__ = [
     "Advice",
     "Benched",
     "BlockShape",
+    "Bundle",
     "Candidate",
     "Limits",
     "Listed",
@@ -80,6 +83,7 @@ __all__ = [
     "bench_latency",
     "bench_on_phone",
     "bench_transfer",
+    "bundle",
     "choose_precision",
     "doctor",
     "evaluate",

@@ -1,0 +1,190 @@
+"""Makes bundles of a run: chooses the file, asks it about the golden pictures, and has a target written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_transfer.bundles import golden, targets
+from keras_transfer.bundles.content import Content, Golden, named
+from keras_transfer.data.decoding import square_rgb
+from keras_transfer.data.squaring import NEAR
+from keras_transfer.errors import ArtifactError, UsageError
+from keras_transfer.evaluation import model_card
+from keras_transfer.export import exporters, manifest, runtime
+from keras_transfer.export.runtime import Runtime
+from keras_transfer.specs import Artifact, Event, Listener, Run, Value, silent
+from keras_transfer.workflow import proving
+from keras_transfer.workflow.opened import Opened, finished
+
+GOLDEN_PICTURES = 8
+"""Of the test split, evenly spaced: enough to tell a wrong model, few enough to look at."""
+BUNDLES = "bundles"
+"""The folder of a run that they go to."""
+WIDE = NEAR + 1
+"""Pictures side by side in the golden one that has to be made square, so that bilinear alone will not do."""
+
+
+class Bundle(Value):
+    """A bundle that was written."""
+
+    target: str
+    folder: Path
+    packed: Path
+    """The same as a zip."""
+    artifact: Artifact
+    """The file in it, where it was exported to."""
+    golden: int
+    """Pictures that it tests itself with."""
+    size_bytes: int
+    """Of the folder."""
+
+
+def bundle(
+    run: Run,
+    target: str,
+    *,
+    file: Path | str | None = None,
+    name: str | None = None,
+    output: Path | str | None = None,
+    force: bool = False,
+    listener: Listener = silent,
+) -> Bundle:
+    """Write a bundle of a run for a target, a row of `bundles.targets.TARGETS`: a folder and the same as a zip.
+
+    >>> bundle(run, "python").folder  # doctest: +SKIP
+    PosixPath('saved_models/fashion/bundles/fashion-python')
+
+    file: one of the run's exports; the smallest proven one that the target runs where it is left out. name: of the
+    bundle and its packages, the run's where it is left out. output: a folder to write to, `RUN/bundles` where it is
+    left out; a bundle that is there under that name is replaced. force: take a file that was set aside or never proven.
+    Raises UsageError and ArtifactError where there is no such file, or where the target does not run it.
+    """
+    row = targets.target_of(target)
+    opened = Opened(finished(run), listener)
+    golden.check(opened.plain)
+    listed = exporters.exported(run.exports)
+    artifact, refused = _named_file(opened, Path(file), force) if file else (_smallest(opened, target, listed), "")
+    loaded = runtime.load(artifact.path, threads=1)
+    rows = proving.rows_of_exports(opened)
+    content = Content(
+        name=named(name or run.folder.name),
+        artifact=loaded.artifact,
+        golden=_golden(opened, loaded),
+        summary=_summary(opened, rows, artifact),
+        papers=_papers(opened, rows),
+        refused=refused,
+        saved_model=_saved_model(listed) if row.served else None,
+    )
+    listener(Event("note", f"writing {artifact.path.name} as a bundle for {target}"))
+    folder, packed = targets.write(target, content, Path(output) if output else run.folder / BUNDLES)
+    return Bundle(
+        target=target,
+        folder=folder,
+        packed=packed,
+        artifact=loaded.artifact,
+        golden=len(content.golden),
+        size_bytes=manifest.digest(folder)[0],
+    )
+
+
+def _smallest(opened: Opened, target: str, listed: Sequence[Path]) -> Artifact:
+    """The smallest file in use that is proven and that the target runs."""
+    proven = {row["name"] for row in proving.rows_of_exports(opened) if row["accepted"] and "merit" in row}
+    artifacts = [_at(opened, each) for each in manifest.read(opened.run.exports).artifacts]
+    fitting = [each for each in artifacts if targets.target_of(target).takes(each)]
+    if not fitting:
+        names = ", ".join(path.name for path in listed) or "none that is in use"
+        raise ArtifactError(
+            f"A bundle for {target} holds {targets.runs_on(target)}, and the files of '{opened.run.folder}' are: "
+            f"{names}. Export one: keras-transfer export {opened.run.folder} --format {targets.exported_as(target)}"
+        )
+    standing = [each for each in fitting if each.path.name in proven]
+    if not standing:
+        raise ArtifactError(
+            f"No file of '{opened.run.folder}' for {target} has a proof that holds. "
+            f"Prove them: keras-transfer verify {opened.run.folder}"
+        )
+    return min(standing, key=lambda each: each.size_bytes)
+
+
+def _named_file(opened: Opened, file: Path, force: bool) -> tuple[Artifact, str]:
+    """A file that was asked for, and why it should not be used; UsageError where it should not and nobody insists."""
+    listed = manifest.read(opened.run.exports)
+    known = {each.path.name: each for each in listed.all}
+    if file.name not in known:
+        raise UsageError(
+            f"'{file}' is none of the files of '{opened.run.folder}': {', '.join(known) or 'it has none'}."
+        )
+    artifact = _at(opened, known[file.name])
+    reasons = {each.artifact.path.name: each.reason for each in listed.rejected}
+    row = next(row for row in proving.rows_of_exports(opened) if row["name"] == file.name)
+    unproven = "" if "merit" in row else "it has no proof that holds."
+    reason = reasons.get(file.name, unproven)
+    if reason and not force:
+        raise UsageError(f"'{artifact.path}' is not to be relied on: {reason} Choose another, or add --force.")
+    return artifact, reason
+
+
+def _at(opened: Opened, artifact: Artifact) -> Artifact:
+    return artifact.model_copy(update={"path": opened.run.exports / artifact.path})
+
+
+def _golden(opened: Opened, loaded: Runtime) -> tuple[Golden, ...]:
+    """Pictures of the test split and what the file says of them, and one that has to be made square first."""
+    contract = loaded.artifact.contract
+    count = len(opened.splits.test)
+    rows = np.unique(np.linspace(0, count - 1, min(count, GOLDEN_PICTURES)).astype(int)).tolist()
+    seen = opened.pictures("test", rows)
+    pictures = {f"{number}": seen[row] for number, row in enumerate(rows, start=1)}
+    pictures["wide"] = _wide([seen[row] for row in (rows * WIDE)[:WIDE]])
+    encoded = [_png(each) for each in pictures.values()]
+    given = [square_rgb(each, contract.image_size, contract.aspect) for each in encoded]
+    answers = loaded.predict(np.stack(given))
+    return tuple(
+        Golden(name, png, golden.kept({key: each[place : place + 1] for key, each in answers.items()}, contract))
+        for place, (name, png) in enumerate(zip(pictures, encoded, strict=True))
+    )
+
+
+def _wide(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Squares side by side, of twice the size: they are decoded smaller, averaged and mixed until they are square."""
+    return np.concatenate(pictures, axis=1).repeat(2, axis=0).repeat(2, axis=1)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, "PNG", optimize=True)
+    return encoded.getvalue()
+
+
+def _papers(opened: Opened, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    scored = opened.scored("test", opened.contract)
+    card = model_card.card(opened.run.folder.name, opened.record, scored, rows, opened.plain.outputs)
+    return {
+        "MODEL_CARD.md": model_card.markdown(card).encode(),
+        "model_card.json": card.model_dump_json(indent=2).encode(),
+    }
+
+
+def _summary(opened: Opened, rows: Sequence[Mapping[str, Any]], artifact: Artifact) -> str:
+    merit = next((row.get("merit") for row in rows if row["name"] == artifact.path.name), None)
+    told = f"{opened.record.merit_name} {merit:.1%} on" if merit is not None else "not proven on"
+    contract = artifact.contract
+    size = f"{artifact.size_bytes / 1e6:.1f} MB"
+    return (
+        f"{contract.task.capitalize()} of pictures by {contract.backbone} at {contract.image_size} px ({size}, "
+        f"{artifact.precision}): {told} {opened.record.counts['test']:,} test pictures."
+    )
+
+
+def _saved_model(listed: Sequence[Path]) -> Path:
+    found = [path for path in listed if path.is_dir()]
+    if not found:
+        raise ArtifactError("A bundle for server also holds a SavedModel. Export one: --format saved_model")
+    return found[0]
