@@ -1,5 +1,7 @@
-"""Cuts the largest face out of pictures: of a folder, into one of the cache that is then a source like any other, or of
-files that a model is asked about. Free of TensorFlow."""
+"""Cuts the largest face out of the pictures of a folder, which is then a source like any other, or of a few files.
+
+Free of TensorFlow.
+"""
 
 from __future__ import annotations
 
