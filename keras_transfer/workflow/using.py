@@ -139,7 +139,7 @@ def predict(
     does not carry them. gallery: a file of `workflow.galleries`, of a model that gives embeddings: it says then who the
     picture shows, or that they are unknown. output: a folder for what its task draws of an answer, `NAME-mask.png` and
     `NAME-overlay.png` of a segmenter, `NAME-timeline.png` of a video, over files of these names. window: of videos, the
-    seconds that one answer is of, those of a training clip where it is left out; see `workflow.timelines.timeline`.
+    seconds that one answer is of, those of a training clip where it is left out; see `workflow.timelines.of_videos`.
     Raises UsageError where the task draws nothing.
     """
     ask = asked(*located(model), labels)
@@ -176,10 +176,9 @@ def _of_videos(
 ) -> tuple[Prediction, ...]:
     from keras_transfer.workflow import timelines  # it asks models by this module
 
-    timelines.check_window(window)
     predictions = []
-    for video, name in zip(videos, _names(videos), strict=True):
-        says = dict(timelines.timeline(ask, video, window, listener))
+    said = timelines.of_videos(ask, videos, window, listener)
+    for video, name, says in zip(videos, _names(videos), said, strict=True):
         file = None if output is None else Path(output) / f"{name}-timeline.png"
         files = (timelines.draw(video, says, ask.contract, file),) if file else ()
         predictions.append(Prediction(picture=str(video), says=says, files=files))
