@@ -9,7 +9,7 @@ import export_model
 import numpy as np
 import pytest
 import stock_clients
-from clips_model import FRAMES, SIZE, exported, windows_of
+from clips_model import CONTRACT, FRAMES, SIZE, exported, windows_of
 
 import keras_transfer as kt
 from keras_transfer.errors import DataError, UsageError
@@ -101,8 +101,14 @@ def test_one_file_of_a_pair_cannot_answer_alone(frames, file):
 
 
 def test_no_frames_a_second_are_no_camera(frames):
-    with pytest.raises(UsageError, match=r"a camera gives more than no frames a second. Received: 0"):
+    with pytest.raises(UsageError, match=r"A camera gives more than 0 frames a second. Received: 0"):
         kt.stream(exported()["tflite-stream"].path, frames, per_second=0)
+
+
+def test_a_model_that_knows_no_times_is_given_the_frames_to_look_at(frames):
+    ask = using.Asked(CONTRACT.model_copy(update={"spacing": 0.0}), lambda clip: {})
+    with pytest.raises(UsageError, match=r"does not say how far apart .* leave per_second out and give the frames"):
+        streaming._step(ask, 30)
 
 
 def test_a_frame_of_floats_is_refused_in_one_sentence(frames):

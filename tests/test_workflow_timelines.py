@@ -144,7 +144,7 @@ def test_where_nobody_knows_how_long_a_window_is_a_long_video_asks_for_it(long, 
     monkeypatch.setattr(clips, "MOST_SECONDS", 2)
     ask = using.Asked(CONTRACT.model_copy(update={"spacing": 0.0}), lambda clip: {})
     with pytest.raises(DataError, match=r"lasts 0:00:04, and the model does not say .* --window SECONDS"):
-        timelines.timeline(ask, long, None, silent)
+        timelines.of_videos(ask, [long], None, silent)
 
 
 @pytest.mark.parametrize("window", [0, -1, 601])
@@ -157,6 +157,13 @@ def test_a_model_of_pictures_has_no_window(tmp_path):
     Image.fromarray(export_model.pictures()[0]).save(tmp_path / "a.png")
     with pytest.raises(UsageError, match=r"classification looks at pictures. Leave --window out"):
         kt.predict(export_model.exported()["tflite"], [tmp_path / "a.png"], window=2)
+
+
+def test_short_and_long_videos_are_told_of_in_the_order_that_they_came_in(long, tmp_path):
+    short = [video(tmp_path / f"{name}.mp4", count) for name, count in (("a", 9), ("b", 10))]
+    said = kt.predict(exported()[PAIR].path, [short[0], long, short[1]])
+    assert [each.seconds for each in said] == [0.9, 4, 1]
+    assert [len(each.windows) for each in said] == [1, 18, 1]
 
 
 def test_what_is_no_video_is_named(tmp_path):

@@ -78,10 +78,13 @@ def answers_of(halves: Halves, batches: Iterable[np.ndarray], length: int) -> It
 def _step(ask: Asked, per_second: float | None) -> float:
     if per_second is None:
         return 1.0
-    if not per_second > 0 or not ask.contract.spacing:
-        told = "a camera gives more than no frames a second" if ask.contract.spacing else "the model does not say how "
-        told += "" if ask.contract.spacing else "far apart the frames of its training clips were: leave per_second out"
-        raise UsageError(f"Frames cannot be taken by the second: {told}. Received: {per_second}")
+    if not per_second > 0:
+        raise UsageError(f"A camera gives more than 0 frames a second. Received: {per_second:g}")
+    if not ask.contract.spacing:
+        raise UsageError(
+            "The model does not say how far apart the frames of its training clips were: leave per_second out and give "
+            f"the frames that it is to look at. Received: {per_second:g}"
+        )
     return max(1.0, ask.contract.spacing * per_second)
 
 

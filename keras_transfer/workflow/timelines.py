@@ -16,7 +16,7 @@ from keras_transfer.evaluation import timelines
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Event, Listener
 from keras_transfer.workflow.streaming import answers_of
-from keras_transfer.workflow.tasks import task_of
+from keras_transfer.workflow.tasks import batch_of, task_of
 from keras_transfer.workflow.using import Asked
 
 ALONE = 2
@@ -27,28 +27,27 @@ BATCH = 32
 """Frames that are in memory at a time."""
 
 
-def timeline(ask: Asked, path: Path | str, window: float | None, listener: Listener) -> Mapping[str, Any]:
-    """Return what a model says of a video, in plain values: of all of it as of one clip, and of its `segments`.
+def of_videos(
+    ask: Asked, videos: Sequence[Path | str], window: float | None, listener: Listener
+) -> list[dict[str, Any]]:
+    """Return what a model says of each video, in plain values: of all of it as of one clip, and of its `segments`.
 
     window: seconds that one answer is of, those of a training clip where it is left out. `windows` are the answers one
-    by one; what is said of all of it is their mean.
+    by one; what is said of all of a video is their mean. Raises UsageError for a window that is none, DataError for a
+    video that cannot be read, or is longer than a clip where nobody knows how long a window is.
     """
-    contract = ask.contract
-    facts = _facts(path)
+    check_window(window)
+    contract, facts = ask.contract, [_facts(video) for video in videos]
     lasts = contract.frames * contract.spacing if window is None else window
-    if not lasts or facts.seconds < (ALONE if window is None else 1) * lasts:
-        _check_short(path, facts, window)
-        square_of: dict[str, Any] = {"image_size": contract.image_size, "aspect": contract.aspect}
-        answers = ask.answers(clips.read_clips([path], frames=contract.frames, **square_of))
-        return _said(answers, contract, spacing=0.0, lasts=facts.seconds, seconds=facts.seconds)
-    spacing = lasts / contract.frames
-    answers = _of_windows(ask, path, facts, spacing, listener)
-    shown = (len(answers[PROBABILITIES_OUTPUT]) + contract.frames - 1) * spacing
-    seconds = facts.seconds if facts.seconds - shown < lasts else shown
-    if seconds < facts.seconds:
-        told = f"'{path}' breaks off after {clips.lasting(seconds)} of {clips.lasting(facts.seconds)}"
-        listener(Event("warning", told))
-    return _said(answers, contract, spacing=spacing, lasts=lasts, seconds=seconds)
+    fewest = ALONE if window is None else 1
+    alone = [row for row, each in enumerate(facts) if not lasts or each.seconds < fewest * lasts]
+    for row in alone:
+        _check_short(videos[row], facts[row], window)
+    said = dict(zip(alone, _of_clips(ask, [(videos[row], facts[row]) for row in alone]), strict=True))
+    return [
+        said[row] if row in said else _slid_over(ask, video, facts[row], lasts, listener)
+        for row, video in enumerate(videos)
+    ]
 
 
 def draw(path: Path | str, said: Mapping[str, Any], contract: Contract, file: Path) -> str:
@@ -84,12 +83,36 @@ def _check_short(path: Path | str, facts: clips.Facts, window: float | None) -> 
         )
 
 
+def _of_clips(ask: Asked, videos: Sequence[tuple[Path | str, clips.Facts]]) -> Iterator[dict[str, Any]]:
+    """Yield what is said of videos that are one clip each; many of them are read at a time, by all cores."""
+    contract, step = ask.contract, batch_of(ask.contract)
+    square_of: dict[str, Any] = {"image_size": contract.image_size, "aspect": contract.aspect}
+    for start in range(0, len(videos), step):
+        some = videos[start : start + step]
+        answers = ask.answers(clips.read_clips([video for video, _ in some], frames=contract.frames, **square_of))
+        for row, (_, facts) in enumerate(some):
+            one = {name: each[row : row + 1] for name, each in answers.items()}
+            yield _said(one, contract, spacing=0.0, lasts=facts.seconds, seconds=facts.seconds)
+
+
+def _slid_over(ask: Asked, path: Path | str, facts: clips.Facts, lasts: float, listener: Listener) -> dict[str, Any]:
+    """What is said of a video of several windows, each `lasts` seconds long; a warning where it breaks off."""
+    contract, spacing = ask.contract, lasts / ask.contract.frames
+    answers = _of_windows(ask, path, facts, spacing, listener)
+    shown = (len(answers[PROBABILITIES_OUTPUT]) + contract.frames - 1) * spacing
+    seconds = facts.seconds if facts.seconds - shown < lasts else shown
+    if seconds < facts.seconds:
+        told = f"'{path}' breaks off after {clips.lasting(seconds)} of {clips.lasting(facts.seconds)}"
+        listener(Event("warning", told))
+    return _said(answers, contract, spacing=spacing, lasts=lasts, seconds=seconds)
+
+
 def _of_windows(ask: Asked, path: Path | str, facts: clips.Facts, spacing: float, listener: Listener) -> Answers:
     """What is said of each window that slides over a video, frame by frame."""
     contract, total = ask.contract, clips.parts_of(facts, spacing)
     if ask.opened_halves is None:
-        told = f"this file looks at each frame {contract.frames} times; once does, of an export to tflite-stream: "
-        listener(Event("note", told + "keras-transfer predict RUN/exports/stream-tflite"))
+        told = f"this file looks at each frame {contract.frames} times, the pair of an export to tflite-stream once"
+        listener(Event("note", told))
 
     def squares() -> Iterator[np.ndarray]:
         frames = (square(each, contract.image_size, contract.aspect) for each in clips.stepped(path, spacing))

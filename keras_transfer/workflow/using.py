@@ -145,7 +145,7 @@ def predict(
     `NAME-overlay.png` of a segmenter, `NAME-timeline.png` of a video, over files of these names. crop: a row of
     `CROPS`, as the run learned where it is left out: of one whose data was `faces:FOLDER` the largest face is cut out
     of each picture. window: of videos, the seconds that one answer is of, those of a training clip where it is left
-    out; see `workflow.timelines.timeline`. Raises UsageError where the task draws nothing or nothing can be cut out,
+    out; see `workflow.timelines.of_videos`. Raises UsageError where the task draws nothing or nothing can be cut out,
     DataError for a picture without a face.
     """
     path, run = located(model)
@@ -184,10 +184,9 @@ def _of_videos(
 ) -> tuple[Prediction, ...]:
     from keras_transfer.workflow import timelines  # it asks models by this module
 
-    timelines.check_window(window)
     predictions = []
-    for video, name in zip(videos, _names(videos), strict=True):
-        says = dict(timelines.timeline(ask, video, window, listener))
+    said = timelines.of_videos(ask, videos, window, listener)
+    for video, name, says in zip(videos, _names(videos), said, strict=True):
         file = None if output is None else Path(output) / f"{name}-timeline.png"
         files = (timelines.draw(video, says, ask.contract, file),) if file else ()
         predictions.append(Prediction(picture=str(video), says=says, files=files))
