@@ -17,7 +17,7 @@ from keras_transfer.errors import KerasTransferError
 from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Splits, Stage
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import advise, doctor, evaluate, export, gallery, predict, train, verify
+    from keras_transfer.workflow import advise, doctor, evaluate, export, gallery, predict, train, trust, verify
     from keras_transfer.workflow import report_of as report
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -32,6 +32,7 @@ _VERBS = {
     "predict": "predict",
     "report": "report_of",
     "train": "train",
+    "trust": "trust",
     "verify": "verify",
 }
 """Each verb, and the function of `workflow` that it is."""
@@ -53,6 +54,7 @@ __all__ = [
     "predict",
     "report",
     "train",
+    "trust",
     "verify",
 ]
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from keras_transfer import runs
 from keras_transfer.cli.figures import OF_CLASSES, meanings_of
-from keras_transfer.cli.options import Folder, Json, Labels, check_paths, check_source, labels_of, run_of
+from keras_transfer.cli.options import Folder, Json, Labels, Trust, check_paths, check_source, labels_of, run_of
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import explain, out, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
@@ -35,6 +35,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     labels: Labels = None,
+    trust: Trust = False,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -47,6 +48,8 @@ def evaluate(
         check_source(source)
     from keras_transfer import workflow
 
+    if trust:
+        workflow.trust(model)
     with progress() as listener:
         metrics = workflow.evaluate(model, source, split=split, labels=labels_of(labels), listener=listener)
     if as_json:
@@ -76,12 +79,15 @@ def predict(
     labels: Labels = None,
     gallery: Annotated[Path | None, typer.Option(help="A gallery: says who it is, or unknown.")] = None,
     output: Annotated[Path | None, typer.Option(help="A folder for masks and overlays, of tasks that draw.")] = None,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Say what a model sees in picture files."""
     check_paths(model, *pictures)
     from keras_transfer import workflow
 
+    if trust:
+        workflow.trust(model)
     predictions = workflow.predict(model, pictures, labels=labels_of(labels), output=output, gallery=gallery)
     if as_json:
         print_json([row for said in predictions for row in ([said.flat] if said.results is None else said.results)])
@@ -116,12 +122,15 @@ def gallery(
         Path | None, typer.Option(help="Where the gallery is kept; gallery.npz of the run otherwise.")
     ] = None,
     add: Annotated[bool, typer.Option("--add", help="Add to whom the gallery knows already.")] = False,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Note who is who, so that predict --gallery can say it; nothing is trained."""
     check_paths(model, folder)
     from keras_transfer import workflow
 
+    if trust:
+        workflow.trust(model)
     with progress() as listener:
         path = workflow.gallery(model, folder, file=file, add=add, listener=listener)
     if as_json:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.reporting import report_of
     from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.training import train
-    from keras_transfer.workflow.using import Prediction, evaluate, predict
+    from keras_transfer.workflow.using import Prediction, evaluate, predict, trust
 
 _PLACES = {
     "data.sources": ("recognised",),
@@ -50,7 +50,7 @@ _PLACES = {
     "workflow.reporting": ("report_of",),
     "workflow.tasks": ("task_of",),
     "workflow.training": ("train",),
-    "workflow.using": ("Prediction", "evaluate", "predict"),
+    "workflow.using": ("Prediction", "evaluate", "predict", "trust"),
 }
 """Where each name is: modules of this package, and what they give."""
 
@@ -91,6 +91,7 @@ __all__ = [
     "report_of",
     "task_of",
     "train",
+    "trust",
     "verify",
 ]
 
