@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         stream,
         suggest,
         train,
+        trust,
         verify,
     )
     from keras_transfer.workflow import report_of as report
@@ -47,6 +48,7 @@ _VERBS = {
     "stream": "stream",
     "suggest": "suggest",
     "train": "train",
+    "trust": "trust",
     "verify": "verify",
 }
 """Each verb, and the function of `workflow` that it is."""
@@ -71,6 +73,7 @@ __all__ = [
     "stream",
     "suggest",
     "train",
+    "trust",
     "verify",
 ]
 __version__ = "0.1.0"

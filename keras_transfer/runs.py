@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from keras_transfer import plan as plans
-from keras_transfer.errors import RunError
+from keras_transfer.errors import RunError, UsageError
 from keras_transfer.files import MOST_TEXT_BYTES, read_bytes, read_text, write_bytes
 from keras_transfer.specs import Plan, Run, RunRecord
 
@@ -19,6 +19,8 @@ DEFAULT_FOLDER = Path("saved_models")
 RECORD, PLAN, HISTORY = "run.json", "plan.toml", "history.csv"
 ASKED = "asked.toml"
 """The plan as it was asked for, where the clock decided a part of `PLAN`: the same command finds the run by it."""
+LONGEST = 255
+"""Bytes that file systems take in a name."""
 
 
 def open_run(folder: Path | str) -> Run:
@@ -72,6 +74,11 @@ def place_for(
     A name that was given is taken as it is; RunError where another plan's run is there already. data_digest: of the
     pictures; a finished run of the same plan is another's where it was trained on others. None: whatever they are.
     """
+    if name is not None and (name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > LONGEST):
+        raise UsageError(
+            f"The name of a run is that of its folder, no path, of at most {LONGEST} bytes: --folder and --output say "
+            f"where it lies. Received: '{name}'"
+        )
     stem = name or name_for(plan)
     number = 1
     while True:

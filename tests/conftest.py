@@ -1,9 +1,11 @@
 """What several test files share: a small real network, small real pictures, and TensorFlow kept quiet."""
 
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_TRANSFER_STATE"] = tempfile.mkdtemp(prefix="keras-transfer-state-")  # what one test exports, all know
 
 import numpy as np
 import pytest

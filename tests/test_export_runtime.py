@@ -41,8 +41,9 @@ def test_a_truncated_file_is_one_clear_sentence(name, tmp_path):
         damaged = copy.parent / copy.name
         shutil.copy(path, copy)
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    opening = runtime.trust if copy.is_dir() else runtime.load
     with pytest.raises(ArtifactError, match="can be opened; it may be damaged or incomplete") as caught:
-        runtime.load(copy)
+        opening(copy)
     assert "\n" not in str(caught.value)
 
 

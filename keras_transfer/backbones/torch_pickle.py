@@ -8,6 +8,7 @@ the few names that a state dict needs and refuses all others.
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # in Python: the one in C takes as much memory as a file numbers its memo
     def find_class(self, module: str, name: str) -> Any:
         try:
             return ADMITTED[module, name]
@@ -79,10 +80,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
     try:
         with regular(path, MOST_MODEL_BYTES) as file:
             return _tensors(file)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise WeightsError(f"'{path}' cannot be read as a PyTorch state dict: {error}.") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(f"'{path}' was refused as a PyTorch state dict: {error}.") from error
+    except Exception as error:  # an unpickler raises nearly every type on a broken file
+        raise WeightsError(f"'{path}' cannot be read as a PyTorch state dict: {error}.") from error
 
 
 def _tensors(file: IO[bytes]) -> dict[str, np.ndarray]:
@@ -98,12 +99,14 @@ def _tensors(file: IO[bytes]) -> dict[str, np.ndarray]:
 
 def _items(file: IO[bytes], dtype: np.dtype) -> np.ndarray:
     count = int(np.frombuffer(file.read(8), "<i8")[0])
+    if not 0 <= count <= MOST_MODEL_BYTES // dtype.itemsize:
+        raise ValueError(f"a storage declares {count} items")
     return np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
 
 
 def _array(items: np.ndarray, view: _View) -> np.ndarray:
     last = view.offset + sum((size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True))
-    if min(view.offset, *view.strides, 0) < 0 or last >= len(items):
+    if min(view.offset, *view.strides, 0) < 0 or max(last, math.prod(view.shape) - 1) >= len(items):
         raise ValueError("a tensor reaches outside its storage")
     strides = [stride * items.itemsize for stride in view.strides]
     return np.lib.stride_tricks.as_strided(items[view.offset :], view.shape, strides).copy()

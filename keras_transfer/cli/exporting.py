@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
-from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, check_paths, labels_of, run_of
+from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, Trust, check_paths, labels_of, run_of
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import err, out, print_json, show, suggest
 from keras_transfer.cli.training import show_worth
@@ -64,6 +64,7 @@ def verify(
     run: RunArgument = None,
     files: Annotated[list[Path] | None, typer.Option("--file", help="Only these exported files.")] = None,
     max_drop: MaxDrop = None,
+    trust: Trust = False,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -71,6 +72,9 @@ def verify(
     opened = run_of(run, folder)
     from keras_transfer import workflow
 
+    if trust:
+        for each in files or [opened.folder]:
+            workflow.trust(each)
     with progress() as listener:
         results = workflow.verify(opened, files, max_drop=max_drop, listener=listener)
     _report(opened, results, as_json)
@@ -85,6 +89,7 @@ def bench_latency(
         Path | None, typer.Option("--adb", metavar="BINARY", help="On a plugged-in phone, by this benchmark_model.")
     ] = None,
     by_operator: Annotated[bool, typer.Option("--profile", help="Instead: each operator of .tflite files.")] = False,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Time exported files on this host: median, tails, pictures a second, load time, peak memory."""
@@ -92,6 +97,8 @@ def bench_latency(
     from keras_transfer import workflow
 
     files = [each for file in files for each in _files_of(file)]
+    for each in files if trust else ():
+        workflow.trust(each)
     if adb:
         told = {
             str(file): workflow.bench_on_phone(file, adb, threads=(threads or [1])[0], repeats=repeats)

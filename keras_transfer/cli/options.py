@@ -32,6 +32,9 @@ Folder = Annotated[Path, typer.Option("--folder", help="Where runs are kept.", s
 MaxDrop = Annotated[
     float | None, typer.Option("--max-drop", min=0, help="Points of accuracy that whole-number files may lose.")
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Open a SavedModel from elsewhere, which can read and write your files.")
+]
 Labels = Annotated[
     Path | None, typer.Option("--labels", help="Class names, one a line, of a model that does not carry them.")
 ]

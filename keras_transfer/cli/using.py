@@ -11,7 +11,7 @@ from rich.table import Table
 
 from keras_transfer import runs
 from keras_transfer.cli.figures import OF_CLASSES, meanings_of
-from keras_transfer.cli.options import Folder, Json, Labels, check_paths, check_source, labels_of, run_of
+from keras_transfer.cli.options import Folder, Json, Labels, Trust, check_paths, check_source, labels_of, run_of
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import explain, out, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
@@ -47,6 +47,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     labels: Labels = None,
+    trust: Trust = False,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -59,6 +60,8 @@ def evaluate(
         check_source(source)
     from keras_transfer import workflow
 
+    if trust:
+        workflow.trust(model)
     with progress() as listener:
         metrics = workflow.evaluate(model, source, split=split, labels=labels_of(labels), listener=listener)
     if as_json:
@@ -92,12 +95,15 @@ def predict(
     window: Annotated[
         float | None, typer.Option(help="Seconds of a video that an answer is of; a training clip's where left out.")
     ] = None,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Say what a model sees in picture files, and when what happens in videos."""
     check_paths(model, *pictures)
     from keras_transfer import workflow
 
+    if trust:
+        workflow.trust(model)
     options: dict[str, Any] = {"output": output, "gallery": gallery, "window": window, "crop": crop}
     with progress() as listener:
         predictions = workflow.predict(model, pictures, labels=labels_of(labels), listener=listener, **options)
@@ -152,12 +158,15 @@ def gallery(
     ] = None,
     add: Annotated[bool, typer.Option("--add", help="Add to whom the gallery knows already.")] = False,
     crop: Crop = None,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Note who is who, so that predict --gallery can say it; nothing is trained."""
     check_paths(model, folder)
     from keras_transfer import workflow
 
+    if trust:
+        workflow.trust(model)
     with progress() as listener:
         path = workflow.gallery(model, folder, file=file, add=add, crop=crop, listener=listener)
     if as_json:

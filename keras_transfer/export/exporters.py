@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from filelock import FileLock, Timeout
 
+from keras_transfer import vouching
 from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
 from keras_transfer.export import graph, halves, manifest, onnx, saved_model, tflite
 from keras_transfer.export.halves import Half, Halve
@@ -347,6 +348,7 @@ def _write(row: Exporter, material: Material, place: Path, contract: Contract) -
     path = place / row.file
     row.write(material, path, Card(contract=contract, precision=row.precision))
     size_bytes, sha256 = manifest.digest(path)
+    vouching.vouch(sha256)
     return Artifact(
         path=path,
         format=row.format,

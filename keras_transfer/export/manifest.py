@@ -48,14 +48,20 @@ def read(folder: Path) -> Manifest:
     Raises ArtifactError where the file is not a manifest of a version that is known.
     """
     path = folder / MANIFEST_FILE
-    if not path.is_file():
+    if not path.exists():
         return Manifest()
     try:
-        return Manifest.model_validate_json(read_bytes(path, MOST_TEXT_BYTES))
+        found = Manifest.model_validate_json(read_bytes(path, MOST_TEXT_BYTES))
+    except OSError as error:
+        raise ArtifactError(f"'{path}' cannot be read: {error.strerror}.") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         raise ArtifactError(f"'{path}' is not a manifest of version 1 or 2: {where}: {first['msg']}.") from None
+    for each in found.all:
+        if each.path.is_absolute() or ".." in each.path.parts:
+            raise ArtifactError(f"'{path}' names a file outside of its folder: '{each.path}'. Export it again.")
+    return found
 
 
 def write(folder: Path, artifacts: Sequence[Artifact] = (), rejected: Sequence[Rejected] = ()) -> None:

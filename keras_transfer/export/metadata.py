@@ -19,8 +19,11 @@ import flatbuffers
 from pydantic import ValidationError
 
 from keras_transfer.errors import ArtifactError
+from keras_transfer.files import read_bytes
 from keras_transfer.specs import IMAGE_INPUT, Contract, Output, Value
 
+MOST_CARD_BYTES = 2**24
+"""Of a contract: class names of any number that is told apart take less."""
 LABELS_FILE = "labels.txt"
 CONTRACT_FILE = "contract.json"
 _TFLITE_ENTRY = b"TFLITE_METADATA"
@@ -86,6 +89,9 @@ def from_tflite(content: bytes, *, where: str) -> Card | None:
     """Return the card packed behind a TFLite model, None where there is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = archive.getinfo(CONTRACT_FILE).file_size
+            if size > MOST_CARD_BYTES:
+                raise ArtifactError(f"The contract in '{where}' has {size:,} bytes, which is none.")
             return parse(archive.read(CONTRACT_FILE), where=where)
     except (zipfile.BadZipFile, KeyError):
         return None
@@ -108,7 +114,7 @@ def from_onnx(properties: Mapping[str, str], *, where: str) -> Card | None:
 def from_saved_model(folder: Path) -> Card | None:
     """Return the card among the assets of a SavedModel, None where there is none."""
     path = folder / "assets" / CONTRACT_FILE
-    return parse(path.read_bytes(), where=str(folder)) if path.is_file() else None
+    return parse(read_bytes(path, MOST_CARD_BYTES), where=str(folder)) if path.is_file() else None
 
 
 def _in_file_order(tree: Any, outputs: Sequence[Output]) -> list[Output]:

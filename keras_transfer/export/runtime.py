@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from keras_transfer import keras_files, vouching
 from keras_transfer.errors import ArtifactError, DataError
-from keras_transfer.export import halves, manifest, metadata, outputs
+from keras_transfer.export import apart, halves, manifest, metadata, outputs
 from keras_transfer.export.metadata import Card
 from keras_transfer.specs import DTYPES, FEATURES, IMAGE_INPUT, Answers, Artifact, Contract, Output
 
@@ -105,40 +105,78 @@ def load(
     Raises ArtifactError where the file is missing, damaged, or not what its contract or its manifest says.
     """
     format = _format(path)
-    try:
-        size_bytes, sha256 = manifest.digest(path)
-    except OSError as error:
-        raise ArtifactError(f"'{path}' cannot be read: {error.strerror}.") from None
+    size_bytes, sha256 = _digest(path)
     _as_manifested(path, sha256)
+    pair = path.is_dir() and format in THREADED
+    if not pair:  # of a pair each file is looked at by itself
+        _check_stranger(path, format, sha256)
     threads = (threads if format in THREADED else None) or os.cpu_count() or 1
     started = time.perf_counter()
-    try:
-        pair = path.is_dir() and format in THREADED
-        opened = _open_pair(path, threads) if pair else _READERS[format](path, threads)
-    except ArtifactError:
-        raise
-    except Exception as error:
-        raise ArtifactError(
-            f"'{path}' is not a {format} model that can be opened; it may be damaged or incomplete: {_first(error)}"
-        ) from error
+    found = _open_pair(path, threads) if pair else opened(path, format, threads)
     load_ms = (time.perf_counter() - started) * 1000
     if contract is None and labels:
-        contract = _named(path, opened, labels)
-    card = opened.card or (Card(contract=contract) if contract else None)
+        contract = _named(path, found, labels)
+    card = found.card or (Card(contract=contract) if contract else None)
     if card is None:
         raise ArtifactError(f"'{path}' does not carry its class names. Give them with --labels.")
-    keys = _agree(path, opened, card.contract)
+    keys = _agree(path, found, card.contract)
     artifact = Artifact(
         path=path,
         format=format,
         precision=card.precision,
-        input_dtype=opened.image.dtype,
-        output_dtype=opened.outputs[keys[0]].dtype,
+        input_dtype=found.image.dtype,
+        output_dtype=found.outputs[keys[0]].dtype,
         size_bytes=size_bytes,
         sha256=sha256,
         contract=card.contract,
     )
-    return Runtime(artifact, threads, load_ms, opened, keys)
+    return Runtime(artifact, threads, load_ms, found, keys)
+
+
+def opened(path: Path, format: Format, threads: int) -> Opened:
+    """Return a file as the reader of its format opens it; ArtifactError, in one sentence, where it cannot be."""
+    try:
+        return _READERS[format](path, threads)
+    except ArtifactError:
+        raise
+    except Exception as error:
+        raise ArtifactError(
+            f"'{path}' is not a {format} model that can be opened; it may be damaged or incomplete: {first_line(error)}"
+        ) from error
+
+
+def trust(path: Path) -> None:
+    """Take a SavedModel for what a person made who means well, from now on, and as long as it is not changed.
+
+    >>> trust(Path("exports/saved_model"))  # doctest: +SKIP
+
+    Its operations may read and write files of whoever runs it. Files of other formats hold numbers and layers alone
+    and need no trust. Raises ArtifactError where it cannot be opened, which is tried in a process of its own.
+    """
+    if _format(path) == "saved_model":
+        sha256 = _digest(path)[1]
+        apart.check(path, "saved_model")
+        vouching.vouch(sha256)
+
+
+def _check_stranger(path: Path, format: Format, sha256: str) -> None:
+    """Open what this machine does not know in a process of its own first, and a SavedModel not at all."""
+    if vouching.is_vouched(sha256):
+        return
+    if format == "saved_model":
+        raise ArtifactError(
+            f"'{path}' was not exported on this machine, and a SavedModel can read and write files when it is run. "
+            "If you trust whoever made it, say so with --trust; it is asked once."
+        )
+    apart.check(path, format)
+    vouching.vouch(sha256)
+
+
+def _digest(path: Path) -> tuple[int, str]:
+    try:
+        return manifest.digest(path)
+    except OSError as error:
+        raise ArtifactError(f"'{path}' cannot be read: {error.strerror}.") from None
 
 
 def _format(path: Path) -> Format:
@@ -211,12 +249,9 @@ def _promise(output: Output) -> str:
 
 
 def _open_keras(path: Path, threads: int) -> Opened:
-    if not zipfile.is_zipfile(path):
-        raise ArtifactError(f"'{path}' is no whole .keras file: it was cut short, or is something else.")
-    import keras
+    model = keras_files.load(path)
     import tensorflow as tf
 
-    model = keras.saving.load_model(path, compile=False)
     (image,) = model.inputs
     given = _by_name(model.output)
     # Layer by layer, as a call of the model is, a batch takes three times as long as in one graph.
@@ -370,6 +405,7 @@ _READERS: dict[Format, Callable[[Path, int], Opened]] = {
 }
 
 
-def _first(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error says, shortened to what fits a sentence."""
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.training import train
-    from keras_transfer.workflow.using import Prediction, evaluate, predict
+    from keras_transfer.workflow.using import Prediction, evaluate, predict, trust
 
 _PLACES = {
     "data.sources": ("recognised",),
@@ -56,7 +56,7 @@ _PLACES = {
     "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.tasks": ("task_of",),
     "workflow.training": ("train",),
-    "workflow.using": ("Prediction", "evaluate", "predict"),
+    "workflow.using": ("Prediction", "evaluate", "predict", "trust"),
 }
 """Where each name is: modules of this package, and what they give."""
 
@@ -102,6 +102,7 @@ __all__ = [
     "suggest",
     "task_of",
     "train",
+    "trust",
     "verify",
 ]
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_transfer import runs
+from keras_transfer import keras_files, runs
 from keras_transfer.data import graph_decoding
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.export import exporters, latency, precisions, runtime
@@ -81,7 +80,7 @@ def export_model(
     keys = [f"noise {number}" for number in range(len(noise))]
     reference = original.predict(noise)
     decided = np.concatenate([each.argmax(axis=-1) for each in reference.values()])  # nobody labelled the noise
-    model = keras.models.load_model(path, compile=False)
+    model = keras_files.load(path)
     decode = graph_decoding.square_rgb
     with exporters.drafted(model, folder, formats, contract, decode=decode, listener=listener) as drafts:
         checked = []

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_transfer import keras_files
 from keras_transfer.data import pipeline, sources
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.clips import FRAMES, strip
@@ -94,7 +95,7 @@ class Opened:
     @cached_property
     def model(self) -> keras.Model:
         """The model as it was trained: nothing that was settled is in it."""
-        return self.given.get("model") or keras.models.load_model(self.run.model_path, compile=False)
+        return self.given.get("model") or keras_files.load(self.run.model_path)
 
     @cached_property
     def model_sha256(self) -> str:

@@ -15,10 +15,11 @@ from typing import Any
 import keras
 
 from keras_transfer import plan as plans
-from keras_transfer import runs
+from keras_transfer import runs, vouching
 from keras_transfer.backbones import features
 from keras_transfer.data import pipeline, sources
 from keras_transfer.errors import UsageError
+from keras_transfer.export import manifest
 from keras_transfer.files import drafted, write_bytes
 from keras_transfer.selection.findings import Advice
 from keras_transfer.specs import (
@@ -203,6 +204,7 @@ def _finished(place: Path, compare: str | None, listener: Listener) -> Run | Non
 def _keep_model(place: Path, network: Network) -> None:
     with drafted(place / "model.keras") as draft:
         network.model.save(draft)
+    vouching.vouch(manifest.digest(place / "model.keras")[1])
 
 
 def _keep_plan(place: Path, plan: Plan, advice: Advice | None, asked: Plan) -> None:

@@ -17,7 +17,7 @@ from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import upright_rgb, upright_size
 from keras_transfer.errors import DataError, UsageError, unknown
-from keras_transfer.export import runtime
+from keras_transfer.export import manifest, runtime
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import (
     EMBEDDING_OUTPUT,
@@ -191,6 +191,21 @@ def _of_videos(
         files = (timelines.draw(video, says, ask.contract, file),) if file else ()
         predictions.append(Prediction(picture=str(video), says=says, files=files))
     return tuple(predictions)
+
+
+def trust(model: Path | str) -> None:
+    """Take the SavedModels of a run folder, or one of them, for the work of somebody who means well.
+
+    >>> trust("saved_models/pets-EfficientNetLite0")  # doctest: +SKIP
+
+    Those that were exported on this machine need no such word. Others can read and write files when they are run, and
+    are refused without it; it holds as long as they are not changed. Files of other formats are left as they are.
+    Raises ArtifactError for one that cannot be opened.
+    """
+    path, run = located(model)
+    inside = run is not None and path == run.model_path
+    for each in [run.exports / of.path for of in manifest.read(run.exports).artifacts] if run and inside else [path]:
+        runtime.trust(each)
 
 
 def read_as(contract: Contract, paths: Sequence[Path | str]) -> np.ndarray:
