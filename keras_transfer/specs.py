@@ -143,6 +143,9 @@ class Plan(Value):
     minutes: float | None = Field(default=None, gt=0, le=100_000)
     """Of wall clock that all of it may take, from reading pictures to the test; size, recipe, epochs and views are then
     chosen by what is measured first. Not read where `stages` are given: what the clock decided stands there."""
+    unlabelled: Literal["propagate", "believe", "none"] | None = None
+    """How pictures without a label get one: it flows from alike to alike, or the likeliest is believed. Where it is
+    left out both are tried, and the better stands if validation gains by it; `none` leaves such pictures alone."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""
@@ -332,7 +335,7 @@ class RunRecord(Value):
     def digest(self) -> str:
         """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
         # A key that plans did not always have changes the name of no run whose plan leaves it out.
-        later = {"minutes"} if self.plan.minutes is None else set()
+        later = {name for name in ("minutes", "unlabelled") if getattr(self.plan, name) is None}
         text = self.plan.model_dump_json(exclude=later) + self.data_digest + self.weights_digest
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -677,6 +680,8 @@ class Splits:
     """Of each clip; 0 where the data set holds pictures."""
     clip_seconds: float = 0.0
     """Median length of the training clips; 0 where they do not say how long they last."""
+    unlabelled: Split | None = None
+    """Pictures that the source brings without a label, where there are any; their labels say nothing."""
     given: tuple[str, ...] = ()
     """Names of the splits that the source brought itself; the others were drawn from its training pictures."""
 

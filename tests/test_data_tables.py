@@ -66,7 +66,7 @@ def test_labels_that_look_like_numbers_stay_names(folder):
             "/etc/passwd,cat",
             r"row 41: a path must stay .* Received: '/etc/passwd'",
         ),
-        ("path,label", "cat/1.png,", r"row 41: a path and a label are needed. Received: 'cat/1.png', ''"),
+        ("path,label", ",cat", r"row 41: a path and a label are needed. Received: '', 'cat'"),
         ("path,label", "cat/1.png,Cat", r"Classes 'Cat' and 'cat' differ in case or blanks only"),
         ("file,label", "cat/1.png,cat", r"has no column 'path'. It has: file, label."),
         ("path,lable", "cat/1.png,cat", r"has no column 'label'. .* Did you mean 'lable'\?"),
@@ -81,6 +81,7 @@ def test_what_is_wrong_with_a_manifest_is_one_sentence(folder, header, row, sent
     ("row", "sentence"),
     [
         ("cat/1.png,cat,trian,1", r"row 1: Unknown split 'trian'. Did you mean 'train'\?"),
+        ("cat/1.png,,train,1", r"row 1: a path and a label are needed. Received: 'cat/1.png', ''"),
         ("cat/1.png,cat,train,heavy", r"row 1: a weight must be a number of at least 0. Received: 'heavy'"),
         ("cat/1.png,cat,train,-1", r"row 1: a weight must be a number of at least 0. Received: '-1'"),
         ("cat/1.png,cat,train,nan", r"row 1: a weight must be a number of at least 0"),

@@ -23,6 +23,9 @@ SPLIT_FOLDERS = {
 }
 """Folder names, in any case, that are splits and not classes."""
 
+UNLABELLED = "unlabelled"
+"""The folder, in any case, of pictures of which one class is asked and none is known."""
+
 FEWEST_SESSIONS = 3
 """Folders below a class that can be divided into training, validation and test."""
 
@@ -32,7 +35,8 @@ def load_class_folders(source: str, *, annotation: str = "class", seed: int = 0,
 
     The folders' names, sorted, are the class names. Asked for several labels a picture, one that stands in several
     folders has all of theirs. Where every picture lies in a folder below its class, and every class has at least three
-    such folders, these are groups (sessions) that no split parts. Raises DataError for a class without pictures.
+    such folders, these are groups (sessions) that no split parts. Asked for one class a picture, the folder
+    `unlabelled` holds those of which none is known. Raises DataError for a class without pictures.
     """
     root = Path(source).expanduser()
     return _gathered(source, root, [(root, None)], annotation, seed, listener)
@@ -61,7 +65,19 @@ def _gathered(
     named = tuple(f"{path[start:].replace(os.sep, '/')} is not named as a {thing} is" for path in passed)
     if annotation == "clip":
         return clip_files.gather_clips(source, listings, passed=named, seed=seed, listener=listener)
-    return gather(source, listings, annotation=annotation, seed=seed, listener=listener, passed=named)
+    free = list(_without_label(root)) if annotation == "class" else []
+    return gather(source, listings, annotation=annotation, seed=seed, listener=listener, passed=named, unlabelled=free)
+
+
+def _without_label(root: Path) -> Iterator[Listing]:
+    start = len(os.path.join(root, ""))
+    for folder in filter(_is_unlabelled, _folders(root)):
+        for path in paths_below(folder)[0]:
+            yield Listing(path=path, key=path[start:].replace(os.sep, "/"), label=None)
+
+
+def _is_unlabelled(folder: Path) -> bool:
+    return folder.name.casefold() == UNLABELLED
 
 
 def has_split_folders(root: Path) -> bool:
@@ -74,6 +90,8 @@ def has_split_folders(root: Path) -> bool:
 
 def _listed(root: Path, folder: Path, split: str | None, annotation: str, passed: list[str]) -> Iterator[Listing]:
     classes, start = _folders(folder), len(os.path.join(root, ""))
+    if annotation == "class":
+        classes = [each for each in classes if not _is_unlabelled(each)]
     if not classes:
         raise DataError(
             f"'{folder}' holds no class folders. Make one folder per class and put its pictures in: "

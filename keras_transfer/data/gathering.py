@@ -50,6 +50,7 @@ def gather(
     annotation: str = "class",
     declared: Sequence[str] = (),
     passed: tuple[str, ...] = (),
+    unlabelled: Sequence[Listing] = (),
     seed: int = 0,
     listener: Listener = silent,
 ) -> Splits:
@@ -60,7 +61,8 @@ def gather(
     test is left out of training. Copies that may have several labels become one picture with all of them.
 
     declared: class names that the source lists, in the order that they are to have; those that no picture shows are
-    left out and told. passed: what the source holds beside the listings, told with what is left out.
+    left out and told. passed: what the source holds beside the listings, told with what is left out. unlabelled:
+    pictures without a label; those that have one elsewhere in the source are left out.
 
     Raises DataError for what no training could use: one class only, a class without pictures, names of classes that
     differ in case or blanks only, mostly unreadable files.
@@ -79,13 +81,44 @@ def gather(
     if kind.apart:
         rows = identities.kept_apart(source, rows, skipped)
     kept = _held_apart(rows, _split_names(rows, kind, seed, listener), kind, skipped)
+    free = _without_label(source, unlabelled, kept, kind, skipped, listener)
     skipped += passed
     if skipped:
-        first = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
-        listener(Event("warning", f"Left out {len(skipped)} of {len(listings) + len(passed)} pictures: {first}"))
+        first, total = "; ".join(skipped[:3]) + (" …" if len(skipped) > 3 else ""), len(listings) + len(unlabelled)
+        listener(Event("warning", f"Left out {len(skipped)} of {total + len(passed)} pictures: {first}"))
     for sentence in _contradictions(kept, kind):
         listener(Event("warning", sentence))
-    return _made(source, kept, tuple(skipped), kind, declared)
+    return _made(source, kept, tuple(skipped), kind, declared, free)
+
+
+def _without_label(
+    source: str,
+    listings: Sequence[Listing],
+    kept: Sequence[tuple[Listing, str, str]],
+    kind: Annotation,
+    skipped: list[str],
+    listener: Listener,
+) -> list[tuple[Listing, str]]:
+    """Return the pictures without a label, each once; DataError for a copy of one that judges."""
+    if not listings:
+        return []
+    fine, broken = _readable(source, listings, kind, listener)
+    skipped += broken
+    labelled = {content: (row, name) for row, content, name in kept}
+    leaked = [(row, *labelled[content]) for row, content in fine if labelled.get(content, ("", "train"))[1] != "train"]
+    if leaked:
+        named = ", ".join(f"{row.key} of {other.key} ({name})" for row, other, name in leaked[:5])
+        raise DataError(
+            f"{len(leaked)} pictures without a label in '{source}' are copies of pictures that judge, which must not "
+            f"be learned from: {named}{' …' if len(leaked) > 5 else ''}. Remove them from those without a label."
+        )
+    new: dict[str, Listing] = {}
+    for row, content in fine:
+        if content in labelled or content in new:
+            skipped.append(f"{row.key} is the same picture as {(new.get(content) or labelled[content][0]).key}")
+        else:
+            new[content] = row
+    return [(row, content) for content, row in new.items()]
 
 
 def _readable(
@@ -223,6 +256,7 @@ def _made(
     skipped: tuple[str, ...],
     kind: Annotation,
     declared: Sequence[str],
+    free: Sequence[tuple[Listing, str]] = (),
 ) -> Splits:
     learned = {each for row, _, name in rows if name == "train" for each in kind.names(row.label)}
     places = {name: place for place, name in enumerate(declared)}
@@ -256,11 +290,21 @@ def _made(
         class_names=class_names,
         known=len(known) if kind.apart else None,
         annotation=kind.name,
-        digest=digest_of((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
+        digest=digest_of(
+            [(name, kind.text(row.label), content, row.weight) for row, content, name in rows]
+            + [("unlabelled", "", content) for _, content in free]
+        ),
+        unlabelled=_pool([row for row, _ in free], kind) if free else None,
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
         skipped=skipped,
         given=tuple(name for name in SPLIT_NAMES if any(row.split == name for row, _, _ in rows)),
     )
+
+
+def _pool(rows: Sequence[Listing], kind: Annotation) -> Split:
+    first = np.zeros((len(rows), *kind.stored([], {}).shape[1:]), np.int64)
+    keys = tuple(row.key for row in rows)
+    return Split("unlabelled", np.array([row.path for row in rows], dtype=str), first, keys)
 
 
 def _typical_size(paths: Sequence[str]) -> int:

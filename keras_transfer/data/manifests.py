@@ -6,7 +6,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,20 +106,39 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
             for each in _listed(path, columns)
         ]
         return mask_files.gather_masks(source, path.parent, masked, seed=seed, listener=listener)
-    listings = list(_listed(path, columns))
+    free = list(_without_label(path, columns)) if annotation == "class" else []
+    listings = list(_listed(path, columns, beside_unlabelled=bool(free)))
     if annotation == "clip":
         times = {name: table[name].to_pylist() for name in clip_files.TIMES if name in table.column_names}
         parts = list(clip_files.of_table(f"'{path}'", listings, times))
         return clip_files.gather_clips(source, parts, seed=seed, listener=listener)
-    return gather(source, listings, annotation=annotation, declared=declared, seed=seed, listener=listener)
+    return gather(
+        source, listings, annotation=annotation, declared=declared, unlabelled=free, seed=seed, listener=listener
+    )
 
 
-def _listed(manifest: Path, columns: dict[str, Sequence[Any]]) -> Iterator[Listing]:
+def _without_label(manifest: Path, columns: Mapping[str, Sequence[Any]]) -> Iterator[Listing]:
+    """The pictures of rows that have neither label nor split."""
+    splits = columns.get("split", [None] * len(columns["path"]))
+    for number, (path, label, split) in enumerate(zip(columns["path"], columns["label"], splits, strict=True), start=1):
+        if _is_unlabelled(path, label, split):
+            inside = _inside(f"'{manifest}', row {number}", path)
+            yield Listing(path=os.path.join(manifest.parent, inside), key=Path(inside).as_posix(), label=None)
+
+
+def _is_unlabelled(path: Any, label: Any, split: Any) -> bool:
+    return bool(path) and not any(str(each).strip() for each in (label, split) if each is not None)
+
+
+def _listed(manifest: Path, columns: dict[str, Sequence[Any]], *, beside_unlabelled: bool = False) -> Iterator[Listing]:
+    """The pictures that have a label; beside_unlabelled: rows without any are listed elsewhere, and are no mistake."""
     folder = manifest.parent
     empty = [None] * len(columns["path"])
     rows = zip(*(columns.get(name, empty) for name in COLUMNS), strict=True)
     for number, (path, label, split, weight, group) in enumerate(rows, start=1):
         where = f"'{manifest}', row {number}"
+        if beside_unlabelled and _is_unlabelled(path, label, split):
+            continue
         if not path or label is None or not str(label).strip():
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
         inside = _inside(where, path)

@@ -40,7 +40,7 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
-from keras_transfer.workflow import budgeting, checking
+from keras_transfer.workflow import budgeting, checking, unlabelled
 from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of, with_frames
 from keras_transfer.workflow.opened import Opened, predicted
 from keras_transfer.workflow.tasks import task_of
@@ -142,13 +142,15 @@ def _ready(
 ) -> Ready:
     """Build what a training needs; options: of the feed, others: of the settings."""
     began = time.perf_counter()
-    settings = settings_of(plan, splits, engine, **others)
-    feed = pipeline.make_feed(
-        splits, aspect=plan.aspect, seed=plan.seed, balance=plan.balance, listener=listener, **options
-    )
+    made = {"aspect": plan.aspect, "seed": plan.seed, "balance": plan.balance, "listener": listener, **options}
+    feed = pipeline.make_feed(splits, **made)
     pipeline.tell_device(feed.options.device, listener)
     network, built = network_of(plan, spec, splits, plan.weights, listener)
     stages = stages_of(plan, network)
+    learned_from = unlabelled.with_labels(plan, spec, splits, network, feed, listener)
+    if learned_from is not splits:
+        feed = pipeline.make_feed(learned_from, **made)
+    settings = settings_of(plan, learned_from, engine, **others)
     return Ready(plan, spec, splits, feed, settings, network, built, stages, time.perf_counter() - began)
 
 
@@ -157,7 +159,7 @@ def _decided(ready: Ready, asked: Plan, began: float, listener: Listener) -> Rea
     spec, splits, engine = ready.spec, ready.splits, ready.settings.engine
     asked_at = time.perf_counter()
     found = budgeting.decided(
-        asked, spec, splits, ready.network, ready.feed, began=began, engine=engine, listener=listener
+        asked, spec, ready.feed.splits, ready.network, ready.feed, began=began, engine=engine, listener=listener
     )
     network, built, plan = ready.network, ready.built, found.plan
     if plan.image_size != ready.plan.image_size:

@@ -1,0 +1,174 @@
+"""Gives pictures without a label the one that those with a label make likely, and says whether that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_matrix, diags, identity
+from scipy.sparse.linalg import cg
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+
+NEIGHBOURS, NEARNESS, KEPT = 50, 3, 0.99
+"""Of the graph: how many neighbours a picture has, the power that their cosine is raised to, and the share of a label
+that is taken from neighbours in each step (Iscen et al. 2019, section 5)."""
+
+FEWEST_NEIGHBOURS = 5
+
+RIGHT = 0.95
+"""Share of validation pictures that has to be right from the probability on at which a label is believed."""
+
+LENIENCE = 2.5
+"""Weight of all pictures together beside the penalty of the regression that judges, on features of unit deviation: the
+same however many they are, so that more labels do not look better because they are more."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Features of pictures, and the labels that are known."""
+
+    features: np.ndarray
+    """float32 (n, width): of the training pictures."""
+    labels: np.ndarray
+    """int (n,)."""
+    validation: np.ndarray
+    """float32 (m, width)."""
+    validation_labels: np.ndarray
+    """int (m,)."""
+    unlabelled: np.ndarray
+    """float32 (u, width)."""
+    classes: int
+
+
+@dataclass(frozen=True)
+class Given:
+    """Labels that were given to pictures that had none."""
+
+    method: str
+    labels: np.ndarray
+    """int (u,)."""
+    weights: np.ndarray
+    """float32 (u,), 0 to 1: how much each is believed; 0 where it is not taken."""
+    accuracy: float
+    """Of a regression on all labels, on validation."""
+
+
+Method = Callable[[Known], tuple[np.ndarray, np.ndarray]]
+"""Features and known labels to the label of each picture without one, int (u,), and its weight, float (u,)."""
+
+
+def propagated(known: Known) -> tuple[np.ndarray, np.ndarray]:
+    """Let labels flow from picture to picture over a graph of nearest neighbours; weigh each by how sure it became.
+
+    >>> propagated(known)[1].max() <= 1  # doctest: +SKIP
+    True
+
+    Source: Iscen, Tolias, Avrithis & Chum, Label Propagation for Deep Semi-supervised Learning, CVPR 2019, equations 8
+    to 11; no class weighs more in all than the mean class, after equation 12.
+    """
+    points = _unit(np.concatenate([known.features, known.unlabelled]))
+    count = len(points)
+    # Half of what a class has in the mean at most: where pictures are few, fifty of them are of other classes.
+    neighbours = min(NEIGHBOURS, max(FEWEST_NEIGHBOURS, count // (2 * known.classes)), count - 1)
+    distances, columns = NearestNeighbors(n_neighbors=neighbours + 1).fit(points).kneighbors(points)
+    cosines = np.maximum(1 - distances[:, 1:] ** 2 / 2, 0) ** NEARNESS
+    rows = np.repeat(np.arange(count), neighbours)
+    graph = coo_matrix((cosines.ravel(), (rows, columns[:, 1:].ravel())), shape=(count, count)).tocsr()
+    graph = graph + graph.T
+    scale = diags(1 / np.sqrt(np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1e-12)))
+    system = identity(count) - KEPT * (scale @ graph @ scale)
+    seeds = np.zeros((count, known.classes))
+    seeds[np.arange(len(known.labels)), known.labels] = (
+        1 / np.bincount(known.labels, minlength=known.classes)[known.labels]
+    )
+    flown = np.stack([cg(system, column, rtol=1e-6, maxiter=50)[0] for column in seeds.T], axis=1)
+    shares = np.maximum(flown[len(known.features) :], 0)
+    total = shares.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, shares / np.maximum(total, 1e-12), 1 / known.classes)
+    unsure = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=1) / np.log(known.classes)
+    return shares.argmax(axis=1), _balanced(shares.argmax(axis=1), np.clip(1 - unsure, 0, 1), known.classes)
+
+
+def believed(known: Known) -> tuple[np.ndarray, np.ndarray]:
+    """Take the likeliest class of a regression where it is as likely as what is right on validation; classes alike.
+
+    >>> set(believed(known)[1]) <= {0.0, 1.0}  # doctest: +SKIP
+    True
+
+    The threshold is the lowest probability from which `RIGHT` of the validation pictures are. Of each class no more are
+    taken than the median class has, the likeliest first: what is easy would crowd out the rest.
+
+    Source: Lee, Pseudo-Label, ICML workshop on Challenges in Representation Learning 2013; one number of each class as
+    in Zou et al., Unsupervised Domain Adaptation via Class-Balanced Self-Training, ECCV 2018, section 4.
+    """
+    said, order = _regression(known, known.features, known.labels, None)
+    on_validation, on_unlabelled = said(known.validation), said(known.unlabelled)
+    threshold = _threshold(on_validation.max(axis=1), order[on_validation.argmax(axis=1)] == known.validation_labels)
+    labels, sure = order[on_unlabelled.argmax(axis=1)], on_unlabelled.max(axis=1)
+    fine = sure >= threshold
+    counts = np.bincount(labels[fine], minlength=known.classes)
+    most = int(np.median(counts[counts > 0])) if fine.any() else 0
+    weights = np.zeros(len(labels), np.float32)
+    for each in range(known.classes):
+        members = np.flatnonzero(fine & (labels == each))
+        weights[members[np.argsort(-sure[members], kind="stable")[:most]]] = 1.0
+    return labels, weights
+
+
+METHODS: dict[str, Method] = {"propagate": propagated, "believe": believed}
+"""By the name that `Plan.unlabelled` calls them."""
+
+
+def best(known: Known, names: Iterable[str]) -> tuple[Given | None, Given]:
+    """Return what the best of the methods gives, None where no label that was given helps, and what there is without.
+
+    >>> best(known, METHODS)[0].method  # doctest: +SKIP
+    'propagate'
+
+    It is judged as a stage is, and more strictly: it stands where a regression on all labels is right about more of
+    validation than one on the known labels alone.
+    """
+    nothing = np.zeros(len(known.unlabelled))
+    without = _judged(known, "none", nothing.astype(int), nothing)
+    given = [_judged(known, name, *METHODS[name](known)) for name in names]
+    better = [each for each in given if each.accuracy > without.accuracy]
+    return max(better, key=lambda each: each.accuracy, default=None), without
+
+
+def _judged(known: Known, method: str, labels: np.ndarray, weights: np.ndarray) -> Given:
+    taken = weights > 0
+    rows, targets = np.concatenate([known.features, known.unlabelled[taken]]), np.append(known.labels, labels[taken])
+    said, order = _regression(known, rows, targets, np.append(np.ones(len(known.labels)), weights[taken]))
+    right = order[said(known.validation).argmax(axis=1)] == known.validation_labels
+    return Given(method, labels, weights.astype(np.float32), float(right.mean()))
+
+
+def _regression(
+    known: Known, rows: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
+) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """Return what gives probabilities of features, and the classes that they are of."""
+    scaler = StandardScaler().fit(np.concatenate([known.features, known.unlabelled]))  # a few labels say little of it
+    weights = np.ones(len(rows)) if weights is None else weights
+    model = LogisticRegression(C=LENIENCE / weights.sum(), max_iter=300).fit(scaler.transform(rows), labels, weights)
+    return lambda others: model.predict_proba(scaler.transform(others)), model.classes_
+
+
+def _threshold(sure: np.ndarray, right: np.ndarray) -> float:
+    """Return the lowest probability from which `RIGHT` of the pictures are right; above 1 where none is."""
+    order = np.argsort(-sure, kind="stable")
+    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    fine = np.flatnonzero(share >= RIGHT)
+    return float(sure[order][fine[-1]]) if len(fine) else 2.0
+
+
+def _balanced(labels: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
+    """Return weights of which no class has more in all than the mean class."""
+    sums = np.bincount(labels, weights, minlength=classes)
+    return weights * np.minimum(1.0, sums.mean() / np.maximum(sums, 1e-12))[labels]
+
+
+def _unit(points: np.ndarray) -> np.ndarray:
+    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)

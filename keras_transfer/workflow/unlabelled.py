@@ -1,0 +1,100 @@
+"""Lets pictures without a label help: gives them labels by their features, where validation gains by it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from keras_transfer.data import pipeline
+from keras_transfer.errors import UsageError
+from keras_transfer.selection import pseudo_labels
+from keras_transfer.specs import BackboneSpec, Event, Feed, Listener, Network, Plan, Split, Splits
+from keras_transfer.training import prefix
+from keras_transfer.training.resizing import resized
+from keras_transfer.workflow.building import fitting_size
+from keras_transfer.workflow.tasks import BATCH
+
+FEWEST = 2
+"""Validation pictures of which a gain can be told."""
+
+
+def with_labels(
+    plan: Plan, spec: BackboneSpec, splits: Splits, network: Network, feed: Feed, listener: Listener
+) -> Splits:
+    """Return what is trained on: the data set, and pictures that were given a label where validation gains by them.
+
+    network: of the plan, its weights as they are before training; feed: of `splits`. The pictures that judge stay the
+    same. Raises UsageError where the plan names a way to give labels and there is nothing to give them to.
+    """
+    if splits.unlabelled is None:
+        if plan.unlabelled not in (None, "none"):
+            raise UsageError(
+                f"unlabelled={plan.unlabelled} needs pictures without a label: a folder 'unlabelled' beside those of "
+                f"the classes, or rows of a table whose label is empty. '{splits.source}' has none."
+            )
+        return splits
+    if "none" in (plan.unlabelled, plan.weights) or len(splits.validation) < FEWEST:
+        return splits
+    known = _known(plan, splits, network, feed, fitting_size(spec, splits.typical_size))
+    names = pseudo_labels.METHODS if plan.unlabelled is None else (plan.unlabelled,)
+    found, without = pseudo_labels.best(known, names)
+    total = len(splits.unlabelled)
+    if found is None or not (found.weights > 0).any():
+        listener(Event("note", f"{total} pictures without a label are left aside: validation does not gain by them"))
+        return splits
+    taken = int((found.weights > 0).sum())
+    told = (
+        f"{taken} of {total} pictures without a label are given one ({found.method}): a linear classifier on the "
+        f"frozen features is right in {found.accuracy:.1%} of validation with them, {without.accuracy:.1%} without"
+    )
+    listener(Event("note", told))
+    return _joined(splits, found)
+
+
+def _known(plan: Plan, splits: Splits, network: Network, feed: Feed, size: int) -> pseudo_labels.Known:
+    """What the frozen part makes of every picture that learns, of those that judge stages, and of the others.
+
+    At the size that fits the pictures, whatever that of the plan is: minutes change that one, and the labels that are
+    given must be the same when a run goes on.
+    """
+    check = np.asarray(next(iter(feed("train", image_size=size, batch_size=16)))[0])
+    frozen = keras.Model(network.model.input, list(network.features))
+    compute = prefix.build(resized(frozen, [(size, size, 3)]), check=check).compute
+
+    def features(given: Feed, split: str) -> np.ndarray:
+        batches = given(split, image_size=size, batch_size=BATCH)
+        return np.concatenate([compute(np.asarray(images))[0] for images, *_ in batches])
+
+    assert splits.unlabelled is not None
+    pool = replace(splits, train=replace(splits.unlabelled, name="train"))
+    return pseudo_labels.Known(
+        features=features(feed, "train"),
+        labels=splits.train.labels,
+        validation=features(feed, "validation"),
+        validation_labels=splits.validation.labels,
+        unlabelled=features(pipeline.make_feed(pool, aspect=plan.aspect, cache_bytes=0), "train"),
+        classes=len(splits.class_names),
+    )
+
+
+def _joined(splits: Splits, found: pseudo_labels.Given) -> Splits:
+    """Training pictures and those that were given a label, each with its weight."""
+    assert splits.unlabelled is not None
+    rows = np.flatnonzero(found.weights > 0)
+    new, train = splits.unlabelled.take(rows), splits.train
+    weights = np.ones(len(train), np.float32) if train.weights is None else train.weights
+    alone = None if train.groups is None else np.append(train.groups, np.full(len(rows), ""))
+    both = Split(
+        name="train",
+        pictures=np.concatenate([train.pictures, new.pictures]),
+        labels=np.concatenate([train.labels, found.labels[rows]]),
+        keys=(*train.keys, *new.keys),
+        weights=np.append(weights, found.weights[rows]).astype(np.float32),
+        groups=alone,
+    )
+    # Features are stored under the digest of what they are of: another choice must not find those of this one.
+    chosen = hashlib.sha256(splits.digest.encode() + found.labels.tobytes() + found.weights.tobytes()).hexdigest()
+    return replace(splits, train=both, digest=chosen)
