@@ -5,6 +5,8 @@ const ONE = 256; // what the weights of the bilinear filter add up to
 const NEAR = 3; // where a side shrinks by more than this, what bilinear would skip is averaged first
 const SCALES = [1, 2, 4, 8]; // by how much pictures are made smaller first, as decoders do
 
+const BITS = 2 ** 24; // that Pillow divides by, which rounds a few means down that lie half-way
+
 /** Returns a picture as a square, RGB: Uint8Array of size * size * 3. */
 export function square(picture, size, aspect) {
   const plane = reduced(onWhite(picture), size, aspect);
@@ -40,7 +42,7 @@ function mean({ data, width, height }, left, top, scale, channel) {
   let sum = 0;
   for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += data[(y * width + x) * 3 + channel];
   const count = (right - left) * (bottom - top);
-  return Math.floor((sum + count / 2) / count);
+  return Math.floor(((sum + (count >> 1)) * Math.floor(BITS / count)) / BITS);
 }
 
 function middle({ data, width, height }) {
