@@ -27,10 +27,10 @@ def trained() -> Run:
         return workflow.train(plan, folder=folder, name="colours")
 
 
-def shipped(folder: Path) -> Run:
-    """A copy of the run in `folder`, with a TFLite and an ONNX file that are proven."""
+def shipped(folder: Path, formats: tuple[str, ...] = ("tflite", "onnx")) -> Run:
+    """A copy of the run in `folder`, with files that are proven: a TFLite and an ONNX one, or those that are named."""
     run = runs.open_run(Path(shutil.copytree(trained().folder, folder / "colours")))
-    workflow.export(run, ["tflite", "onnx"])
+    workflow.export(run, formats)
     return run
 
 

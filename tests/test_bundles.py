@@ -8,19 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stock_clients
 from colours import NAMES, shipped
 
 from keras_transfer import runs, workflow
-from keras_transfer.bundles import content, golden, targets
+from keras_transfer.bundles import content, golden, targets, vendored
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.export import manifest
 from keras_transfer.specs import Contract
 
+MODULES = stock_clients.MODULES
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A finished run with a TFLite and an ONNX file that are proven."""
-    return shipped(tmp_path_factory.mktemp("runs"))
+    """A finished run with a file of each format, proven."""
+    return shipped(tmp_path_factory.mktemp("runs"), ("saved_model", "tflite", "onnx"))
 
 
 @pytest.fixture
@@ -71,12 +74,16 @@ def test_a_bundle_says_what_it_holds(run):
 
 
 @pytest.mark.parametrize("target", targets.TARGETS)
-def test_a_readme_is_one_screen(run, target):
-    text = (workflow.bundle(run, target).folder / "README.md").read_text()
+def test_a_readme_is_one_screen_and_names_what_is_there(run, target):
+    stock_clients.installed((MODULES / "pngjs").is_dir(), "pngjs")
+    folder = workflow.bundle(run, target, modules=MODULES).folder
+    text = (folder / "README.md").read_text()
     lines = text.splitlines()
     assert len(lines) <= 50
     assert max(map(len, lines)) <= 160
     assert not re.search(r"\n\n\n|[ \t]\n", text)
+    named = re.findall(r"`([\w/.-]+(?:/|\.md|\.json|\.txt|\.js|\.ts))`", text)
+    assert [name for name in named if not (folder / name).exists()] == []
 
 
 def test_golden_answers_are_those_of_the_file(run):
@@ -154,6 +161,38 @@ def test_boxes_are_kept_where_they_count():
         "number of detections": np.float32([2]),
     }
     assert golden.kept(answers, contract) == {"boxes": [{"category": 0, "score": 0.625, "box": [0, 0, 1, 0.5]}]}
+
+
+def packaged(folder, name, version):
+    """A `node_modules` folder with a package of that version and nothing in it."""
+    (folder / name).mkdir(parents=True)
+    (folder / name / "package.json").write_text(json.dumps({"version": version}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "told"),
+    [
+        ("other", "1.0.0", r"holds no package onnxruntime-web\. Put it there: npm install onnxruntime-web@1"),
+        ("onnxruntime-web", "0.1.0", r"A bundle holds onnxruntime-web 1\..*\. Received: 0\.1\.0 in"),
+        ("onnxruntime-web", vendored.PACKAGES["onnxruntime-web"].version, "are not those that npm gives: delete them"),
+    ],
+)
+def test_packages_of_npm_that_are_not_those_that_are_known_are_refused(tmp_path, name, version, told):
+    modules = packaged(tmp_path / "node_modules", name, version)
+    with pytest.raises(UsageError, match=told):
+        vendored.bring(("onnxruntime-web",), tmp_path / "out", modules)
+
+
+def test_what_npm_gave_once_is_taken_from_the_cache(tmp_path, monkeypatch):
+    stock_clients.installed((MODULES / "pngjs").is_dir(), "pngjs")
+    place = tmp_path / "cache" / "npm" / f"pngjs-{vendored.PACKAGES['pngjs'].version}"
+    shutil.copytree(MODULES / "pngjs", place)
+    monkeypatch.setenv("PATH", "")  # no npm to ask
+    (brought,) = vendored.bring(("pngjs",), tmp_path / "out")
+    assert (tmp_path / "out" / brought.folder / "LICENSE").is_file()
+    with pytest.raises(UsageError, match=r"jpeg-js@.* could not be had from npm.* there is no npm here.* --modules"):
+        vendored.bring(("jpeg-js",), tmp_path / "out")
 
 
 @pytest.mark.parametrize(("given", "wanted"), [("Ünder_5", "nder-5"), ("--", "model"), ("2024", "model-2024")])

@@ -28,6 +28,7 @@ NOT_RUN = {
     "pip install": "what it installs is what the tests run on",
     "scripts/": "commands of their own, and measurements take minutes: their words are checked",
     "keras-transfer backbones --fetch": "weights come from elsewhere",
+    "keras-transfer bundle": "what it packs is run where it goes: tests/test_bundles.py and those beside it",
     "keras-transfer bench transfer": "trains a dozen times",
     "keras-transfer evaluate RUN FOLDER/pairs.txt": "pictures with its names: tests/test_embedding_end_to_end.py",
     "keras-transfer train faces:FOLDER": "OpenCV brings the cascade where Debian's opencv-data does",

@@ -40,6 +40,9 @@ class Content:
     saved_model: Path | None = None
     """The proven SavedModel of the same run, for targets that serve one."""
 
+    modules: Path | None = None
+    """A `node_modules` folder that has what targets bring along of npm; the cache, then npm, where it is None."""
+
     @property
     def file(self) -> str:
         """What the model is called in the bundle."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_transfer.bundles import data, golden, python
+from keras_transfer.bundles import data, golden, node, python, server, web
 from keras_transfer.bundles.content import Content
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.files import drafted
@@ -40,6 +40,22 @@ TARGETS: Mapping[str, Target] = {
         runs={"tflite": None, "onnx": None},
         write=python.write,
         sentence="a Python package with its wheel; needs LiteRT or ONNX Runtime, NumPy and Pillow, no TensorFlow",
+    ),
+    "web": Target(
+        runs={"onnx": None},
+        write=web.write,
+        sentence="a static page: pictures, the camera and the self-test, all in the browser, by ONNX Runtime Web",
+    ),
+    "node": Target(
+        runs={"onnx": None},
+        write=node.write,
+        sentence="an ES module with types that needs nothing but Node: runtime and decoders come along",
+    ),
+    "server": Target(
+        runs={"tflite": None, "onnx": None},
+        write=server.write,
+        sentence="an HTTP service with limits and metrics, its Dockerfile, and a SavedModel for TensorFlow Serving",
+        served=True,
     ),
 }
 

@@ -23,6 +23,9 @@ def bundle(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Of the bundle and its packages; the run's.")] = None,
     output: Annotated[Path | None, typer.Option("--output", help="A folder to write to; RUN/bundles.")] = None,
+    modules: Annotated[
+        Path | None, typer.Option("--modules", metavar="FOLDER", help="A node_modules folder to take packages from.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Take a file that was set aside or not proven.")] = False,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
@@ -32,7 +35,9 @@ def bundle(
     from keras_transfer import workflow
 
     with progress() as listener:
-        made = workflow.bundle(opened, target, file=file, name=name, output=output, force=force, listener=listener)
+        made = workflow.bundle(
+            opened, target, file=file, name=name, output=output, modules=modules, force=force, listener=listener
+        )
     if as_json:
         print_json(made.model_dump(mode="json"))
         return

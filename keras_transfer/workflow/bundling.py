@@ -52,6 +52,7 @@ def bundle(
     file: Path | str | None = None,
     name: str | None = None,
     output: Path | str | None = None,
+    modules: Path | str | None = None,
     force: bool = False,
     listener: Listener = silent,
 ) -> Bundle:
@@ -62,7 +63,9 @@ def bundle(
 
     file: one of the run's exports; the smallest proven one that the target runs where it is left out. name: of the
     bundle and its packages, the run's where it is left out. output: a folder to write to, `RUN/bundles` where it is
-    left out; a bundle that is there under that name is replaced. force: take a file that was set aside or never proven.
+    left out; a bundle that is there under that name is replaced. modules: a `node_modules` folder that has the packages
+    of npm that the target brings along; where it is left out they come from the cache, or once from npm. force: take a
+    file that was set aside or never proven.
     Raises UsageError and ArtifactError where there is no such file, or where the target does not run it.
     """
     row = targets.target_of(target)
@@ -79,7 +82,8 @@ def bundle(
         summary=_summary(opened, rows, artifact),
         papers=_papers(opened, rows),
         refused=refused,
-        saved_model=_saved_model(listed) if row.served else None,
+        saved_model=_saved_model(opened, target) if row.served else None,
+        modules=Path(modules) if modules else None,
     )
     listener(Event("note", f"writing {artifact.path.name} as a bundle for {target}"))
     folder, packed = targets.write(target, content, Path(output) if output else run.folder / BUNDLES)
@@ -117,7 +121,8 @@ def _named_file(opened: Opened, file: Path, force: bool) -> tuple[Artifact, str]
     """A file that was asked for, and why it should not be used; UsageError where it should not and nobody insists."""
     listed = manifest.read(opened.run.exports)
     known = {each.path.name: each for each in listed.all}
-    if file.name not in known:
+    elsewhere = file.parent != Path() and file.resolve().parent != opened.run.exports.resolve()
+    if file.name not in known or elsewhere:
         raise UsageError(
             f"'{file}' is none of the files of '{opened.run.folder}': {', '.join(known) or 'it has none'}."
         )
@@ -183,8 +188,13 @@ def _summary(opened: Opened, rows: Sequence[Mapping[str, Any]], artifact: Artifa
     )
 
 
-def _saved_model(listed: Sequence[Path]) -> Path:
-    found = [path for path in listed if path.is_dir()]
-    if not found:
-        raise ArtifactError("A bundle for server also holds a SavedModel. Export one: --format saved_model")
-    return found[0]
+def _saved_model(opened: Opened, target: str) -> Path:
+    """The proven SavedModel of the run."""
+    for row in proving.rows_of_exports(opened):
+        path = opened.run.exports / row["name"]
+        if row["accepted"] and "merit" in row and path.is_dir():
+            return path
+    raise ArtifactError(
+        f"A bundle for {target} also holds a SavedModel that is proven. "
+        f"Export one: keras-transfer export {opened.run.folder} --format saved_model"
+    )
