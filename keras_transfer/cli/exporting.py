@@ -63,16 +63,23 @@ def export(
 def verify(
     run: RunArgument = None,
     files: Annotated[list[Path] | None, typer.Option("--file", help="Only these exported files.")] = None,
+    client: Annotated[
+        list[str] | None,
+        typer.Option("--client", help="mediapipe, opencv, browser, pillow: reads the original pictures. Repeat."),
+    ] = None,
     max_drop: MaxDrop = None,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
-    """Compare exported files with the Keras model again, each in its own runtime; exit 1 where one differs."""
+    """Compare exported files with the Keras model again, each in its own runtime; exit 1 where one differs.
+
+    With --client also: what is left of each where a client reads and resizes the original pictures.
+    """
     opened = run_of(run, folder)
     from keras_transfer import workflow
 
     with progress() as listener:
-        results = workflow.verify(opened, files, max_drop=max_drop, listener=listener)
+        results = workflow.verify(opened, files, clients=client or (), max_drop=max_drop, listener=listener)
     _report(opened, results, as_json)
 
 
@@ -168,10 +175,12 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
 
 
 def _show_exports(run: Run, results: Sequence[Verified]) -> None:
+    clients = list(dict.fromkeys(each.client for result in results for each in result.clients))
+    in_clients = "; in …: what is left where that client reads and resizes the original pictures" if clients else ""
     table = Table(
         title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures",
         caption="agrees: share of the pictures to which the file gives the answer that the trained model gives; "
-        "largest diff.: of any of the numbers it answers with",
+        f"largest diff.: of any of the numbers it answers with{in_clients}",
     )
     for column in (
         "file",
@@ -181,6 +190,7 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
         "agrees with Keras",
         "largest diff.",
         "ms a picture",
+        *(f"in {name}" for name in clients),
     ):
         table.add_column(column, justify="left" if column in ("file", "precision") else "right")
     for result in results:
@@ -193,9 +203,18 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
             f"{parity.agreement:.1%}",
             f"{parity.max_difference:.1e}",
             f"{result.latency.median_ms:.2f}",
+            *(_left(result, name) for name in clients),
         )
     show(table)
     show_worth(run)
+
+
+def _left(result: Verified, client: str) -> str:
+    """What a client leaves of a file's merit, and how many pictures it could not read; a dash where it opens it not."""
+    found = next((each for each in result.clients if each.client == client), None)
+    if found is None:
+        return "-"
+    return f"{found.merit:.1%}" + (f" ({found.unreadable} not read)" if found.unreadable else "")
 
 
 def _show_profiles(profiles: Mapping[Path, Sequence[Operator]], as_json: bool) -> None:
