@@ -144,6 +144,12 @@ class Plan(Value):
     `pairs`, pictures of a class come side by side: losses that compare the pictures of a batch want that."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    teacher: str | None = None
+    """Folder of a finished run of the same classes: pictures are learnt from its answers, too (`workflow.teaching`)."""
+    teacher_share: float = Field(default=0.7, ge=0, le=1)
+    """Of the loss, what the teacher's answers decide; the rest are the labels'. Not read without a teacher."""
+    teacher_temperature: float = Field(default=2.0, gt=0, le=20)
+    """What the logits of both are divided by where they are compared: above 1, classes that come second count more."""
     exports: tuple[str, ...] = ("saved_model", "tflite", "tflite-int8", "onnx")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
@@ -497,6 +503,9 @@ class Task:
     keras.Model, loss a row of `losses`."""
     losses: tuple[str, ...]
     """Names that `Plan.loss` may take; the first is the task's own."""
+    teach: Callable[..., Network] | None = field(default=None, kw_only=True)
+    """`teach(network, classes=, share=, temperature=)`: the network whose targets are followed by a teacher's answers,
+    (batch, 2 * classes); None where answers are no target that can stand beside labels."""
     strides: tuple[int, ...] = field(default=(), kw_only=True)
     """At which blocks of a backbone must end, where the head takes features of several."""
     heads: tuple[str, ...] = field(default=(), kw_only=True)

@@ -187,6 +187,7 @@ _CLASSIFICATION = Task(
     apply=_cooled,
     fold=_with_temperature,
     explain=_later("evaluation.gradcam.gradcam"),
+    teach=_later("tasks.distilling.of_one_class"),
 )
 
 
@@ -198,6 +199,7 @@ TASKS: Mapping[str, Task] = {
         annotation="clip",
         attach=_later("tasks.clips.attach"),
         explain=None,
+        teach=None,
         defaults={"recipe": "clips", "image_size": 96},
     ),
     "multilabel": Task(
@@ -215,6 +217,7 @@ TASKS: Mapping[str, Task] = {
         show=_later("evaluation.multilabel_page.show"),
         settle=multilabel.settle,
         explain=_later("evaluation.gradcam.gradcam"),
+        teach=_later("tasks.distilling.of_several_labels"),
     ),
     "segmentation": Task(
         name="segmentation",

@@ -39,10 +39,11 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
-from keras_transfer.workflow import checking
+from keras_transfer.workflow import checking, teaching
 from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of, with_frames
 from keras_transfer.workflow.opened import Opened, predicted
 from keras_transfer.workflow.tasks import task_of
+from keras_transfer.workflow.teaching import Teacher
 
 
 def train(
@@ -91,13 +92,14 @@ def train(
     place = runs.place_for(plan, Path(folder), name, data_digest=splits.digest)
     if done := _finished(place, compare, listener):
         return done
+    teacher = teaching.teacher_of(plan, splits, Path(folder), listener)
     kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
     options = {"strict": strict, "service": data_service}
     ready = _ready(plan, spec, splits, engine, options, {"callbacks": tuple(callbacks), **kept}, listener)
     # Whatever is refused was refused by now: a folder that no run came of would block its name.
     with runs.locked(place), watchers.watching(watch, place, _facts(plan), listener) as listener:
         _keep_plan(place, plan, advice)
-        run = _learned(ready, place, listener)
+        run = _learned(ready, place, teacher, listener)
         if compare == "scratch":
             run = with_scratch(run, spec, splits, ready.feed, ready.settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
@@ -141,10 +143,13 @@ def _ready(
     return Ready(plan, spec, splits, feed, settings, network, built, stages, time.perf_counter() - began)
 
 
-def _learned(ready: Ready, place: Path, listener: Listener) -> Run:
+def _learned(ready: Ready, place: Path, teacher: Teacher | None, listener: Listener) -> Run:
     """Train all stages, keep the model, and return the run with what it is worth."""
     plan, splits, feed = ready.plan, ready.splits, ready.feed
-    results = trainer.train(Job(ready.network, feed, ready.settings, place, listener), ready.stages)
+    job = Job(ready.network, feed, ready.settings, place, listener)
+    results = trainer.train(teaching.taught(job, plan, splits, teacher) if teacher else job, ready.stages)
+    if teacher:
+        teaching.tell_passed(teacher, results, listener)
     seconds = ready.seconds + sum(result.seconds for result in results)  # earlier processes of this run included
     _tell_unreadable(feed.unreadable, listener)
     network = _in_float32(ready.network, plan, ready.spec, splits)
