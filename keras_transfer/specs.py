@@ -146,10 +146,11 @@ class Plan(Value):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     teacher: str | None = None
     """Folder of a finished run of the same classes: pictures are learnt from its answers, too (`workflow.teaching`)."""
-    teacher_share: float = Field(default=0.7, ge=0, le=1)
-    """Of the loss, what the teacher's answers decide; the rest are the labels'. Not read without a teacher."""
-    teacher_temperature: float = Field(default=2.0, gt=0, le=20)
-    """What the logits of both are divided by where they are compared: above 1, classes that come second count more."""
+    teacher_share: float | None = Field(default=None, ge=0, le=1)
+    """Of the loss, what the teacher's answers decide, the rest are the labels'; 0.7 where it is left out."""
+    teacher_temperature: float | None = Field(default=None, gt=0, le=20)
+    """What the logits of both are divided by where they are compared, 2 where it is left out: above 1, classes that
+    come second count more."""
     exports: tuple[str, ...] = ("saved_model", "tflite", "tflite-int8", "onnx")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
@@ -316,7 +317,9 @@ class RunRecord(Value):
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
-        text = self.plan.model_dump_json() + self.data_digest + self.weights_digest
+        # Files and galleries that were made before plans had teachers still name their run.
+        without = {name for name in Plan.model_fields if name.startswith("teacher") and not self.plan.teacher}
+        text = self.plan.model_dump_json(exclude=without) + self.data_digest + self.weights_digest
         return hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="before")

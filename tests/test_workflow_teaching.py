@@ -1,5 +1,6 @@
 """A run learns from another one: the same views, answers beside labels, and what is refused in one sentence."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from colours import NAMES, draw, trained
 
 from keras_transfer import cli, runs, workflow
+from keras_transfer import plan as plans
 from keras_transfer.data import pipeline, sources
 from keras_transfer.errors import RunError, UsageError
 from keras_transfer.export import runtime
@@ -142,3 +144,13 @@ def test_a_student_that_passes_its_teacher_is_told_of():
     assert "(60.0% on validation) has passed its teacher" in notes[0].message
     teaching.tell_passed(SimpleNamespace(run=trained(), merit=0.7), results, notes.append)
     assert len(notes) == 1
+
+
+def test_a_run_without_a_teacher_is_named_as_before_plans_had_teachers():
+    record = trained().record
+    known = {name for name in type(record.plan).model_fields if not name.startswith("teacher")}
+    text = record.plan.model_dump_json(include=known) + record.data_digest + record.weights_digest
+    assert record.digest == hashlib.sha256(text.encode()).hexdigest()
+    assert "teacher" not in plans.to_toml(record.plan)
+    taught = record.model_copy(update={"plan": plan()})
+    assert taught.digest != record.model_copy(update={"plan": plan(teacher=None)}).digest

@@ -75,12 +75,12 @@ def verify(
 
     With --client also: what is left of each where a client reads and resizes the original pictures.
     """
-    opened = run_of(run, folder)
+    opened, clients = run_of(run, folder), tuple(dict.fromkeys(client or ()))
     from keras_transfer import workflow
 
     with progress() as listener:
-        results = workflow.verify(opened, files, clients=client or (), max_drop=max_drop, listener=listener)
-    _report(opened, results, as_json)
+        results = workflow.verify(opened, files, clients=clients, max_drop=max_drop, listener=listener)
+    _report(opened, results, as_json, clients)
 
 
 def bench_latency(
@@ -158,13 +158,13 @@ def _export_model(
         raise typer.Exit(1)
 
 
-def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
-    """Show what became of each exported file; exit 1 where one is out of tolerance."""
+def _report(run: Run, results: Sequence[Verified], as_json: bool, clients: Sequence[str] = ()) -> None:
+    """Show what became of each exported file, and what clients leave of it; exit 1 where one is out of tolerance."""
     failed = [result for result in results if not result.parity.passed]
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
-        _show_exports(run, results)
+        _show_exports(run, results, clients)
     for result in failed:
         worst = ", ".join(f"{key} ({difference:.4f})" for key, difference in result.parity.worst)
         err.print(f"[bold red]{result.artifact.path}[/]: {result.parity.reason} Differ most: {worst}", soft_wrap=True)
@@ -174,8 +174,7 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
         suggest("predict", results[0].artifact.path, "PICTURE.jpg")
 
 
-def _show_exports(run: Run, results: Sequence[Verified]) -> None:
-    clients = list(dict.fromkeys(each.client for result in results for each in result.clients))
+def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str]) -> None:
     in_clients = "; in …: what is left where that client reads and resizes the original pictures" if clients else ""
     table = Table(
         title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures",

@@ -19,7 +19,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 """Names that Chromium goes by."""
 
 PAGE = Path(__file__).with_name("browser.html")
-PATIENCE_S = 90
+PATIENCE_S = 300
 """A page that posts nothing for as long will post nothing any more."""
 
 

@@ -174,6 +174,8 @@ def _by_mediapipe(loaded: Sequence[Runtime], paths: Sequence[str]) -> Asked:
         for path in paths:
             try:
                 image = mediapipe.Image.create_from_file(path)
+                if image.image_format not in (mediapipe.ImageFormat.SRGB, mediapipe.ImageFormat.SRGBA):
+                    raise ValueError("grey and 16 bits end a tool of MediaPipe for all pictures that follow")
                 said = [(output, answer_of(image, output.shape)) for output, answer_of in asked]
             except (RuntimeError, ValueError):  # what it does not decode, or has channels that it does not take
                 said = [(output, np.zeros(output.shape, np.float32)) for output, _ in asked]

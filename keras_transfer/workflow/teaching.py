@@ -34,6 +34,9 @@ from keras_transfer.training.job import Job
 from keras_transfer.workflow.opened import feed_of, finished
 from keras_transfer.workflow.tasks import BATCH, TASKS, task_of
 
+SHARE, TEMPERATURE = 0.7, 2.0
+"""Of a plan that leaves them out: most of the loss is the teacher's, and second-best classes show."""
+
 Ask = Callable[[Any], Any]
 """`ask(images)`: what a teacher says of uint8 (batch, height, width, 3), float32 (batch, classes) in the order of the
 student's classes, inside a graph."""
@@ -76,7 +79,8 @@ def taught(job: Job, plan: Plan, splits: Splits, teacher: Teacher) -> Job:
     """Return the job with targets that the teacher's answers follow, a loss of both, and the merit of labels alone."""
     teach = task_of(plan.task).teach
     assert teach is not None  # `teacher_of` saw to it
-    how: Mapping[str, Any] = {"share": plan.teacher_share, "temperature": plan.teacher_temperature}
+    share = SHARE if plan.teacher_share is None else plan.teacher_share
+    how: Mapping[str, Any] = {"share": share, "temperature": plan.teacher_temperature or TEMPERATURE}
     views_of = f"{job.settings.data_digest}, answers of {teacher.sha256}"
     return replace(
         job,
