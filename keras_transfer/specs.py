@@ -156,6 +156,13 @@ class Plan(Value):
     `pairs`, pictures of a class come side by side: losses that compare the pictures of a batch want that."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    teacher: str | None = None
+    """Folder of a finished run of the same classes: pictures are learnt from its answers, too (`workflow.teaching`)."""
+    teacher_share: float | None = Field(default=None, ge=0, le=1)
+    """Of the loss, what the teacher's answers decide, the rest are the labels'; 0.7 where it is left out."""
+    teacher_temperature: float | None = Field(default=None, gt=0, le=20)
+    """What the logits of both are divided by where they are compared, 2 where it is left out: above 1, classes that
+    come second count more."""
     exports: tuple[str, ...] = ("saved_model", "tflite", "tflite-int8", "onnx")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
@@ -334,9 +341,10 @@ class RunRecord(Value):
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
-        # A key that plans did not always have changes the name of no run whose plan leaves it out.
-        later = {name for name in ("minutes", "unlabelled") if getattr(self.plan, name) is None}
-        text = self.plan.model_dump_json(exclude=later) + self.data_digest + self.weights_digest
+        # Files and galleries that were made before plans had these keys still name their run.
+        without = {name for name in ("minutes", "unlabelled") if getattr(self.plan, name) is None}
+        without |= {name for name in Plan.model_fields if name.startswith("teacher") and not self.plan.teacher}
+        text = self.plan.model_dump_json(exclude=without) + self.data_digest + self.weights_digest
         return hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="before")
@@ -525,6 +533,9 @@ class Task:
     keras.Model, loss a row of `losses`."""
     losses: tuple[str, ...]
     """Names that `Plan.loss` may take; the first is the task's own."""
+    teach: Callable[..., Network] | None = field(default=None, kw_only=True)
+    """`teach(network, classes=, share=, temperature=)`: the network whose targets are followed by a teacher's answers,
+    (batch, 2 * classes); None where answers are no target that can stand beside labels."""
     strides: tuple[int, ...] = field(default=(), kw_only=True)
     """At which blocks of a backbone must end, where the head takes features of several."""
     heads: tuple[str, ...] = field(default=(), kw_only=True)

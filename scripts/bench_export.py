@@ -3,6 +3,9 @@
 Both are asked about the test split of the run. Times are medians of calls with one picture on one thread, taken in
 turns so that a disturbance of the machine falls on all; the ratios are what to read.
 
+With --clients it tells instead what is left of the run's exported files where each client reads and resizes the
+original pictures itself, on validation and on test.
+
 With --cost it tells instead what the run's formats cost, in CPU seconds of processes of their own, taken in turns: our
 export with its proof, against `model.export` to the same formats and one pass of each file over the test split.
 """
@@ -29,9 +32,10 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_transfer import runs
+from keras_transfer.errors import UsageError
 from keras_transfer.evaluation import agreement
-from keras_transfer.export import exporters, manifest, parity, runtime
-from keras_transfer.workflow import exporting
+from keras_transfer.export import clients, exporters, manifest, parity, runtime
+from keras_transfer.workflow import exporting, proving
 from keras_transfer.workflow.exporting import CALIBRATION_PICTURES
 from keras_transfer.workflow.opened import Opened, some_pictures
 
@@ -82,10 +86,36 @@ def tell_costs(run, pairs, *, as_json):
     print(f"ratio {ratio:.2f} for {', '.join(run.record.plan.exports)}")
 
 
+def tell_clients(run, *, as_json):
+    """The merit of each exported file by our own reading and in each client that is installed, by split."""
+    trained, files = Opened(run), exporters.exported(run.exports)
+    formats = [runtime.load(path, threads=1).artifact.format for path in files]
+    names, table, rows = [], Table("split", "file"), []
+    for name in clients.CLIENTS:
+        try:
+            clients.check([name], trained.plain, formats)
+            names.append(name)
+        except UsageError as error:
+            print(f"left out: {error}")
+    for column in ("own reading", *names, "worst loss in points"):
+        table.add_column(column, justify="right")
+    for split in ("validation", "test"):
+        for each in proving.prove(trained, files, split, None, names):
+            left = {found.client: found for found in each.clients}
+            row = {"split": split, "file": each.artifact.path.name, "own": each.parity.accuracy}
+            row |= {name: left[name].merit if name in left else None for name in names}
+            row["worst_lost_points"] = max((found.lost_points for found in each.clients), default=0.0)
+            rows.append(row)
+            told = ["-" if row[name] is None else f"{row[name]:.1%}" for name in ("own", *names)]
+            table.add_row(split, row["file"], *told, f"{row['worst_lost_points']:.2f}")
+    print(json.dumps(rows, indent=2)) if as_json else Console(width=140).print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("--format", action="append", help="of the table of formats; all but int16x8 where left out")
+    parser.add_argument("--clients", action="store_true", help="tell what clients leave of the run's exported files")
     parser.add_argument("--cost", action="store_true", help="tell what export and proof cost beside model.export")
     parser.add_argument("--pairs", type=int, default=3, help="of --cost")
     parser.add_argument("--once", choices=COSTS, help=argparse.SUPPRESS)
@@ -94,6 +124,8 @@ def main() -> None:
     run = runs.open_run(given.run)
     if given.once:
         return COSTS[given.once](run)
+    if given.clients:
+        return tell_clients(run, as_json=given.json)
     if given.cost:
         return tell_costs(run, given.pairs, as_json=given.json)
     trained = Opened(run)

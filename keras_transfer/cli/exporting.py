@@ -63,21 +63,28 @@ def export(
 def verify(
     run: RunArgument = None,
     files: Annotated[list[Path] | None, typer.Option("--file", help="Only these exported files.")] = None,
+    client: Annotated[
+        list[str] | None,
+        typer.Option("--client", help="mediapipe, opencv, browser, pillow: reads the original pictures. Repeat."),
+    ] = None,
     max_drop: MaxDrop = None,
     trust: Trust = False,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
-    """Compare exported files with the Keras model again, each in its own runtime; exit 1 where one differs."""
-    opened = run_of(run, folder)
+    """Compare exported files with the Keras model again, each in its own runtime; exit 1 where one differs.
+
+    With --client also: what is left of each where a client reads and resizes the original pictures.
+    """
+    opened, clients = run_of(run, folder), tuple(dict.fromkeys(client or ()))
     from keras_transfer import workflow
 
     if trust:
         for each in files or [opened.folder]:
             workflow.trust(each)
     with progress() as listener:
-        results = workflow.verify(opened, files, max_drop=max_drop, listener=listener)
-    _report(opened, results, as_json)
+        results = workflow.verify(opened, files, clients=clients, max_drop=max_drop, listener=listener)
+    _report(opened, results, as_json, clients)
 
 
 def bench_latency(
@@ -158,13 +165,13 @@ def _export_model(
         raise typer.Exit(1)
 
 
-def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
-    """Show what became of each exported file; exit 1 where one is out of tolerance."""
+def _report(run: Run, results: Sequence[Verified], as_json: bool, clients: Sequence[str] = ()) -> None:
+    """Show what became of each exported file, and what clients leave of it; exit 1 where one is out of tolerance."""
     failed = [result for result in results if not result.parity.passed]
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
-        _show_exports(run, results)
+        _show_exports(run, results, clients)
     for result in failed:
         worst = ", ".join(f"{key} ({difference:.4f})" for key, difference in result.parity.worst)
         err.print(f"[bold red]{result.artifact.path}[/]: {result.parity.reason} Differ most: {worst}", soft_wrap=True)
@@ -174,11 +181,12 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool) -> None:
         suggest("predict", results[0].artifact.path, "PICTURE.jpg")
 
 
-def _show_exports(run: Run, results: Sequence[Verified]) -> None:
+def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str]) -> None:
+    in_clients = "; in …: what is left where that client reads and resizes the original pictures" if clients else ""
     table = Table(
         title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures",
         caption="agrees: share of the pictures to which the file gives the answer that the trained model gives; "
-        "largest diff.: of any of the numbers it answers with",
+        f"largest diff.: of any of the numbers it answers with{in_clients}",
     )
     for column in (
         "file",
@@ -188,6 +196,7 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
         "agrees with Keras",
         "largest diff.",
         "ms a picture",
+        *(f"in {name}" for name in clients),
     ):
         table.add_column(column, justify="left" if column in ("file", "precision") else "right")
     for result in results:
@@ -200,9 +209,18 @@ def _show_exports(run: Run, results: Sequence[Verified]) -> None:
             f"{parity.agreement:.1%}",
             f"{parity.max_difference:.1e}",
             f"{result.latency.median_ms:.2f}",
+            *(_left(result, name) for name in clients),
         )
     show(table)
     show_worth(run)
+
+
+def _left(result: Verified, client: str) -> str:
+    """What a client leaves of a file's merit, and how many pictures it could not read; a dash where it opens it not."""
+    found = next((each for each in result.clients if each.client == client), None)
+    if found is None:
+        return "-"
+    return f"{found.merit:.1%}" + (f" ({found.unreadable} not read)" if found.unreadable else "")
 
 
 def _show_profiles(profiles: Mapping[Path, Sequence[Operator]], as_json: bool) -> None:

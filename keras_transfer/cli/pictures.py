@@ -53,7 +53,9 @@ def bench_input(
     task: Task = "classification",
     image_size: ImageSize = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per step.")] = 32,
-    augment: Annotated[str, typer.Option(help="none, light, light_no_flip, standard or strong.")] = "none",
+    augment: Annotated[
+        str, typer.Option(help="none, light, light_no_flip, scenes, standard or strong, each also with +clients.")
+    ] = "none",
     backbone: Backbone = "EfficientNetLite0",
     as_json: Json = False,
 ) -> None:

@@ -50,6 +50,7 @@ def train(
     batch_size: BatchSize = None,
     seed: Seed = None,
     task: TaskOfPlan = None,
+    teacher: Annotated[str | None, typer.Option(help="A finished run of the same classes to learn from, too.")] = None,
     compare: Annotated[str | None, typer.Option(help="scratch: also train from random weights, as long.")] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Measure first and train what is advised.")] = False,
     run: Annotated[str | None, typer.Option("--run", help="Name of the run folder.")] = None,
@@ -78,6 +79,7 @@ def train(
     folder, run = _placed(folder, run, output)
     size = {"image_size": image_size, "batch_size": batch_size, "minutes": minutes}
     values = given(data=source, backbone=backbone, weights=weights, recipe=recipe, seed=seed, task=task, **size)
+    values |= given(teacher=teacher)
     plan, advice = _plan(values, overrides, epochs, plan_file, auto)
     done = _trained(
         plan,

@@ -19,7 +19,11 @@ from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.errors import UsageError, unknown
 
 NOISE = 32
-"""Random numbers per picture and epoch."""
+"""Random numbers per picture and epoch; the last `varied.NUMBERS` are those of its reading."""
+
+CLIENTS = "+clients"
+"""Behind the name of a policy: pictures are read by a filter that is drawn, and half of them from JPEG of a quality
+that is drawn, so that a model does not mind how programs that use it read theirs (`data.varied`)."""
 
 GREY = 127.0
 """What covered parts show: the middle of the range, which normalization takes to about zero."""
@@ -38,6 +42,15 @@ Policy = Callable[[Any, Any, Any], tuple[Any, Any]]
 float32 (batch, NOISE) in [0, 1)."""
 
 
+def parted(name: str) -> tuple[str, bool]:
+    """Return the policy of an augmentation's name, and whether pictures are read as clients read them.
+
+    >>> parted("light"), parted("light+clients")
+    (('light', False), ('light', True))
+    """
+    return name.removesuffix(CLIENTS), name.endswith(CLIENTS)
+
+
 def policy(name: str, annotation: Annotation = ANNOTATIONS["class"]) -> Policy:
     """Return the batch function of a named policy, for pictures labelled as the annotation says.
 
@@ -45,10 +58,12 @@ def policy(name: str, annotation: Annotation = ANNOTATIONS["class"]) -> Policy:
     >>> policy("none")(images, targets, None)[0] is images
     True
 
-    Raises UsageError for a name that `POLICIES` does not have, or one that mixes what cannot be mixed.
+    With `+clients` behind a name nothing else is done to pictures: it is their reading that varies. Raises UsageError
+    for a name that `POLICIES` does not have, or one that mixes what cannot be mixed.
     """
-    if name not in POLICIES:
-        raise UsageError(unknown("augmentation", name, POLICIES))
+    if name not in NAMES:
+        raise UsageError(unknown("augmentation", name, NAMES))
+    name, _ = parted(name)
     if MIXING in POLICIES[name] and not (annotation.mixes or annotation.tile):
         others = ", ".join(each for each, steps in POLICIES.items() if MIXING not in steps)
         raise UsageError(
@@ -314,3 +329,6 @@ POLICIES: dict[str, tuple[MakeStep, ...]] = {
 IN_TIME = frozenset({"light_in_time"})
 """Policies that take each frame of a clip anywhere in its part, in place of the middle; of a picture there is nothing
 to take."""
+
+NAMES = (*POLICIES, *(f"{name}{CLIENTS}" for name in POLICIES))
+"""All that `Stage.augment` may be."""

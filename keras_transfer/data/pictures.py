@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from keras_transfer.data import varied
 from keras_transfer.data.decoding import square_rgb
 from keras_transfer.errors import DataError
 from keras_transfer.files import MOST_PICTURE_BYTES, read_bytes
@@ -41,11 +42,12 @@ def read_pictures(paths: Sequence[Path | str], *, image_size: int, aspect: str) 
 
 
 def squares(
-    sources: np.ndarray, content: Callable[[Any], bytes], size: int, aspect: str
+    sources: np.ndarray, content: Callable[[Any], bytes], size: int, aspect: str, drawn: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the square pictures of some sources, and what is wrong with each: uint8 (n, size, size, 3), bytes (n,).
 
-    content: gives the encoded bytes of a source. All cores work on them; Python is seldom in the way, as decoding and
+    content: gives the encoded bytes of a source. drawn: uniform numbers, (n, varied.NUMBERS), by which each is read in
+    another way, where it is. All cores work on them; Python is seldom in the way, as decoding and
     resizing let go of its lock.
     """
     images = _aligned((len(sources), size, size, 3))
@@ -54,7 +56,10 @@ def squares(
     def read(start: int) -> None:
         for place in range(start, min(start + BLOCK, len(sources))):
             try:
-                square_rgb(content(sources[place]), size, aspect, images[place])
+                if drawn is None:
+                    square_rgb(content(sources[place]), size, aspect, images[place])
+                else:
+                    varied.square_rgb(content(sources[place]), size, aspect, images[place], drawn[place])
             except DataError as error:
                 images[place], problems[place] = 0, str(error).encode()
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_transfer import devices
 from keras_transfer.data import augment as augmentation
-from keras_transfer.data import reading, remote
+from keras_transfer.data import reading, remote, varied
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.errors import DataError, UsageError, unknown
@@ -150,9 +150,13 @@ class PictureFeed:
             self._prove(part, image_size, batch_size)
         frames = self.splits.frames
         moments = augmentation.moments(augment, self.options.seed, epoch, len(part), frames) if frames else None
-        pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle, moments=moments)
-        targets_of, weights_of = self._targets_of(part, image_size), self._weights[split]
         noise_of = augmentation.noise(self.options.seed, epoch, len(part)) if augment != "none" else None
+        if augmentation.parted(augment)[1]:
+            assert noise_of is not None
+            pictures = self._varied(part, order, image_size, batch_size, noise_of[:, -varied.NUMBERS :])
+        else:
+            pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle, moments=moments)
+        targets_of, weights_of = self._targets_of(part, image_size), self._weights[split]
 
         def finish(rows: Any, images: Any, readable: Any) -> tuple[Any, Any, Any]:
             targets = targets_of(rows)
@@ -196,6 +200,18 @@ class PictureFeed:
         if shuffle and self.options.service and read is reading.from_files:
             read = partial(remote.from_service, service=self.options.service)
         return self._noted(part, read(part.pictures, order, size, aspect, batch_size), cache)
+
+    def _varied(self, part: Split, order: np.ndarray, size: int, batch_size: int, drawn: np.ndarray) -> Any:
+        """The pictures read in other ways than always: they are kept nowhere, for the next epoch reads them anew."""
+        if self.splits.frames or callable(part.pictures):
+            these = "clips" if self.splits.frames else "shards or a stream"
+            raise UsageError(
+                f"Augmentation with '{augmentation.CLIENTS}' reads picture files in other ways, and these are {these}. "
+                f"Leave '{augmentation.CLIENTS}' out."
+            )
+        read = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
+        pictures = read(part.pictures, order, size, self.options.aspect, batch_size, drawn)
+        return self._noted(part, pictures, None)
 
     def _noted(self, part: Split, pictures: Any, cache: Cache | None) -> Any:
         shape = pictures.element_spec[1].shape[1:]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.data import clips
+from keras_transfer.data import clips, varied
 from keras_transfer.data.pictures import CORES, content_of, squares
 from keras_transfer.data.squaring import square
 
@@ -27,11 +27,16 @@ SHUFFLED = 1024
 Shards of `records` and prepared TensorFlow data sets stand in an order that was stirred when they were written."""
 
 
-def from_files(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int) -> Any:
-    """Return the batches of picture files: paths a str array, order the positions to read."""
+def from_files(
+    paths: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, drawn: np.ndarray | None = None
+) -> Any:
+    """Return the batches of picture files: paths a str array, order the positions to read.
+
+    drawn: uniform numbers for each path, (n, varied.NUMBERS), where pictures are read in other ways than always.
+    """
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return squares(paths[rows], content_of, size, aspect)
+        return squares(paths[rows], content_of, size, aspect, None if drawn is None else drawn[rows])
 
     blocks = tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size)
     return _read(blocks, read, (size, size, 3))
@@ -96,13 +101,18 @@ def from_stream(
     return _read(rows_and_bytes.batch(batch_size), read, (size, size, 3))
 
 
-def from_array(pictures: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int) -> Any:
-    """Return the batches of pictures that are in memory already: uint8 (n, height, width, 3)."""
+def from_array(
+    pictures: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, drawn: np.ndarray | None = None
+) -> Any:
+    """Return the batches of pictures that are in memory already, uint8 (n, height, width, 3); drawn: as of files."""
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         images = np.empty((len(rows), size, size, 3), np.uint8)
         for place, row in enumerate(rows):
-            square(pictures[row], size, aspect, images[place])
+            if drawn is None:
+                square(pictures[row], size, aspect, images[place])
+            else:
+                varied.square_of(pictures[row], size, aspect, images[place], drawn[row])
         return images, np.full(len(rows), b"", object)
 
     return _read(tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size), read, (size, size, 3))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -19,7 +20,14 @@ NEAR = 3
 first: seldom needed, as decoding has done most of it, and four times the cost of all the rest."""
 
 
-def square(pixels: np.ndarray, size: int, aspect: str, into: np.ndarray | None = None) -> np.ndarray:
+def square(
+    pixels: np.ndarray,
+    size: int,
+    aspect: str,
+    into: np.ndarray | None = None,
+    *,
+    resize: Callable[..., np.ndarray] | None = None,
+) -> np.ndarray:
     """Return a picture as a square: uint8 (size, size, 3).
 
     >>> square(np.full((2, 4, 3), 9, np.uint8), 4, "letterbox")[:, 0, 0].tolist()
@@ -27,8 +35,9 @@ def square(pixels: np.ndarray, size: int, aspect: str, into: np.ndarray | None =
 
     pixels: uint8 (height, width, 3); aspect: `stretch` ignores the proportions, `crop` keeps the middle, `letterbox`
     pads with black; into: where the square is to stand, if it has a place already. Bilinear, and antialiased where a
-    side becomes less than a third of what it was.
+    side becomes less than a third of what it was, where no other `resize(pixels, height, width, into)` is given.
     """
+    resize = resize or resized
     into = np.empty((size, size, 3), np.uint8) if into is None else into
     height, width = pixels.shape[:2]
     if aspect == "letterbox":
@@ -36,16 +45,17 @@ def square(pixels: np.ndarray, size: int, aspect: str, into: np.ndarray | None =
         new_height, new_width = (min(max(round(side * scale), 1), size) for side in (height, width))
         top, left = (size - new_height) // 2, (size - new_width) // 2
         into[:] = 0
-        into[top : top + new_height, left : left + new_width] = _resized(pixels, new_height, new_width)
+        into[top : top + new_height, left : left + new_width] = resize(pixels, new_height, new_width)
         return into
     if aspect == "crop":
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         pixels = pixels[top : top + side, left : left + side]
-    return _resized(pixels, size, size, into)
+    return resize(pixels, size, size, into)
 
 
-def _resized(pixels: np.ndarray, height: int, width: int, into: np.ndarray | None = None) -> np.ndarray:
+def resized(pixels: np.ndarray, height: int, width: int, into: np.ndarray | None = None) -> np.ndarray:
+    """Return a picture as another one of height and width in pixels, by the filter that all pictures are read with."""
     old_height, old_width = pixels.shape[:2]
     if old_height > NEAR * height or old_width > NEAR * width:
         pixels = _averaged(pixels, min(old_height, NEAR * height), min(old_width, NEAR * width))

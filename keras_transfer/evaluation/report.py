@@ -34,7 +34,8 @@ class Evidence:
     pictures: Pictures
     explain: Explain | None = None
     exports: Sequence[Mapping[str, Any]] = ()
-    """Rows with name, size_bytes and, where measured, merit, lost_points, agreement, latency_ms, accepted."""
+    """Rows with name, size_bytes and, where measured, merit, lost_points, agreement, latency_ms, accepted, and clients:
+    the merit that is left in each, by its name."""
     advice: Mapping[str, Any] | None = None
     """What was advised before training: `reasons` (topic, sentence), `blocks` (accuracy, standard_error), `unknown`; in
     seconds what advice took and what it expected of training (`seconds`, `training_seconds`)."""
@@ -61,6 +62,7 @@ def render(evidence: Evidence, section: str, show: Show | None = None) -> str:
         record=evidence.record,
         scored=evidence.scored,
         exports=exports,
+        clients=list(dict.fromkeys(name for row in exports for name in row.get("clients", ()))),
         verdict=verdict(evidence.scored, evidence.record, exports),
         figures=_figures(evidence),
         moved=[

@@ -63,4 +63,4 @@ def _names(plan: Plan, engine: str) -> Iterator[tuple[str, str, Iterable[str]]]:
     for name in plan.exports:
         yield "export", name, EXPORTERS
     for stage in plan.stages:
-        yield "augmentation", stage.augment, augment.POLICIES
+        yield "augmentation", stage.augment, augment.NAMES

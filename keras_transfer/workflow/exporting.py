@@ -127,17 +127,24 @@ def choose_precision(
 
 
 def verify(
-    run: Run, paths: Sequence[Path | str] | None = None, *, max_drop: float | None = None, listener: Listener = silent
+    run: Run,
+    paths: Sequence[Path | str] | None = None,
+    *,
+    clients: Sequence[str] = (),
+    max_drop: float | None = None,
+    listener: Listener = silent,
 ) -> tuple[Verified, ...]:
     """Run each exported file of `run` in its own runtime on the test split and compare it with the Keras model.
 
-    paths: only these files. A file that differs too much is set aside; those that were before are told of. Raises
-    ArtifactError where every export was rejected.
+    paths: only these files. clients: rows of `export.clients.CLIENTS`: each then reads and resizes the original
+    pictures itself, and what it leaves of the merit stands beside parity. A file that differs too much is set aside;
+    those that were before are told of. Raises ArtifactError where every export was rejected, UsageError where a client
+    is unknown, not installed or opens none of the files, DataError where the pictures are no files.
     """
     opened = Opened(run, listener)
     with runs.locked(run.folder):
         files = [Path(path) for path in paths] if paths else _accepted(run, listener)
-        found = proving.prove(opened, files, "test", max_drop)
+        found = proving.prove(opened, files, "test", max_drop, clients)
         checked = tuple(_set_aside(each) for each in found)
         proving.keep(opened, checked)
     return checked

@@ -1,8 +1,9 @@
 """Proves that files say what the model says, and keeps each proof beside the file it is of.
 
-`exports/proofs.json`, format 1: `{"version": 1, "proofs": [{"split", "data_digest", "model_sha256", "artifact",
-"parity", "latency"}, ...]}`. The artifact's path is relative to the folder; a proof is of the file with its SHA-256,
-and worth something as long as model and pictures are those it names.
+`exports/proofs.json`, format 2: `{"version": 2, "proofs": [{"split", "data_digest", "model_sha256", "artifact",
+"parity", "latency", "clients"}, ...]}`. The artifact's path is relative to the folder; a proof is of the file with its
+SHA-256, and worth something as long as model and pictures are those it names. Format 1 had no `clients` and is still
+read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pydantic import Field, ValidationError
 
 from keras_transfer.errors import ArtifactError
 from keras_transfer.evaluation import model_card
-from keras_transfer.export import contact_sheet, latency, manifest, parity, runtime
+from keras_transfer.export import clients, contact_sheet, latency, manifest, parity, runtime
+from keras_transfer.export.clients import InClient
 from keras_transfer.export.latency import Latency
 from keras_transfer.export.parity import Parity
 from keras_transfer.export.runtime import Runtime
@@ -36,6 +38,8 @@ class Verified(Value):
     artifact: Artifact
     parity: Parity
     latency: Latency
+    clients: tuple[InClient, ...] = ()
+    """What is left of it where clients read and resize the original pictures themselves."""
 
 
 class Proof(Verified):
@@ -49,23 +53,30 @@ class Proof(Verified):
 class Proofs(Value):
     """The proofs of an export folder."""
 
-    version: int = Field(default=1, ge=1, le=1)
+    version: int = Field(default=2, ge=1, le=2)
     proofs: tuple[Proof, ...] = ()
 
 
-def prove(opened: Opened, paths: Sequence[Path], split: str, max_drop: float | None) -> tuple[Verified, ...]:
+def prove(
+    opened: Opened, paths: Sequence[Path], split: str, max_drop: float | None, in_clients: Sequence[str] = ()
+) -> tuple[Verified, ...]:
     """Run each file in its own runtime on a split and compare it with what the Keras model says of it.
 
     The pictures are gone through once, for all files. Of the test split, a contact sheet of those on which a file
-    differs most is kept under `exports/differences`. Raises ArtifactError for a file whose classes are not the run's.
+    differs most is kept under `exports/differences`. in_clients: rows of `export.clients.CLIENTS`, which then read
+    the original files themselves. Raises ArtifactError for a file whose classes are not the run's, UsageError or
+    DataError where a client cannot be asked.
     """
     loaded = [_loaded(opened, path) for path in paths]
+    originals = _originals(opened, loaded, split, in_clients)
     answers, images = _answers(opened, loaded, split)
     found = []
     for each, candidate in zip(loaded, answers, strict=True):
         compared = _compared(opened, each.artifact, candidate, split, max_drop)
         measured = latency.measure(_on_all_cores(each), images)
         found.append(Verified(artifact=each.artifact, parity=compared, latency=measured))
+    for name in in_clients:
+        found = _asked_in(name, opened, loaded, answers, found, originals, split)
     if split == "test":
         _draw_differences(opened, found, answers)
     return tuple(found)
@@ -101,13 +112,18 @@ def compare(
 
 
 def keep(opened: Opened, verified: Sequence[Verified], split: str = "test") -> None:
-    """Keep what was proven beside the files; proofs of files that are no longer there go."""
+    """Keep what was proven beside the files; proofs of files that are no longer there go.
+
+    What clients said of a file before, and were not asked about again, stays with it.
+    """
     folder = opened.run.exports
+    known = {proof.artifact.sha256: proof.clients for proof in _read(folder) if _stands(opened, proof, split)}
     new = {
         each.artifact.sha256: Proof(
             artifact=each.artifact.model_copy(update={"path": each.artifact.path.relative_to(folder)}),
             parity=each.parity,
             latency=each.latency,
+            clients=_together(known.get(each.artifact.sha256, ()), each.clients),
             split=split,
             data_digest=opened.splits.digest,
             model_sha256=opened.model_sha256,
@@ -183,7 +199,80 @@ def _answers(opened: Opened, loaded: Sequence[Runtime], split: str) -> tuple[lis
                 said.append(keep_of(answer.result()))
             done += len(pictures)
             opened.listener(Event("progress", f"{split} split", done=done, total=total))
-    return [{name: np.concatenate([part[name] for part in said]) for name in said[0]} for said in parts], few
+    return [_joined(said) for said in parts], few
+
+
+def _originals(opened: Opened, loaded: Sequence[Runtime], split: str, in_clients: Sequence[str]) -> list[str]:
+    """The picture files of a split, where clients are asked and can be; none where no client is."""
+    if not in_clients:
+        return []
+    clients.check(in_clients, opened.plain, [each.artifact.format for each in loaded])
+    return clients.paths_of(opened.splits[split].pictures)
+
+
+def _asked_in(
+    name: str,
+    opened: Opened,
+    loaded: Sequence[Runtime],
+    answers: Sequence[Answers],
+    found: Sequence[Verified],
+    originals: Sequence[str],
+    split: str,
+) -> list[Verified]:
+    """Return what was found with what a client says of the original pictures beside it, of the files that it opens."""
+    client = clients.CLIENTS[name]
+    places = [place for place, each in enumerate(loaded) if each.artifact.format in client.formats]
+    said: list[list[Answers]] = [[] for _ in places]
+    read: list[np.ndarray] = []
+    keep_of = opened.task.keep or (lambda answers: answers)
+    for some, readable in client.answers([loaded[place] for place in places], originals):
+        read.append(readable)
+        for part, answer in zip(said, some, strict=True):
+            part.append(keep_of(answer))
+        done = sum(map(len, read))
+        opened.listener(Event("progress", f"{split} split in {name}", done=done, total=len(originals)))
+    together = list(found)
+    for place, part in zip(places, said, strict=True):
+        seen = in_client(
+            name, opened, loaded[place].artifact, answers[place], _joined(part), np.concatenate(read), split
+        )
+        together[place] = found[place].model_copy(update={"clients": (*found[place].clients, seen)})
+    return together
+
+
+def in_client(
+    name: str,
+    opened: Opened,
+    artifact: Artifact,
+    own: Answers,
+    theirs: Answers,
+    readable: np.ndarray,
+    split: str,
+) -> InClient:
+    """Return how a file's answers in a client stand beside its own to the pictures as training reads them.
+
+    readable: which pictures the client could read, bool (n,); the others are worth nothing in its hands.
+    """
+    task, labels = opened.task, opened.labels(split)
+    same, _ = task.differ(own, theirs, artifact.contract)
+    merit, own_merit = (np.asarray(task.right(each, labels), float) for each in (theirs, own))
+    left = float(np.mean(merit * readable))
+    return InClient(
+        client=name,
+        merit=left,
+        lost_points=100 * (float(np.mean(own_merit)) - left),
+        agreement=float(np.mean(same * readable)),
+        unreadable=int(np.sum(~readable)),
+    )
+
+
+def _together(before: Sequence[InClient], now: Sequence[InClient]) -> tuple[InClient, ...]:
+    found = {each.client: each for each in (*before, *now)}
+    return tuple(found[name] for name in clients.CLIENTS if name in found)
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _compared(opened: Opened, artifact: Artifact, candidate: Answers, split: str, max_drop: float | None) -> Parity:
@@ -223,12 +312,13 @@ def _measured(proof: Proof | None) -> dict[str, Any]:
         "lost_points": proof.parity.accuracy_drop_points,
         "agreement": proof.parity.agreement,
         "latency_ms": proof.latency.median_ms,
+        **({"clients": {each.client: each.merit for each in proof.clients}} if proof.clients else {}),
     }
 
 
-def _stands(opened: Opened, proof: Proof) -> bool:
+def _stands(opened: Opened, proof: Proof, split: str = "test") -> bool:
     known = (proof.split, proof.data_digest, proof.model_sha256)
-    return known == ("test", opened.splits.digest, opened.model_sha256)
+    return known == (split, opened.splits.digest, opened.model_sha256)
 
 
 def _read(folder: Path) -> tuple[Proof, ...]:

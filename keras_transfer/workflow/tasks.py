@@ -188,6 +188,7 @@ _CLASSIFICATION = Task(
     apply=_cooled,
     fold=_with_temperature,
     explain=_later("evaluation.gradcam.gradcam"),
+    teach=_later("tasks.distilling.of_one_class"),
 )
 
 
@@ -202,6 +203,7 @@ TASKS: Mapping[str, Task] = {
         show=_later("evaluation.clips_page.show"),
         halve=_later("tasks.clips.halved"),
         explain=None,
+        teach=None,
         defaults={
             "recipe": "clips",
             "image_size": 96,
@@ -223,6 +225,7 @@ TASKS: Mapping[str, Task] = {
         show=_later("evaluation.multilabel_page.show"),
         settle=multilabel.settle,
         explain=_later("evaluation.gradcam.gradcam"),
+        teach=_later("tasks.distilling.of_several_labels"),
     ),
     "segmentation": Task(
         name="segmentation",

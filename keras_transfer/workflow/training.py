@@ -40,10 +40,11 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
-from keras_transfer.workflow import budgeting, checking, unlabelled
+from keras_transfer.workflow import budgeting, checking, teaching, unlabelled
 from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of, with_frames
 from keras_transfer.workflow.opened import Opened, predicted
 from keras_transfer.workflow.tasks import task_of
+from keras_transfer.workflow.teaching import Teacher
 
 
 def train(
@@ -100,6 +101,7 @@ def train(
         return done
     if budgeting.is_open(plan) and (place / runs.PLAN).exists():
         plan = plans.read(place / runs.PLAN)  # what the clock decided when the run began
+    teacher = teaching.teacher_of(plan, splits, Path(folder), listener)
     kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
     options = {"strict": strict, "service": data_service}
     ready = _ready(plan, spec, splits, engine, options, {"callbacks": tuple(callbacks), **kept}, listener)
@@ -108,7 +110,7 @@ def train(
     # Whatever is refused was refused by now: a folder that no run came of would block its name.
     with runs.locked(place), watchers.watching(watch, place, _facts(ready.plan), listener) as listener:
         _keep_plan(place, ready.plan, advice, asked)
-        run = _learned(ready, place, listener)
+        run = _learned(ready, place, teacher, listener)
         if compare == "scratch":
             run = with_scratch(run, spec, splits, ready.feed, ready.settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
@@ -169,10 +171,13 @@ def _decided(ready: Ready, asked: Plan, began: float, listener: Listener) -> Rea
     return replace(ready, plan=plan, settings=settings, network=network, built=built, stages=stages, seconds=seconds)
 
 
-def _learned(ready: Ready, place: Path, listener: Listener) -> Run:
+def _learned(ready: Ready, place: Path, teacher: Teacher | None, listener: Listener) -> Run:
     """Train all stages, keep the model, and return the run with what it is worth."""
     plan, splits, feed = ready.plan, ready.splits, ready.feed
-    results = trainer.train(Job(ready.network, feed, ready.settings, place, listener), ready.stages)
+    job = Job(ready.network, feed, ready.settings, place, listener)
+    results = trainer.train(teaching.taught(job, plan, splits, teacher) if teacher else job, ready.stages)
+    if teacher:
+        teaching.tell_passed(teacher, results, listener)
     seconds = ready.seconds + sum(result.seconds for result in results)  # earlier processes of this run included
     _tell_unreadable(feed.unreadable, listener)
     network = _in_float32(ready.network, plan, ready.spec, splits)
