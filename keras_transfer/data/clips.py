@@ -27,11 +27,12 @@ MOST_SECONDS = 600
 """A clip shows one action. Eight frames of hours would show nothing of it."""
 
 SEEK_FROM = 60
-"""Frames that are passed by without looking at them; where more lie between, the video is sought instead. With a whole
-picture every 12 frames both cost the same somewhere between 15 and 30, of mp4, avi and webm (`scripts/bench clips --only
-reading`, AVX-512: of mp4 31 ms of processor time sought and 26 ms passed by at 15, 32 ms and 37 ms at 30, 39 ms and 94 ms
-at 120). A video with fewer whole pictures is sought at a higher cost, for it is decoded from the last one on; so this is
-more than the measured distance.
+"""Frames that are passed by without looking at them; where more lie between, the video is sought instead.
+
+With a whole picture every 12 frames both cost the same somewhere between 15 and 30, of mp4, avi, webm (`scripts/bench
+clips --only reading`, AVX-512: of mp4 31 ms of processor time sought and 26 ms passed by at 15, 32 and 37 ms at 30, 39
+and 94 ms at 120). A video with fewer whole pictures is sought at a higher cost, for it is decoded from the last one on;
+so this is more than the measured distance.
 """
 
 PART = re.compile(r"#t=(?P<start>[0-9.]+),(?P<end>[0-9.]*)$")
