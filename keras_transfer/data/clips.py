@@ -29,11 +29,15 @@ MOST_SECONDS = 600
 SEEK_FROM = 60
 """Frames that are passed by without looking at them; where more lie between, the video is sought instead.
 
-With a whole picture every 12 frames both cost the same somewhere between 15 and 30, of mp4, avi, webm (`scripts/bench
-clips --only reading`, AVX-512: of mp4 31 ms of processor time sought and 26 ms passed by at 15, 32 and 37 ms at 30, 39
-and 94 ms at 120). A video with fewer whole pictures is sought at a higher cost, for it is decoded from the last one on;
-so this is more than the measured distance.
+With a whole picture every 12 frames both cost the same between 15 and 30 frames, of mp4, avi and webm (`scripts/bench
+clips --only reading`, AVX-512, processor time of an mp4: 17 ms sought and 15 ms passed by at 15, 20 and 21 ms at 30, 23
+and 53 ms at 120). A video with fewer whole pictures is sought at a higher cost, for it is decoded from the last one on;
+so this is more than the measured distance. A gif is never sought, for that begins it anew: 2,468 ms sought and 432 ms
+passed by at 120.
 """
+
+GIF = b"GIF8"
+"""What a gif begins with, whatever it is called."""
 
 PART = re.compile(r"#t=(?P<start>[0-9.]+),(?P<end>[0-9.]*)$")
 """Media Fragments URI 1.0 (W3C 2012), section 4.2.1."""
@@ -143,7 +147,7 @@ def frames_of(
     clip, into = clip_of(address), np.empty((count, size, size, 3), np.uint8) if into is None else into
     with _opened(clip.path) as video:
         wanted = positions(_facts(video), clip, count, moments)
-        for place, pixels in zip(into, _read(video, wanted), strict=True):
+        for place, pixels in zip(into, _read(video, wanted, seek_from(clip.path)), strict=True):
             square(pixels, size, aspect, place)
     return into
 
@@ -239,11 +243,17 @@ def _facts(video: Any) -> Facts:
     return Facts(frames, rate if math.isfinite(rate) and rate > 0 else 25.0, side)
 
 
-def _read(video: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+def seek_from(path: str) -> float:
+    """Return how many frames of that video are passed by at most before it is sought."""
+    with open(path, "rb") as opened:
+        return math.inf if opened.read(len(GIF)) == GIF else SEEK_FROM
+
+
+def _read(video: Any, wanted: Sequence[int], sought_from: float) -> Iterator[np.ndarray]:
     """Yield the frames at rising positions, RGB; the last that there is where a video says it has a few more."""
     following, seen = 0, None
     for number, position in enumerate(wanted):
-        if position - following > SEEK_FROM and video.set(cv2.CAP_PROP_POS_FRAMES, position):
+        if position - following > sought_from and video.set(cv2.CAP_PROP_POS_FRAMES, position):
             following = position
         while following < position and video.grab():
             following += 1

@@ -38,8 +38,8 @@ class Mirroring:
 
     @property
     def matters(self) -> bool:
-        """Whether left and right must stay where they are: also where nothing is known of it."""
-        return self.loss is None or self.error is None or self.loss > 2 * self.error
+        """Whether left and right stay where they are: also where that is in doubt, for the recipe mirrors nothing."""
+        return self.loss is None or self.error is None or self.loss > self.error
 
     @property
     def reason(self) -> Reason:
