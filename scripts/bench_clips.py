@@ -36,7 +36,7 @@ RATE = 25
 CONTAINERS = {"mp4": "mp4v", "avi": "MJPG", "webm": "VP80", "gif": "gif"}
 """How the videos that are read are encoded, by their ending."""
 SEEKING = {"sought": 0, "passed by": 10**9}
-"""Ways to get there, by what `clips.SEEK_FROM` is."""
+"""Ways to get there, by what `clips.seek_from` says."""
 
 CLASSES, ROUNDS, WARM_UP = 8, 100, 10
 
@@ -144,7 +144,7 @@ def reading(source, options):
                 continue
             for apart in APART:
                 part = clips.Clip(path, 0, 8 * apart / RATE).address
-                ways = SEEKING | {"as it is": clips.SEEK_FROM}
+                ways = SEEKING | {"as it is": clips.seek_from(path)}
                 took = {way: min(_reading(clips, part, limit) for _ in range(3)) for way, limit in ways.items()}
                 told = ", ".join(f"{way} {1e3 * seconds:.1f} ms" for way, seconds in took.items())
                 print(f"reading   {name}, {apart} frames apart: {told}", flush=True)
@@ -158,7 +158,7 @@ def _written(path, codec, frames):
     ground = cv2.resize(np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8), (640, 240))
     shown = [np.ascontiguousarray(ground[:, left % 320 : left % 320 + 320]) for left in range(frames)]
     if codec == "gif":
-        first, *others = (Image.fromarray(each[:, :, ::-1]).quantize(64) for each in shown)
+        first, *others = (Image.fromarray(each[:, :, 0]) for each in shown)  # grey: a palette for each takes minutes
         first.save(path, save_all=True, append_images=others, duration=1000 // RATE)
         return path
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), RATE, (320, 240))
@@ -170,10 +170,10 @@ def _written(path, codec, frames):
 
 def _reading(clips, part, limit):
     """Seconds of all cores together to read eight frames of a part, which others on the machine do not lengthen."""
-    kept, clips.SEEK_FROM = clips.SEEK_FROM, limit
+    kept, clips.seek_from = clips.seek_from, lambda path: limit
     began = time.process_time()
     clips.frames_of(part, 8, 96, "stretch")
-    clips.SEEK_FROM = kept
+    clips.seek_from = kept
     return time.process_time() - began
 
 

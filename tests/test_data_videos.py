@@ -1,5 +1,6 @@
 """Files of videos, whatever they are: how each kind is read, and what those are told that show nothing."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -56,8 +57,14 @@ def test_a_video_of_any_kind_that_is_sought_gives_the_same_frames_as_one_that_is
 ):
     path = written(tmp_path, kind)
     passed = numbers(path)
-    monkeypatch.setattr(clips, "SEEK_FROM", 2)
+    monkeypatch.setattr(clips, "seek_from", lambda path: 2)
     assert numbers(path) == pytest.approx(passed, abs=0.4)
+
+
+def test_a_gif_is_never_sought_whatever_it_is_called(tmp_path):
+    called = shutil.copy(written(tmp_path, "gif"), tmp_path / "called.mp4")
+    assert clips.seek_from(str(called)) == math.inf
+    assert clips.seek_from(str(written(tmp_path, "mp4"))) == clips.SEEK_FROM
 
 
 @pytest.mark.parametrize("kind", KINDS)

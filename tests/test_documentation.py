@@ -37,6 +37,9 @@ NOT_RUN = {
     "keras-transfer train FOLDER --task clips": "videos: tests/test_clips_end_to_end.py",
     "keras-transfer train clips.csv": "the same",
     "keras-transfer predict RUN walk.mp4": "the same",
+    "keras-transfer gallery RUN photos/": "a run on faces: tests/test_workflow_galleries.py",
+    "keras-transfer predict RUN photo.jpg": "the same",
+    "keras-transfer predict model.tflite photo.jpg": "the same",
 }
 """How the commands begin that no test runs as they stand, and why; of all commands the words are checked."""
 

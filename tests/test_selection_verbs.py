@@ -11,6 +11,7 @@ from keras_transfer import cli, workflow
 from keras_transfer.data import sources
 from keras_transfer.errors import KerasTransferError, RunError, UsageError
 from keras_transfer.plan import read
+from keras_transfer.selection import moving
 from keras_transfer.specs import Plan, Run, Stage
 from keras_transfer.workflow import labels
 
@@ -184,6 +185,13 @@ def test_clips_that_differ_by_where_they_go_are_not_mirrored(clips):
         reason.sentence,
     )
     assert (advice.plan.recipe, advice.plan.stages) == ("clips", ())
+
+
+def test_clips_of_few_recordings_are_judged_by_those_of_others():
+    groups = np.array([0, 1, 2, 0, 1, 2, 2, 2])
+    first, count = moving._whole_groups(len(groups), groups)
+    assert groups[first].tolist() == [0, 0, 1, 1, 2, 2, 2, 2]
+    assert count == 4
 
 
 def test_clips_that_show_the_same_in_a_mirror_are_mirrored(clips, tmp_path):

@@ -29,15 +29,20 @@ MOST_SECONDS = 600
 """A clip shows one action. Eight frames of hours would show nothing of it."""
 
 SEEK_FROM = 60
-"""Frames that are passed by without looking at them; where more lie between, the video is sought instead. With a whole
-picture every 12 frames both cost the same somewhere between 15 and 30, of mp4, avi and webm (`scripts/bench clips
---only reading`, AVX-512: of mp4 31 ms of processor time sought and 26 ms passed by at 15, 32 ms and 37 ms at 30, 39 ms
-and 94 ms at 120). A video with fewer whole pictures is sought at a higher cost, for it is decoded from the last one on;
-so this is more than the measured distance.
+"""Frames that are passed by without looking at them; where more lie between, the video is sought instead.
+
+With a whole picture every 12 frames both cost the same between 15 and 30 frames, of mp4, avi and webm (`scripts/bench
+clips --only reading`, AVX-512, processor time of an mp4: 17 ms sought and 15 ms passed by at 15, 20 and 21 ms at 30, 23
+and 53 ms at 120). A video with fewer whole pictures is sought at a higher cost, for it is decoded from the last one on;
+so this is more than the measured distance. A gif is never sought, for that begins it anew: 2,468 ms sought and 432 ms
+passed by at 120.
 """
 
 GAP = 4
 """Pixels between two thumbnails, at least."""
+
+GIF = b"GIF8"
+"""What a gif begins with, whatever it is called."""
 
 PART = re.compile(r"#t=(?P<start>[0-9.]+),(?P<end>[0-9.]*)$")
 """Media Fragments URI 1.0 (W3C 2012), section 4.2.1."""
@@ -147,7 +152,7 @@ def frames_of(
     clip, into = clip_of(address), np.empty((count, size, size, 3), np.uint8) if into is None else into
     with _opened(clip.path) as video:
         wanted = positions(_facts(video), clip, count, moments)
-        for place, pixels in zip(into, _read(video, wanted), strict=True):
+        for place, pixels in zip(into, _read(video, wanted, seek_from(clip.path)), strict=True):
             square(pixels, size, aspect, place)
     return into
 
@@ -162,11 +167,11 @@ def stepped(path: str | Path, seconds: float) -> Iterator[np.ndarray]:
     DataError, in a person's words, where it cannot be read.
     """
     with _opened(str(path)) as video:
-        facts, following, seen = _facts(video), 0, None
+        facts, sought_from, following, seen = _facts(video), seek_from(str(path)), 0, None
         for number in range(parts_of(facts, seconds)):
             position = int((number + 0.5) * seconds * facts.per_second)
             if position >= following:  # in a slow video the same frame stands for two parts
-                following = _reached(video, following, position)
+                following = _reached(video, following, position, sought_from)
                 pixels = video.read()[1] if following == position else None
                 if pixels is None:
                     return
@@ -196,7 +201,8 @@ def thumbnails(path: str | Path, seconds: float, *, width: int, height: int) -> 
         small = max(1, round(wide * height / max(high, 1)))
         count = min(shown, max(1, width // (small + GAP)))
         wanted = [(2 * number + 1) * shown // (2 * count) for number in range(count)]
-        return [cv2.resize(each, (small, height), interpolation=cv2.INTER_AREA) for each in _read(video, wanted)]
+        read = _read(video, wanted, seek_from(str(path)))
+        return [cv2.resize(each, (small, height), interpolation=cv2.INTER_AREA) for each in read]
 
 
 def squares(
@@ -297,11 +303,17 @@ def _facts(video: Any) -> Facts:
     return Facts(frames, rate if math.isfinite(rate) and rate > 0 else 25.0, side)
 
 
-def _read(video: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+def seek_from(path: str) -> float:
+    """Return how many frames of that video are passed by at most before it is sought."""
+    with open(path, "rb") as opened:
+        return math.inf if opened.read(len(GIF)) == GIF else SEEK_FROM
+
+
+def _read(video: Any, wanted: Sequence[int], sought_from: float) -> Iterator[np.ndarray]:
     """Yield the frames at rising positions, RGB; the last that there is where a video says it has a few more."""
     following, seen = 0, None
     for number, position in enumerate(wanted):
-        following = _reached(video, following, position)
+        following = _reached(video, following, position, sought_from)
         if following == position:
             there, pixels = video.read()
             following += there
@@ -311,9 +323,9 @@ def _read(video: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         yield seen
 
 
-def _reached(video: Any, following: int, position: int) -> int:
+def _reached(video: Any, following: int, position: int, sought_from: float) -> int:
     """Go to a frame, seeking it or passing others by; return the one that is read next, an earlier one at the end."""
-    if position - following > SEEK_FROM and video.set(cv2.CAP_PROP_POS_FRAMES, position):
+    if position - following > sought_from and video.set(cv2.CAP_PROP_POS_FRAMES, position):
         following = position
     while following < position and video.grab():
         following += 1

@@ -38,8 +38,8 @@ class Mirroring:
 
     @property
     def matters(self) -> bool:
-        """Whether left and right must stay where they are: also where nothing is known of it."""
-        return self.loss is None or self.error is None or self.loss > 2 * self.error
+        """Whether left and right stay where they are: also where that is in doubt, for the recipe mirrors nothing."""
+        return self.loss is None or self.error is None or self.loss > self.error
 
     @property
     def reason(self) -> Reason:
@@ -82,13 +82,28 @@ def mirroring(
     def features(some: np.ndarray) -> np.ndarray:
         return moved(compute(some.reshape(-1, *some.shape[2:])).reshape(len(some), frames, -1))
 
-    plain, turned = features(clips), features(clips[: int(MIRRORED_SHARE * len(clips)), :, :, ::-1])
+    first, count = _whole_groups(len(labels), groups)
+    clips, labels, groups = clips[first], labels[first], None if groups is None else groups[first]
+    plain, turned = features(clips), features(clips[:count, :, :, ::-1])
     try:
         probe = scores.linear_probe(plain, labels, groups=groups)
         lost = scores.lost_by(turned, plain, labels, groups=groups) if probe.tells else (None, None)
     except DataError:
         return Mirroring(None, None, None)
     return Mirroring(probe.accuracy, *lost)
+
+
+def _whole_groups(clips: int, groups: np.ndarray | None) -> tuple[np.ndarray, int]:
+    """Return an order in which the clips of a group follow each other, and how many of the first to mirror.
+
+    Those are whole groups: what a probe is fitted on must share none with what it judges.
+    """
+    wanted = int(MIRRORED_SHARE * clips)
+    if groups is None:
+        return np.arange(clips), wanted
+    _, appears, group, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    ends = np.cumsum(sizes[np.argsort(appears)])
+    return np.argsort(appears[group], kind="stable"), int(ends[np.abs(ends - wanted).argmin()])
 
 
 def moved(maps: np.ndarray) -> np.ndarray:
