@@ -21,6 +21,7 @@ from keras_transfer import vouching
 from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
 from keras_transfer.export import graph, manifest, onnx, saved_model, tflite
 from keras_transfer.export.metadata import Card
+from keras_transfer.files import sync
 from keras_transfer.specs import Artifact, Contract, Event, Listener, silent
 
 REJECTED = ".rejected"
@@ -283,6 +284,7 @@ def _sweep(folder: Path) -> None:
 
 def _move(path: Path, to: Path) -> None:
     """Put a file or folder in the place of another, which is gone only when the new one stands."""
+    sync(path)
     if to.is_dir():  # a folder that is not empty cannot be written over
         old = path.with_name(f"old-{to.name}")
         os.replace(to, old)
