@@ -123,10 +123,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     >>> write_bytes(Path("run.json"), b"{}")  # doctest: +SKIP
     """
-    with drafted(path) as draft, open(draft, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    with drafted(path) as draft:
+        draft.write_bytes(content)
 
 
 @contextmanager
@@ -143,6 +141,7 @@ def drafted(path: Path) -> Iterator[Path]:
         raise _refused(path, error) from error
     try:
         yield aside / path.name
+        sync(aside / path.name)
         if path.is_dir():
             path.rename(aside / "old")
         (aside / path.name).replace(path)
@@ -150,6 +149,16 @@ def drafted(path: Path) -> Iterator[Path]:
         raise _refused(path, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or every file of a folder, is on the disk: a name that is given earlier can outlive a power
+    failure that what it names does not.
+    """
+    for each in path.rglob("*") if path.is_dir() else [path]:
+        if not each.is_dir():
+            with open(each, "rb") as file:
+                os.fsync(file.fileno())
 
 
 def _refused(path: Path, error: OSError) -> RunError:

@@ -54,6 +54,17 @@ def test_a_file_from_elsewhere_that_is_whole_is_opened(name, elsewhere):
     assert runtime.load(exported()[name]).predict(pictures()[:1])["probabilities"].shape == (1, 3)
 
 
+def test_a_file_from_elsewhere_is_opened_where_a_limit_of_memory_is_set(elsewhere):
+    code = f"""
+import pathlib, resource
+from keras_transfer.export import runtime
+resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
+print(runtime.load(pathlib.Path({str(exported()["tflite"])!r})).artifact.format)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "tflite"
+
+
 def test_a_saved_model_from_elsewhere_wants_to_be_trusted_even_where_a_manifest_lists_it(elsewhere, tmp_path):
     folder = shutil.copytree(exported()["saved_model"].parent, tmp_path / "exports")
     with pytest.raises(ArtifactError, match=r"can read and write files when it is run\. If you trust .* --trust"):

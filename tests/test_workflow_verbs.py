@@ -459,7 +459,7 @@ def test_a_run_says_what_it_was_trained_with(made):
     record = made.record
     assert record.best_stage == "head"
     assert record.validation_merit == record.stages[0].validation_merit
-    assert {"python", "machine", "tensorflow", "keras"} <= set(record.environment)
+    assert {"python", "machine", "instructions", "tensorflow", "keras"} <= set(record.environment)
     assert record.weights_license == "Apache-2.0"
     assert (made.folder / runs.HISTORY).read_text().startswith("stage,epoch,")
 

@@ -25,6 +25,7 @@ def runs(folder: Folder = kept.DEFAULT_FOLDER, as_json: Json = False) -> None:
     for each in found:
         merit = "-" if each.merit is None else f"{each.merit_name} {each.merit:.1%}"
         seconds = "-" if each.seconds is None else f"{each.seconds:.0f} s"
+        seconds += f", {each.instructions}" if each.instructions else ""
         size, files = str(each.image_size or "-"), ", ".join(each.exports) or "-"
         shown = (each.folder, each.task or "-", each.backbone or "-", size, merit, seconds, files, each.state)
         table.add_row(*(plain(str(cell)) for cell in shown))

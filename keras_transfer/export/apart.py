@@ -62,7 +62,8 @@ def check(path: Path, format: str) -> None:
 
 def _main(format: str, path: str) -> int:
     for limited, most in ((resource.RLIMIT_AS, MOST_MEMORY_BYTES), (resource.RLIMIT_CPU, CPU_SECONDS)):
-        resource.setrlimit(limited, (most, resource.getrlimit(limited)[1]))
+        hard = resource.getrlimit(limited)[1]
+        resource.setrlimit(limited, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     import numpy as np
 
     from keras_transfer.export import runtime

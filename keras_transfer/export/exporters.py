@@ -22,6 +22,7 @@ from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknow
 from keras_transfer.export import graph, halves, manifest, onnx, saved_model, tflite
 from keras_transfer.export.halves import Half, Halve
 from keras_transfer.export.metadata import Card
+from keras_transfer.files import sync
 from keras_transfer.specs import EMBEDDING_OUTPUT, Artifact, Contract, Event, Listener, silent
 
 REJECTED = ".rejected"
@@ -328,6 +329,7 @@ def _sweep(folder: Path) -> None:
 
 def _move(path: Path, to: Path) -> None:
     """Put a file or folder in the place of another, which is gone only when the new one stands."""
+    sync(path)
     if to.is_dir():  # a folder that is not empty cannot be written over
         old = path.with_name(f"old-{to.name}")
         os.replace(to, old)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.errors import TrainingError
+from keras_transfer.files import read_text
 from keras_transfer.training.prefix import Compute
 
 Shapes = Sequence[tuple[int, ...]]
@@ -110,7 +111,7 @@ def obtain(
                 "the run can be resumed."
             ) from error
     os.utime(place / "key.json")
-    return _open(place, key)
+    return _open(place, key, [(count, *shape) for shape in feature_shapes])
 
 
 def _write(
@@ -158,13 +159,17 @@ def _empty(file: Path, count: int, like: np.ndarray, dtype: str) -> np.memmap:
     return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(count, *like.shape[1:]))
 
 
-def _open(place: Path, key: Key) -> View:
-    stored = json.loads((place / "key.json").read_text())
+def _open(place: Path, key: Key, shapes: Sequence[tuple[int, ...]]) -> View:
+    try:
+        stored = json.loads(read_text(place / "key.json"))
+        *features, targets, weights = (np.load(place / name, mmap_mode="r") for name in _files(len(shapes)))
+    except Exception as error:  # numpy's memory maps raise nearly every type on a broken file
+        raise TrainingError(f"The stored features in '{place}' cannot be read ({error}): delete them.") from None
     if stored != {"version": VERSION, **asdict(key)}:
         raise TrainingError(f"The stored features in '{place}' are of other data or another version: delete them.")
-    *features, targets, weights = (
-        np.load(place / name, mmap_mode="r") for name in _files(len(list(place.glob("features-*.npy"))))
-    )
+    whole = [each.shape for each in features] == list(shapes) and {len(targets), len(weights)} == {shapes[0][0]}
+    if not whole or any(each.dtype != key.dtype for each in features):
+        raise TrainingError(f"The stored features in '{place}' are not whole: delete them.")
     return View(tuple(features), targets, np.array(weights))
 
 

@@ -25,6 +25,8 @@ class Listed(Value):
     """On the test pictures, 0-1."""
     seconds: float | None = None
     """Of training, on the machine that trained it."""
+    instructions: str = ""
+    """The widest instruction set of that machine; empty of runs from before that was kept."""
     exports: tuple[str, ...] = ()
 
 
@@ -68,6 +70,7 @@ def _listed(place: Path) -> Listed:
         merit_name=record.merit_name,
         merit=test,
         seconds=record.seconds,
+        instructions=record.environment.get("instructions", ""),
         exports=_names(run),
     )
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
+from keras_transfer import devices, runs, vouching
 from keras_transfer import plan as plans
-from keras_transfer import runs, vouching
 from keras_transfer.backbones import features
 from keras_transfer.data import pipeline, sources
 from keras_transfer.errors import UsageError
@@ -306,5 +306,6 @@ def _environment() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "instructions": devices.instruction_set(),
         **{name: importlib.metadata.version(name) for name in names},
     }

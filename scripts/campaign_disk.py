@@ -1,0 +1,22 @@
+"""Verbs that meet a full disk at one of their writings, chosen by a seed.
+
+    scripts/campaign disk [--count 60] [--seed 0] [--only export]
+
+It holds where no final name is half a file and the same command then ends with the same bytes; a verb that cannot write
+says so in a sentence.
+"""
+
+import random
+from pathlib import Path
+
+import campaigning
+import striking
+
+
+def attempt(kind: str, rng: random.Random, folder: Path) -> str:
+    """Strike a verb; what was lost, in words."""
+    return striking.attempt(kind, rng, folder, "full")
+
+
+if __name__ == "__main__":
+    campaigning.main("disk", tuple(striking.VERBS), attempt, count=60)
