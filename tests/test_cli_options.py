@@ -57,6 +57,7 @@ def kept(folder, name, data="sample:fashion", finished=True, **changes):
         ("--image-size", "image_size", 128),
         ("--batch-size", "batch_size", 8),
         ("--epochs", "epochs", 3),
+        ("--minutes", "minutes", 2.5),
         ("--seed", "seed", 4),
         ("--task", "task", "multilabel"),
     ],
@@ -75,6 +76,21 @@ def test_epochs_are_those_of_every_stage_that_a_plan_spells_out(planned, tmp_pat
     changed = planned("--plan", tmp_path / "plan.toml", "--epochs", 2)["plan"]
     assert [stage.epochs for stage in changed.stages] == [2, 2]
     assert changed.epochs is None
+
+
+def test_minutes_are_refused_beside_what_decides_too(tmp_path):
+    with pytest.raises(UsageError, match="--minutes measures and chooses by itself: leave --auto out"):
+        typed("train", "sample:fashion", "--minutes", 2, "--auto")
+    plan = Plan(data="sample:fashion", stages=(Stage(name="head"),))
+    (tmp_path / "plan.toml").write_text(plans.to_toml(plan))
+    with pytest.raises(UsageError, match=r"--minutes chooses the stages, and '.*plan\.toml' spells them out"):
+        typed("train", "--plan", tmp_path / "plan.toml", "--minutes", 2)
+
+
+def test_a_plan_whose_stages_the_clock_decided_is_taken_as_it_is(planned, tmp_path):
+    plan = Plan(data="sample:fashion", minutes=2, stages=(Stage(name="head"),))
+    (tmp_path / "plan.toml").write_text(plans.to_toml(plan))
+    assert planned("--plan", tmp_path / "plan.toml")["plan"] == plan
 
 
 def test_epochs_are_those_of_every_stage_of_a_recipe():

@@ -146,6 +146,10 @@ def _plan(
     """Return the plan that options, keys and a file make together, and the advice where it came from that."""
     if plan_file:
         read = plans.read(plan_file, overrides).model_dump(exclude_unset=True)
+        if "minutes" in given and read.get("stages"):
+            raise UsageError(
+                f"--minutes chooses the stages, and '{plan_file}' spells them out: leave --minutes out, or the stages."
+            )
         return plans.make(plans.with_epochs({**read, **given}, epochs)), None
     early = plans.make(plans.with_epochs(plans.override(given, overrides), epochs))  # is refused before it is advised
     if auto and early.minutes:

@@ -52,6 +52,10 @@ class Reached:
     best: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The suffix after its best epoch; before the first one, what the stage began with."""
 
+    def passes(self, steps: int) -> float:
+        """How often every training picture was learned from, the last time perhaps in part; steps: of an epoch."""
+        return min(len(self.history), self.marks[-1][1] / steps) if self.marks else len(self.history)
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -125,7 +129,8 @@ def fit(
         loop.callbacks.on_epoch_end(reached.epoch - 1, {name: row[name] for name in row if name != "epoch"})
         if seconds is None:
             _keep(job.checkpoint, stage, reached, loop.tracked)
-        values = row | {"pictures_per_second": job.settings.counts["train"] / row["seconds"]}
+        part = reached.passes(data.steps) - (reached.epoch - 1)
+        values = row | {"pictures_per_second": job.settings.counts["train"] * part / row["seconds"]}
         job.listener(Event("epoch", stage.name, reached.epoch, None if seconds else stage.epochs, values))
     loop.callbacks.on_train_end()
     checkpoints.assign(loop.suffix.variables, reached.best, "b")

@@ -135,7 +135,7 @@ def _result(job: Job, begun: Begun, reached: Reached, kept: bool, reason: str) -
         epochs=len(rows),
         best_epoch=reached.best_epoch,
         seconds=round(reached.earlier_seconds + time.perf_counter() - begun.began, 3),
-        pictures_per_second=round(job.settings.counts["train"] * len(rows) / _passing(rows), 1),
+        pictures_per_second=round(job.settings.counts["train"] * reached.passes(begun.data.steps) / _passing(rows), 1),
         engine=begun.data.engine,
         engine_reason=begun.data.reason,
         validation_merit=reached.merit,

@@ -93,10 +93,9 @@ def train(
         plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
     )
     splits = with_frames(splits, plan.frames)
-    asked = plan
-    plan = resolved(plan, spec, splits, listener)
-    named = asked if budgeting.is_open(plan) else plan
-    place = runs.place_for(named, Path(folder), name, data_digest=splits.digest)
+    size, plan = plan.image_size, resolved(plan, spec, splits, listener)
+    asked = plan.model_copy(update={"image_size": size}) if budgeting.is_open(plan) else plan
+    place = runs.place_for(asked, Path(folder), name, data_digest=splits.digest)
     if done := _finished(place, compare, listener):
         return done
     if budgeting.is_open(plan) and (place / runs.PLAN).exists():
