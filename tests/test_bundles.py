@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import stock_clients
 from colours import NAMES, shipped
+from typer.testing import CliRunner
 
-from keras_transfer import runs, workflow
-from keras_transfer.bundles import content, golden, targets, vendored
+from keras_transfer import cli, runs, workflow
+from keras_transfer.bundles import content, data, filling, golden, targets, vendored
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.export import manifest
-from keras_transfer.specs import Contract
+from keras_transfer.specs import Artifact, Contract
 
 MODULES = stock_clients.MODULES
 
@@ -131,6 +132,23 @@ def test_a_target_that_nobody_knows_is_refused_with_the_nearest():
         targets.target_of("pyton")
 
 
+def test_the_verb_prints_where_the_bundle_is_and_its_help_names_every_target(run):
+    typed = CliRunner().invoke(cli.app, ["bundle", str(run.folder), "--for", "python", "--json"])
+    assert typed.exit_code == 0
+    assert Path(json.loads(typed.stdout)["folder"]) == run.folder / "bundles" / "colours-python"
+    said = CliRunner().invoke(cli.app, ["bundle", "--help"], env={"COLUMNS": "160"}).stdout
+    assert [name for name in targets.TARGETS if name not in said] == []
+
+
+def test_a_format_that_a_target_does_not_run_is_refused_or_asked_for(run):
+    with pytest.raises(UsageError, match=r"A bundle for web holds \.onnx files\. Received: '.*model\.tflite'"):
+        workflow.bundle(run, "web", file="model.tflite")
+    (run.exports / "model.onnx").unlink()
+    manifest.write(run.exports)
+    with pytest.raises(ArtifactError, match=r"A bundle for web .* Export one: keras-transfer export .* --format onnx"):
+        workflow.bundle(run, "web")
+
+
 def test_a_folder_that_is_no_bundle_is_not_replaced(run, tmp_path):
     (tmp_path / "out" / "colours-python").mkdir(parents=True)
     (tmp_path / "out" / "colours-python" / "thesis.tex").touch()
@@ -143,6 +161,16 @@ def test_clips_are_refused_in_one_sentence():
     contract = Contract(class_names=("run", "walk"), image_size=32, frames=8, task="clips")
     with pytest.raises(UsageError, match=r"Bundles answer single pictures, of classification, .* a file of clips"):
         golden.check(contract)
+
+
+def test_names_are_text_on_the_page_and_never_markup():
+    contract = Contract(class_names=("<b>Coat & Co</b>", "bag"), image_size=32)
+    artifact = Artifact(path=Path("model.onnx"), format="onnx", size_bytes=1, sha256="ab" * 32, contract=contract)
+    held = content.Content(name="shirts", artifact=artifact, golden=(), summary="<script>", papers={})
+    page = filling.render("web/index.html.j2", data.values(held, place=""))
+    assert "&lt;b&gt;Coat &amp; Co&lt;/b&gt;" in page
+    assert "<b>" not in page
+    assert page.count("<script") == 1
 
 
 def test_masks_are_kept_as_runs_of_classes():

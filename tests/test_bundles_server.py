@@ -21,6 +21,8 @@ from keras_transfer import runs, workflow
 from keras_transfer.bundles import server, warming
 from keras_transfer.errors import ArtifactError
 
+NAME = "three-colours"
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -29,7 +31,8 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(run, tmp_path_factory):
-    return workflow.bundle(run, "server", output=tmp_path_factory.mktemp("bundles"))
+    # Under another name than the module that trained it, which is imported here.
+    return workflow.bundle(run, "server", name=NAME, output=tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def test_it_answers_as_predict_does_and_counts_it(serving, bundle, picture):
     assert status == 200
     assert json.loads(said)["class_name"] == wanted.class_name
     assert json.loads(said)["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-5)
-    assert asked(f"{address}/healthz") == (200, '{"model":"colours","selftest":"passed"}')
+    assert asked(f"{address}/healthz") == (200, '{"model":"three-colours","selftest":"passed"}')
     metrics = asked(f"{address}/metrics")[1]
     assert 'predictions_total{status="200"} 1.0' in metrics
     assert "prediction_seconds_count 1.0" in metrics
@@ -142,13 +145,14 @@ def test_limits_come_from_the_environment(service, monkeypatch):
 
 def test_a_model_that_says_something_else_is_not_healthy(serving, service, monkeypatch):
     monkeypatch.setattr(service, "selftest", lambda model: [type("Row", (), {"passed": False})])
-    assert asked(f"{serving()}/healthz") == (503, '{"model":"colours","selftest":"failed"}')
+    assert asked(f"{serving()}/healthz") == (503, '{"model":"three-colours","selftest":"failed"}')
 
 
 def test_tensorflow_serving_finds_a_model_and_requests_that_it_answers(bundle):
     import tensorflow as tf
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-    folder = bundle.folder / "serving" / "colours" / server.VERSION
+    folder = bundle.folder / "serving" / NAME / server.VERSION
     signatures = tf.saved_model.load(str(folder)).signatures
     known = warming._messages()["PredictionLog"]
     records = [known.FromString(each.numpy()) for each in tf.data.TFRecordDataset(str(folder / warming.FILE))]
@@ -157,10 +161,10 @@ def test_tensorflow_serving_finds_a_model_and_requests_that_it_answers(bundle):
     for record in records:
         request = record.predict_log.request
         ((name, value),) = [(each.key, each.value) for each in request.inputs]
-        tensor = tf.make_ndarray(tf.compat.v1.TensorProto.FromString(value))
+        tensor = tf.make_ndarray(TensorProto.FromString(value))
         answer = signatures[request.model_spec.signature_name](**{name: tf.constant(tensor)})
         said.setdefault(request.model_spec.signature_name, []).append(answer["probabilities"].numpy())
-        assert request.model_spec.name == "colours"
+        assert request.model_spec.name == NAME
     pixels, encoded = (np.concatenate(said[signature]) for signature in warming.SIGNATURES)
     assert np.allclose(pixels, encoded, atol=1e-6)
 

@@ -11,7 +11,6 @@ from keras_transfer.bundles import data, golden, node, python, server, web
 from keras_transfer.bundles.content import Content
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.files import drafted
-from keras_transfer.specs import Artifact
 
 STAMP = (1980, 1, 1, 0, 0, 0)
 """Time of every entry of a zip: bundles of equal content are equal."""
@@ -21,50 +20,26 @@ STAMP = (1980, 1, 1, 0, 0, 0)
 class Target:
     """One row: what it can run, and how it is written."""
 
-    runs: Mapping[str, frozenset[str] | None]
-    """Precisions by format; None: all of them."""
+    runs: tuple[str, ...]
+    """Formats of the files that what it is for opens; the first is the one to export where there is none."""
     write: Callable[[Content, Path], None]
-    sentence: str
-    """What a person gets."""
     served: bool = False
     """Whether it also holds the run's SavedModel."""
 
-    def takes(self, artifact: Artifact) -> bool:
-        """Whether what the target runs on opens this file."""
-        precisions = self.runs.get(artifact.format, frozenset())
-        return precisions is None or artifact.precision in precisions
-
 
 TARGETS: Mapping[str, Target] = {
-    "python": Target(
-        runs={"tflite": None, "onnx": None},
-        write=python.write,
-        sentence="a Python package with its wheel; needs LiteRT or ONNX Runtime, NumPy and Pillow, no TensorFlow",
-    ),
-    "web": Target(
-        runs={"onnx": None},
-        write=web.write,
-        sentence="a static page: pictures, the camera and the self-test, all in the browser, by ONNX Runtime Web",
-    ),
-    "node": Target(
-        runs={"onnx": None},
-        write=node.write,
-        sentence="an ES module with types that needs nothing but Node: runtime and decoders come along",
-    ),
-    "server": Target(
-        runs={"tflite": None, "onnx": None},
-        write=server.write,
-        sentence="an HTTP service with limits and metrics, its Dockerfile, and a SavedModel for TensorFlow Serving",
-        served=True,
-    ),
+    "python": Target(runs=("tflite", "onnx"), write=python.write),
+    "web": Target(runs=("onnx",), write=web.write),
+    "node": Target(runs=("onnx",), write=node.write),
+    "server": Target(runs=("tflite", "onnx"), write=server.write, served=True),
 }
 
 
 def target_of(name: str) -> Target:
     """Return the row of a target; UsageError with the nearest name where there is none.
 
-    >>> target_of("python").runs["onnx"] is None
-    True
+    >>> target_of("node").runs
+    ('onnx',)
     """
     if name not in TARGETS:
         raise UsageError(unknown("target", name, TARGETS))
@@ -79,7 +54,7 @@ def write(target: str, content: Content, folder: Path) -> tuple[Path, Path]:
     """
     row = target_of(target)
     golden.check(content.artifact.contract)
-    if not row.takes(content.artifact):
+    if content.artifact.format not in row.runs:
         raise UsageError(f"A bundle for {target} holds {runs_on(target)}. Received: '{content.artifact.path}'")
     place = folder / f"{content.name}-{target}"
     if place.exists() and not (place / data.BUNDLE_FILE).is_file():
@@ -99,14 +74,7 @@ def runs_on(target: str) -> str:
     >>> runs_on("python")
     '.tflite or .onnx files'
     """
-    kinds = target_of(target).runs.items()
-    words = [f".{kind}" + (f" ({', '.join(sorted(only))})" if only else "") for kind, only in kinds]
-    return f"{' or '.join(words)} files"
-
-
-def exported_as(target: str) -> str:
-    """Return the export format that gives a file the target runs."""
-    return next(iter(target_of(target).runs))
+    return f"{' or '.join(f'.{each}' for each in target_of(target).runs)} files"
 
 
 def _pack(place: Path, into: Path) -> None:

@@ -99,14 +99,15 @@ def bundle(
 
 def _smallest(opened: Opened, target: str, listed: Sequence[Path]) -> Artifact:
     """The smallest file in use that is proven and that the target runs."""
+    formats = targets.target_of(target).runs
     proven = {row["name"] for row in proving.rows_of_exports(opened) if row["accepted"] and "merit" in row}
     artifacts = [_at(opened, each) for each in manifest.read(opened.run.exports).artifacts]
-    fitting = [each for each in artifacts if targets.target_of(target).takes(each)]
+    fitting = [each for each in artifacts if each.format in formats]
     if not fitting:
         names = ", ".join(path.name for path in listed) or "none that is in use"
         raise ArtifactError(
             f"A bundle for {target} holds {targets.runs_on(target)}, and the files of '{opened.run.folder}' are: "
-            f"{names}. Export one: keras-transfer export {opened.run.folder} --format {targets.exported_as(target)}"
+            f"{names}. Export one: keras-transfer export {opened.run.folder} --format {formats[0]}"
         )
     standing = [each for each in fitting if each.path.name in proven]
     if not standing:
