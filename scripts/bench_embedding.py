@@ -42,8 +42,8 @@ FACES = {
 """Chosen by leaving people out of the twenty that half 0 learns from; those of its test were looked at once."""
 
 CLASSES = {"image_size": 96, "recipe": "solved", "dropout": 0.0}
-"""Chosen by validation, whose two classes nothing learns from: of three classes whatever learned by gradients, a head or
-all of the network, ended below the frozen features there."""
+"""Chosen by validation, whose two classes nothing learns from: of three classes whatever learned by gradients, a head
+or all of the network, ended below the frozen features there."""
 
 
 def people_of(folder):
