@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from keras_transfer import __version__
-from keras_transfer.cli import advising, catalogue, exporting, listing, pictures, rates, reporting, training, using
+from keras_transfer.cli import (
+    advising,
+    catalogue,
+    exporting,
+    listing,
+    pictures,
+    rates,
+    reporting,
+    supply,
+    training,
+    using,
+)
 from keras_transfer.cli.showing import fail
 
 __all__ = ["app", "fail"]
@@ -26,6 +37,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     rates.lr_find,
     listing.runs,
     catalogue.backbones,
+    supply.licences,
 )
 """In the order of `--help`: the name of a function is the name of its verb."""
 

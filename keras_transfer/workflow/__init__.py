@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.proving import Verified
     from keras_transfer.workflow.rates import RateCurve, lr_find
     from keras_transfer.workflow.reporting import report_of
+    from keras_transfer.workflow.supply import Licence, licences
     from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.training import train
     from keras_transfer.workflow.using import Prediction, evaluate, predict, trust
@@ -43,6 +44,7 @@ _PLACES = {
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
     "workflow.galleries": ("gallery",),
     "workflow.labels": ("TransferCurve", "bench_transfer"),
+    "workflow.supply": ("Licence", "licences"),
     "workflow.listing": ("Listed", "exported_files", "listed"),
     "workflow.pictures": ("bench_input", "doctor"),
     "workflow.proving": ("Verified",),
@@ -61,6 +63,7 @@ __all__ = [
     "Benched",
     "BlockShape",
     "Candidate",
+    "Licence",
     "Limits",
     "Listed",
     "Operator",
@@ -83,6 +86,7 @@ __all__ = [
     "exported_files",
     "fetch",
     "gallery",
+    "licences",
     "listed",
     "lr_find",
     "predict",
