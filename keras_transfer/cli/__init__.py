@@ -18,6 +18,7 @@ from keras_transfer.cli import (
     rates,
     reporting,
     suggesting,
+    supply,
     training,
     using,
 )
@@ -40,6 +41,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     rates.lr_find,
     listing.runs,
     catalogue.backbones,
+    supply.licences,
 )
 """In the order of `--help`: the name of a function is the name of its verb."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.reporting import report_of
     from keras_transfer.workflow.streaming import stream
     from keras_transfer.workflow.suggesting import Suggested, suggest
+    from keras_transfer.workflow.supply import Licence, licences
     from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.training import train
     from keras_transfer.workflow.using import Prediction, evaluate, predict, trust
@@ -47,6 +48,7 @@ _PLACES = {
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
     "workflow.galleries": ("gallery",),
     "workflow.labels": ("TransferCurve", "bench_transfer"),
+    "workflow.supply": ("Licence", "licences"),
     "workflow.listing": ("Listed", "exported_files", "listed"),
     "workflow.pictures": ("bench_input", "doctor"),
     "workflow.proving": ("Verified",),
@@ -68,6 +70,7 @@ __all__ = [
     "BlockShape",
     "Bundle",
     "Candidate",
+    "Licence",
     "Limits",
     "Listed",
     "Operator",
@@ -92,6 +95,7 @@ __all__ = [
     "exported_files",
     "fetch",
     "gallery",
+    "licences",
     "listed",
     "lr_find",
     "predict",
