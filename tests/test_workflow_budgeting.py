@@ -9,6 +9,7 @@ from keras_transfer import plan as plans
 from keras_transfer import runs, workflow
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import Plan, Stage
+from keras_transfer.workflow import budgeting
 
 MINUTES = 20
 """Far more than these pictures need on any machine: what is tested never waits for the clock."""
@@ -61,9 +62,16 @@ def test_the_plan_that_the_clock_decided_gives_the_same_weights_again(went_on, t
     assert again.record.weights_digest == run.record.weights_digest
 
 
-def test_less_than_the_quickest_plan_takes_is_one_sentence_and_leaves_no_folder(plan, tmp_path):
+def test_minutes_that_are_over_before_anything_was_measured_are_refused_at_once(plan, tmp_path):
+    with pytest.raises(UsageError, match=r"20 minutes are too few here: 1\d{3} s went by before .* Give at least \d"):
+        workflow.train(plan, folder=tmp_path / "runs", spent_seconds=60 * MINUTES)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_less_than_the_quickest_plan_takes_is_one_sentence_and_leaves_no_folder(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(budgeting, "check_time", lambda plan, began: None)
     short = plan.model_copy(update={"minutes": 0.001})
-    with pytest.raises(UsageError, match=r"0\.001 minutes are too few .* Give at least \d"):
+    with pytest.raises(UsageError, match=r"0\.001 minutes are too few to train on .* Give at least \d"):
         workflow.train(short, folder=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 

@@ -25,6 +25,9 @@ TIMED = 0.05
 BUILDS_OF_A_STEP = 5
 """What timing a step takes, beside making the frozen part ready."""
 
+SEVERAL = 4
+"""Times what loading takes, the least that is worth asking for where nothing was measured yet."""
+
 CHECKED, LOOKED_AT = 16, 32
 """Pictures that the frozen part is proven on, and in a batch of those that are looked at."""
 
@@ -61,6 +64,16 @@ def check(plan: Plan, *, compare: str | None) -> None:
         raise UsageError(f"In minutes one of these recipes is shortened: {known}. Received: '{plan.recipe}'")
     if compare:
         raise UsageError("--compare scratch trains as long again, which the minutes do not hold: leave one out.")
+
+
+def check_time(plan: Plan, began: float) -> None:
+    """Raise UsageError where the minutes are over before anything was measured: whoever waits is told at once."""
+    gone = time.perf_counter() - began
+    if is_open(plan) and gone >= 60 * float(plan.minutes or 0):
+        raise UsageError(
+            f"{plan.minutes:g} minutes are too few here: {gone:.0f} s went by before anything could be measured. "
+            f"Give at least {_minutes(SEVERAL * gone):g}."
+        )
 
 
 def decided(

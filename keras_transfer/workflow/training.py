@@ -101,10 +101,12 @@ def train(
     if budgeting.is_open(plan) and (place / runs.PLAN).exists():
         plan = plans.read(place / runs.PLAN)  # what the clock decided when the run began
     teacher = teaching.teacher_of(plan, splits, Path(folder), listener)
+    budgeting.check_time(plan, began)
     kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
     options = {"strict": strict, "service": data_service}
     ready = _ready(plan, spec, splits, engine, options, {"callbacks": tuple(callbacks), **kept}, listener)
     if budgeting.is_open(plan):
+        budgeting.check_time(plan, began)
         ready = _decided(ready, asked, began, listener)
     # Whatever is refused was refused by now: a folder that no run came of would block its name.
     with runs.locked(place), watchers.watching(watch, place, _facts(ready.plan), listener) as listener:
