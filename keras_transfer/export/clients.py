@@ -147,7 +147,8 @@ def _opencv(path: str, contract: Contract) -> np.ndarray | None:
     if stored is None:
         return None
     pixels = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB)
-    (top, left, high, wide), (down, across, to_high, to_wide) = placed(pixels.shape[0], pixels.shape[1], contract)
+    height, width = pixels.shape[:2]
+    (top, left, high, wide), (down, across, to_high, to_wide) = placed(height, width, contract)
     square = np.zeros(contract.shape, np.uint8)
     shown = np.ascontiguousarray(pixels[top : top + high, left : left + wide])
     square[down : down + to_high, across : across + to_wide] = cv2.resize(shown, (to_wide, to_high))
