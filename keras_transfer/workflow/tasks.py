@@ -246,8 +246,8 @@ TASKS: Mapping[str, Task] = {
         draw=_later("evaluation.overlays.draw"),
         bounds=_OF_PIXELS,
         defaults={"recipe": "dense", "batch_size": 8},
-        evidence="CamVid at 352 pixels ended at mean IoU 0.719 on validation by the stages of recipe 'dense' "
-        "(keras_transfer/tasks/README.md).",
+        evidence="CamVid at 384 pixels ends at mean IoU 0.723 on validation by recipe 'dense' "
+        "(scripts/bench segmentation --camvid CAMVID --image-size 384).",
         most_side=352,
     ),
     "detection": Task(
