@@ -65,7 +65,7 @@ def policy(name: str, annotation: Annotation = ANNOTATIONS["class"]) -> Policy:
         raise UsageError(unknown("augmentation", name, NAMES))
     name, _ = parted(name)
     if MIXING in POLICIES[name] and not (annotation.mixes or annotation.tile):
-        others = ", ".join(each for each, steps in POLICIES.items() if MIXING not in steps)
+        others = ", ".join(each for each, steps in POLICIES.items() if MIXING not in steps and each not in IN_TIME)
         raise UsageError(
             f"Augmentation '{name}' mixes pictures, which those with {annotation.meaning} cannot be. Use: {others}."
         )

@@ -164,12 +164,12 @@ def _model_metadata(card: Card, outputs: Sequence[Output]) -> bytes:
         return table(7, {0: text(output.name), **fields, 6: vector(labels)})
 
     def taken() -> tuple[str, int]:
-        told = {0: text(contract.takes), 1: text(contract.normalization)}
-        if contract.takes != IMAGE_INPUT:
-            return table(7, told)
-        side = ("Uint32", contract.image_size)
-        picture = table(2, {0: ("Int8", _RGB), 1: table(2, {0: side, 1: side})})
-        return table(7, {**told, 3: table(3, {0: ("Uint8", _IMAGE_PROPERTIES), 1: picture})})
+        content = {}
+        if contract.takes == IMAGE_INPUT:
+            side = ("Uint32", contract.image_size)
+            picture = table(2, {0: ("Int8", _RGB), 1: table(2, {0: side, 1: side})})
+            content = {3: table(3, {0: ("Uint8", _IMAGE_PROPERTIES), 1: picture})}
+        return table(7, {0: text(contract.takes), 1: text(contract.normalization), **content})
 
     source = taken()
     given = [described(output) for output in outputs]
