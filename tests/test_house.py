@@ -63,6 +63,11 @@ def test_what_bundles_carry_away_imports_nothing_of_this_package():
     assert [path for path in CARGO.rglob("*.py") if "keras_transfer" in path.read_text()] == []
 
 
+def test_keras_files_are_opened_in_one_place_which_refuses_what_could_run_code():
+    loading = [path.relative_to(PACKAGE).as_posix() for path in MODULES if ".load_model(" in path.read_text()]
+    assert loading == ["keras_files.py"]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_module_says_in_one_line_what_belongs_in_it(path):
     first = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]

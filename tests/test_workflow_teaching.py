@@ -13,7 +13,7 @@ from colours import NAMES, draw, trained
 from keras_transfer import cli, runs, workflow
 from keras_transfer import plan as plans
 from keras_transfer.data import pipeline, sources
-from keras_transfer.errors import RunError, UsageError
+from keras_transfer.errors import ArtifactError, RunError, UsageError
 from keras_transfer.export import runtime
 from keras_transfer.specs import Run, Stage
 from keras_transfer.training import feature_store
@@ -126,6 +126,13 @@ def test_a_teacher_that_is_not_finished_or_not_there_is_refused(tmp_path):
         teaching.teacher_of(plan(teacher=str(other.folder)), splits(), tmp_path, lambda event: None)
     with pytest.raises(RunError, match="There is no run in"):
         teaching.teacher_of(plan(teacher=str(tmp_path / "none")), splits(), tmp_path, lambda event: None)
+
+
+def test_a_teacher_whose_model_is_damaged_is_refused(tmp_path):
+    other = changed(tmp_path)
+    other.model_path.write_bytes(other.model_path.read_bytes()[:5000])
+    with pytest.raises(ArtifactError, match=r"is no whole \.keras file"):
+        teaching.teacher_of(plan(teacher=str(other.folder)), splits(), tmp_path, lambda event: None)
 
 
 def test_a_teacher_that_is_worse_than_the_same_student_without_it_is_refused(tmp_path):

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer import devices, runs
+from keras_transfer import devices, keras_files, runs
 from keras_transfer.errors import UsageError
 from keras_transfer.export import manifest
 from keras_transfer.specs import (
@@ -137,7 +136,7 @@ def _apart(plan: Plan) -> dict[str, Any]:
 
 
 def _asking(run: Run, splits: Splits) -> Ask:
-    model = keras.models.load_model(run.model_path, compile=False)
+    model = keras_files.load(run.model_path)
     side = run.record.image_size
     order = [run.record.class_names.index(name) for name in splits.known_names]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer import runs
+from keras_transfer import keras_files, runs
 from keras_transfer.data import clips, faces
 from keras_transfer.data import pairs as listed_pairs
 from keras_transfer.data import pictures as picture_files
@@ -328,11 +328,9 @@ def _of_pair(loaded: runtime.Runtime) -> Halves:
 
 
 def _of_model(path: Path, contract: Contract, task: Task) -> Halves:
-    import keras
-
     from keras_transfer.workflow.opened import named
 
-    model = keras.models.load_model(path, compile=False)
+    model = keras_files.load(path)
     assert task.halve
     frame, window = task.halve(task.fold(model, contract) if task.fold else model)
     return Halves(
