@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from keras_transfer.placing import placed
+
 VOID = 255
 """Of pixels that nothing is said of: they count in no loss and no figure."""
 
@@ -41,18 +43,11 @@ def square(pixels: np.ndarray, size: int, aspect: str) -> np.ndarray:
     aspect: as pictures are made square, `stretch`, `crop` or `letterbox`, with the same corners to the pixel.
     """
     height, width = pixels.shape
-    if aspect == "letterbox":
-        scale = size / max(height, width)
-        new_height, new_width = (min(max(round(side * scale), 1), size) for side in (height, width))
-        top, left = (size - new_height) // 2, (size - new_width) // 2
-        into = np.full((size, size), VOID, np.uint8)
-        into[top : top + new_height, left : left + new_width] = _resized(pixels, new_height, new_width)
-        return into
-    if aspect == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
-    return _resized(pixels, size, size)
+    (top, left, high, wide), (down, across, new_height, new_width) = placed(height, width, size, aspect)
+    into = np.full((size, size), VOID, np.uint8)
+    shown = pixels[top : top + high, left : left + wide]
+    into[down : down + new_height, across : across + new_width] = _resized(shown, new_height, new_width)
+    return into
 
 
 def unsquare(square: np.ndarray, height: int, width: int, aspect: str) -> np.ndarray:
@@ -63,19 +58,11 @@ def unsquare(square: np.ndarray, height: int, width: int, aspect: str) -> np.nda
 
     What a cropped square does not show is `VOID`.
     """
-    size = len(square)
-    if aspect == "letterbox":
-        scale = size / max(height, width)
-        inner_height, inner_width = (min(max(round(side * scale), 1), size) for side in (height, width))
-        top, left = (size - inner_height) // 2, (size - inner_width) // 2
-        square = square[top : top + inner_height, left : left + inner_width]
-    if aspect == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        into = np.full((height, width), VOID, np.uint8)
-        into[top : top + side, left : left + side] = _resized(square, side, side)
-        return into
-    return _resized(square, height, width)
+    (top, left, high, wide), (down, across, inner_height, inner_width) = placed(height, width, len(square), aspect)
+    into = np.full((height, width), VOID, np.uint8)
+    inner = square[down : down + inner_height, across : across + inner_width]
+    into[top : top + high, left : left + wide] = _resized(inner, high, wide)
+    return into
 
 
 def squared(packed: Sequence[bytes] | np.ndarray, size: int, aspect: str) -> np.ndarray:

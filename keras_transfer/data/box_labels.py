@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_transfer.drawing import boxed
+from keras_transfer.placing import placed
 
 LEFT = 0.4
 """Share of a box that must still be seen where a picture is cut or moved: of less, nobody would say what it shows."""
@@ -94,19 +95,13 @@ def squared(labels: Sequence[bytes] | np.ndarray, side: int, aspect: str) -> lis
 def _square(height: int, width: int, boxes: np.ndarray, side: int, aspect: str) -> np.ndarray:
     if aspect == "stretch":
         return boxes
-    if aspect == "letterbox":
-        scale = side / max(height, width)
-        extent = np.array([min(max(round(each * scale), 1), side) for each in (height, width)])
-        corner = (side - extent) // 2
-        factor, shift = extent / side, corner / side
-    else:
-        shorter = min(height, width)
-        corner = (np.array([height, width]) - shorter) // 2
-        factor, shift = np.array([height, width]) / shorter, -corner / shorter
+    shown, there = (np.array(each) for each in placed(height, width, side, aspect))
+    extent = there[2:] / side
+    factor, shift = np.array([height, width]) / shown[2:] * extent, there[:2] / side - shown[:2] / shown[2:] * extent
     moved = boxes[:, :4] * np.tile(factor, 2) + np.tile(shift, 2)
     seen = np.clip(moved, 0, 1)
-    there = _areas(seen) >= LEFT * _areas(moved)
-    return np.concatenate([seen, boxes[:, 4:]], axis=1)[there].astype(np.float32)
+    kept = _areas(seen) >= LEFT * _areas(moved)
+    return np.concatenate([seen, boxes[:, 4:]], axis=1)[kept].astype(np.float32)
 
 
 def marked(pixels: np.ndarray, label: Boxed, class_names: Sequence[str]) -> np.ndarray:

@@ -12,6 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from keras_transfer.placing import placed
+
 ONE = 256
 """What the weights of the bilinear filter add up to (cv2.INTER_LINEAR_EXACT: eight bits behind the point)."""
 
@@ -40,18 +42,13 @@ def square(
     resize = resize or resized
     into = np.empty((size, size, 3), np.uint8) if into is None else into
     height, width = pixels.shape[:2]
-    if aspect == "letterbox":
-        scale = size / max(height, width)
-        new_height, new_width = (min(max(round(side * scale), 1), size) for side in (height, width))
-        top, left = (size - new_height) // 2, (size - new_width) // 2
-        into[:] = 0
-        into[top : top + new_height, left : left + new_width] = resize(pixels, new_height, new_width)
-        return into
-    if aspect == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
-    return resize(pixels, size, size, into)
+    (top, left, high, wide), (down, across, new_height, new_width) = placed(height, width, size, aspect)
+    shown = pixels[top : top + high, left : left + wide]
+    if (new_height, new_width) == (size, size):
+        return resize(shown, size, size, into)
+    into[:] = 0
+    into[down : down + new_height, across : across + new_width] = resize(shown, new_height, new_width)
+    return into
 
 
 def resized(pixels: np.ndarray, height: int, width: int, into: np.ndarray | None = None) -> np.ndarray:

@@ -20,6 +20,7 @@ import numpy as np
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.export import browser
 from keras_transfer.export.runtime import Format, Runtime
+from keras_transfer.placing import Rectangle, placed
 from keras_transfer.specs import Answers, Contract, Value
 
 BATCH = 32
@@ -87,25 +88,6 @@ def check(names: Sequence[str], contract: Contract, formats: Sequence[str]) -> N
         client.needs()
 
 
-def placed(height: int, width: int, contract: Contract) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
-    """Return what of a picture is shown, and where in the square, each as (top, left, height, width).
-
-    >>> placed(300, 400, Contract(class_names=("a", "b"), image_size=96, aspect="letterbox"))
-    ((0, 0, 300, 400), (12, 0, 72, 96))
-
-    A program does by hand what the contract says of proportions; the filter is its own.
-    """
-    size = contract.image_size
-    if contract.aspect == "crop":
-        side = min(height, width)
-        return ((height - side) // 2, (width - side) // 2, side, side), (0, 0, size, size)
-    if contract.aspect == "letterbox":
-        scale = size / max(height, width)
-        high, wide = (min(max(round(each * scale), 1), size) for each in (height, width))
-        return (0, 0, height, width), ((size - high) // 2, (size - wide) // 2, high, wide)
-    return (0, 0, height, width), (0, 0, size, size)
-
-
 def _by_squares(loaded: Sequence[Runtime], paths: Sequence[str], *, squares: Squares) -> Asked:
     """Ask files in their own runtimes about what a client made of the pictures, which are read once for all of them."""
     contract = loaded[0].artifact.contract
@@ -125,6 +107,11 @@ def _one_by_one(square: Callable[[str, Contract], np.ndarray | None]) -> Squares
     return squares
 
 
+def _placed(height: int, width: int, contract: Contract) -> tuple[Rectangle, Rectangle]:
+    """A program does by hand what the contract says of proportions; the filter is its own."""
+    return placed(height, width, contract.image_size, contract.aspect)
+
+
 def _pillow(path: str, contract: Contract) -> np.ndarray | None:
     from PIL import Image
 
@@ -133,7 +120,7 @@ def _pillow(path: str, contract: Contract) -> np.ndarray | None:
             picture = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    (top, left, high, wide), (down, across, to_high, to_wide) = placed(picture.height, picture.width, contract)
+    (top, left, high, wide), (down, across, to_high, to_wide) = _placed(picture.height, picture.width, contract)
     square = Image.new("RGB", (contract.image_size, contract.image_size))
     shown = picture.crop((left, top, left + wide, top + high)).resize((to_wide, to_high))
     square.paste(shown, (across, down))
@@ -148,7 +135,7 @@ def _opencv(path: str, contract: Contract) -> np.ndarray | None:
         return None
     pixels = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB)
     height, width = pixels.shape[:2]
-    (top, left, high, wide), (down, across, to_high, to_wide) = placed(height, width, contract)
+    (top, left, high, wide), (down, across, to_high, to_wide) = _placed(height, width, contract)
     square = np.zeros(contract.shape, np.uint8)
     shown = np.ascontiguousarray(pixels[top : top + high, left : left + wide])
     square[down : down + to_high, across : across + to_wide] = cv2.resize(shown, (to_wide, to_high))
