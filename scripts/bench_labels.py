@@ -32,8 +32,6 @@ from keras_transfer.training import prefix
 from keras_transfer.workflow.building import fitting_size
 
 WAYS = ("random", "suggested", "typical", "torn")
-LENIENCE = 2.5
-"""Weight of all pictures together beside the regression's penalty, on features of unit deviation; the same for all."""
 
 
 def described(source):
@@ -57,7 +55,7 @@ def described(source):
 def learnt(scaler, rows, labels, weights=None):
     """A regression on what is labelled."""
     weights = np.ones(len(labels)) if weights is None else weights
-    model = LogisticRegression(C=LENIENCE / weights.sum(), max_iter=200)
+    model = LogisticRegression(C=pseudo_labels.LENIENCE / weights.sum(), max_iter=200)
     return model.fit(scaler.transform(rows), labels, weights)
 
 

@@ -19,10 +19,10 @@ from keras_transfer.data import sources
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.errors import ArtifactError, DataError, RunError, UsageError
 from keras_transfer.files import write_bytes
-from keras_transfer.selection import advisor
+from keras_transfer.selection import advisor, alike
 from keras_transfer.specs import Contract, Output, Plan, Split, Splits
 from keras_transfer.training import rate_finder
-from keras_transfer.workflow import advising, advising_clips, checking, labels, listing, tasks, training, using
+from keras_transfer.workflow import advising, checking, labels, listing, tasks, training, using
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +124,8 @@ def test_class_names_that_are_given_are_those_of_a_model_that_carries_none(tmp_p
     model().save(tmp_path / "elsewhere.keras")
     draw(tmp_path / "pictures", CLASS_NAMES)
     found = workflow.evaluate(tmp_path / "elsewhere.keras", str(tmp_path / "pictures"), labels=CLASS_NAMES)
-    alike = workflow.evaluate(exported()["tflite"], str(tmp_path / "pictures"))
-    assert found.accuracy == alike.accuracy
+    by_file = workflow.evaluate(exported()["tflite"], str(tmp_path / "pictures"))
+    assert found.accuracy == by_file.accuracy
     (said,) = workflow.predict(tmp_path / "elsewhere.keras", [picture()], labels=CLASS_NAMES)
     assert set(said.probabilities) == set(CLASS_NAMES)
 
@@ -430,7 +430,7 @@ def test_advice_without_any_weights_at_hand_takes_the_backbone_of_a_plan(monkeyp
 
 
 def test_groups_are_numbered_and_those_without_a_name_are_alone():
-    numbers = advising_clips.numbered(np.array(["monday", "", "monday", "", "friday"]))
+    numbers = alike.numbered(np.array(["monday", "", "monday", "", "friday"]))
     assert numbers[0] == numbers[2]
     assert len(set(numbers.tolist())) == 4
 

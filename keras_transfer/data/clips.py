@@ -126,7 +126,7 @@ def positions(facts: Facts, clip: Clip, count: int, moments: np.ndarray | None =
     return [first + number for number in _spread(shown, count, moments)]
 
 
-def _spread(there: int, count: int, moments: np.ndarray | None) -> list[int]:
+def _spread(there: int, count: int, moments: np.ndarray | None = None) -> list[int]:
     """Which ones of `there` frames are taken, one of each of `count` equal parts: never a later one first."""
     if moments is None:
         return [(2 * number + 1) * there // (2 * count) for number in range(count)]
@@ -200,8 +200,7 @@ def thumbnails(path: str | Path, seconds: float, *, width: int, height: int) -> 
         high, wide = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
         small = max(1, round(wide * height / max(high, 1)))
         count = min(shown, max(1, width // (small + GAP)))
-        wanted = [(2 * number + 1) * shown // (2 * count) for number in range(count)]
-        read = _read(video, wanted, seek_from(str(path)))
+        read = _read(video, _spread(shown, count), seek_from(str(path)))
         return [cv2.resize(each, (small, height), interpolation=cv2.INTER_AREA) for each in read]
 
 

@@ -1,4 +1,4 @@
-"""Says which pictures look alike, from what a backbone makes of them: shots of one thing, one after another."""
+"""Says which pictures belong together: those of a named group, and those that a backbone finds alike."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ def look_alikes(features: np.ndarray, labels: np.ndarray, copies: np.ndarray | N
     dissolved = (shares.max(axis=1) > MOST_OF_A_CLASS)[groups]
     groups[dissolved] = groups.max() + 1 + np.arange(dissolved.sum())
     return np.unique(groups, return_inverse=True)[1]
+
+
+def numbered(groups: np.ndarray) -> np.ndarray:
+    """Return a number for each named group, int (n,); what has no name of a group is alone.
+
+    >>> numbered(np.array(["monday", "", "monday", ""])).tolist()
+    [1, 2, 1, 3]
+    """
+    numbers = np.unique(groups, return_inverse=True)[1]
+    alone = groups == ""
+    numbers[alone] = numbers.max() + 1 + np.arange(alone.sum())
+    return numbers

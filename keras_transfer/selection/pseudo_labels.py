@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix, diags, identity
 from scipy.sparse.linalg import cg
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 NEIGHBOURS, NEARNESS, KEPT = 50, 3, 0.99
 """Of the graph: how many neighbours a picture has, the power that their cosine is raised to, and the share of a label
@@ -69,7 +69,7 @@ def propagated(known: Known) -> tuple[np.ndarray, np.ndarray]:
     Source: Iscen, Tolias, Avrithis & Chum, Label Propagation for Deep Semi-supervised Learning, CVPR 2019, equations 8
     to 11; no class weighs more in all than the mean class, after equation 12.
     """
-    points = _unit(np.concatenate([known.features, known.unlabelled]))
+    points = normalize(np.concatenate([known.features, known.unlabelled]))
     count = len(points)
     # Half of what a class has in the mean at most: where pictures are few, fifty of them are of other classes.
     neighbours = min(NEIGHBOURS, max(FEWEST_NEIGHBOURS, count // (2 * known.classes)), count - 1)
@@ -168,7 +168,3 @@ def _balanced(labels: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarr
     """Return weights of which no class has more in all than the mean class."""
     sums = np.bincount(labels, weights, minlength=classes)
     return weights * np.minimum(1.0, sums.mean() / np.maximum(sums, 1e-12))[labels]
-
-
-def _unit(points: np.ndarray) -> np.ndarray:
-    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)

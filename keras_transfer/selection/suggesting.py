@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 FEW_PER_CLASS = 10
 """Labelled pictures of a class, in the mean, below which the typical ones are named: a model that saw fewer does not
@@ -67,7 +68,7 @@ def typical(pool: Pool, count: int, seed: int) -> list[Pick]:
     Source: Hacohen, Dekel & Weinshall, Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets, ICML
     2022, section 3 (TypiClust).
     """
-    points = _unit(np.concatenate([pool.features, pool.labelled]))
+    points = normalize(np.concatenate([pool.features, pool.labelled]))
     clusters = min(len(pool.labelled) + count, MOST_CLUSTERS, len(points))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # copies make fewer clusters than were asked for
@@ -156,7 +157,3 @@ def _most_typical(points: np.ndarray, cluster: np.ndarray, members: np.ndarray) 
         return 0
     distances, _ = NearestNeighbors(n_neighbors=neighbours + 1).fit(points[cluster]).kneighbors(points[members])
     return int(distances[:, 1:].mean(axis=1).argmin())
-
-
-def _unit(points: np.ndarray) -> np.ndarray:
-    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)

@@ -17,7 +17,7 @@ from keras_transfer.backbones import blocks, features, registry, weights
 from keras_transfer.data import near, pipeline, sources
 from keras_transfer.errors import UsageError
 from keras_transfer.files import write_bytes
-from keras_transfer.selection import advisor, measuring, pictures
+from keras_transfer.selection import advisor, alike, measuring, pictures
 from keras_transfer.selection.findings import Advice, Limits, Measurement, Question
 from keras_transfer.specs import (
     BackboneSpec,
@@ -190,11 +190,8 @@ def _looked_at(splits: Splits, feed: Feed, seed: int, size: int) -> LookedAt:
     if splits.train.groups is not None:
         rows = order.of_epoch(len(splits.train), seed=seed, epoch=0)[: len(labels)]
         # A stream that does not fit the memory comes in an order of its own, in which no group can be told.
-        groups = (
-            advising_clips.numbered(splits.train.groups[rows])
-            if np.array_equal(splits.train.labels[rows], labels)
-            else None
-        )
+        same = np.array_equal(splits.train.labels[rows], labels)
+        groups = alike.numbered(splits.train.groups[rows]) if same else None
     if "validation" not in splits.given:
         return LookedAt(images, labels, groups, None, None)
     return LookedAt(images, labels, groups, *_first(feed, "validation", size, JUDGED_ON, splits.annotation))

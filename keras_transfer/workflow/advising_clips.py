@@ -11,7 +11,7 @@ import numpy as np
 from keras_transfer import order
 from keras_transfer.backbones import blocks, features, registry
 from keras_transfer.data import pipeline
-from keras_transfer.selection import moving
+from keras_transfer.selection import alike, moving
 from keras_transfer.selection.findings import Advice
 from keras_transfer.specs import Listener, Plan, Splits
 from keras_transfer.training import recipes
@@ -59,7 +59,7 @@ def advise_clips(
         np.asarray(images)[there],
         np.asarray(targets)[there].argmax(axis=1),
         engine,
-        groups=None if splits.train.groups is None else numbered(splits.train.groups[rows]),
+        groups=None if splits.train.groups is None else alike.numbered(splits.train.groups[rows]),
     )
     plan = Plan(data=source, task=task, backbone=spec.name, recipe="clips", image_size=size, seed=seed)
     if not found.matters:
@@ -77,11 +77,3 @@ def advise_clips(
         seconds=time.perf_counter() - began,
         training_seconds=None,
     )
-
-
-def numbered(groups: np.ndarray) -> np.ndarray:
-    """Return a number for each group, int (n,); what has no name of a group is alone."""
-    numbers = np.unique(groups, return_inverse=True)[1]
-    alone = groups == ""
-    numbers[alone] = numbers.max() + 1 + np.arange(alone.sum())
-    return numbers
