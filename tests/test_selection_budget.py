@@ -20,7 +20,7 @@ RATES = budget.Rates(
 
 def task(**changes):
     known = {"counts": {"train": 850, "validation": 150, "test": 1000}, "smallest_class": 80}
-    return budget.Task(**{**known, "sizes": (64, 96, 128), "fitting_size": 96, **changes})
+    return budget.Wanted(**{**known, "sizes": (64, 96, 128), "fitting_size": 96, **changes})
 
 
 def chosen(seconds, rates=RATES, **changes):

@@ -31,7 +31,8 @@ SMALLEST = 64
 """Side in pixels below which pictures are not taken to save time."""
 
 START = {"head": 1.2, "blocks": 2.0, "all": 2.5}
-"""What a stage takes before its first step, features left out, beside the build of the frozen part that was timed."""
+"""What a stage takes before its first step, features left out, beside the build of the frozen part that was timed:
+guesses, as the next two are; `training.pace` mends while a stage runs what they get wrong."""
 
 FINISH = 1.5
 """What saving, settling and the first batch of the test take, beside the same."""
@@ -63,7 +64,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Task:
+class Wanted:
     """What is to be learned in the time, and what a person fixed."""
 
     counts: Mapping[str, int]
@@ -104,21 +105,21 @@ class Choice:
         return f"{self.recipe} at {self.image_size} pixels ({told}), about {self.seconds / 60:.1f} minutes"
 
 
-def choose(task: Task, rates: Rates, recipes: Recipes, seconds: float) -> Choice | None:
+def choose(wanted: Wanted, rates: Rates, recipes: Recipes, seconds: float) -> Choice | None:
     """Return the plan that is expected to be best among those that `seconds` hold; None where they hold none.
 
-    >>> choose(task, rates, recipes.ADVISED, seconds=100).recipe  # doctest: +SKIP
+    >>> choose(wanted, rates, recipes.ADVISED, seconds=100).recipe  # doctest: +SKIP
     'head_then_top'
 
     More time never gives a plan that less is expected of: what fits little fits much.
     """
-    fitting = [each for each in _plans(task, rates, recipes) if each.seconds <= FILLED * seconds]
+    fitting = [each for each in _plans(wanted, rates, recipes) if each.seconds <= FILLED * seconds]
     return max(fitting, key=lambda each: (round(each.points, 3), -each.seconds), default=None)
 
 
-def least(task: Task, rates: Rates, recipes: Recipes) -> float:
+def least(wanted: Wanted, rates: Rates, recipes: Recipes) -> float:
     """Return the seconds that the quickest plan needs."""
-    return min(each.seconds for each in _plans(task, rates, recipes)) / FILLED
+    return min(each.seconds for each in _plans(wanted, rates, recipes)) / FILLED
 
 
 def more(now: Choice, then: Choice | None) -> str:
@@ -139,24 +140,26 @@ def sizes(fitting: int, smallest: int, largest: int) -> tuple[int, ...]:
     return tuple(sorted({*less, fitting, max(more, fitting)}))
 
 
-def _plans(task: Task, rates: Rates, recipes: Recipes) -> Iterator[Choice]:
+def _plans(wanted: Wanted, rates: Rates, recipes: Recipes) -> Iterator[Choice]:
     """Every plan that is thought of: a recipe, a size, a share of its epochs, views, epochs of the head."""
-    for name in _names(task, rates, recipes):
+    for name in _names(wanted, rates, recipes):
         whole = recipes[name](len(rates.work))
         shares = sorted({k / 10 for k in range(1, 11)}) if len(whole) > 1 else [1.0]
-        for size in task.sizes:
+        for size in wanted.sizes:
             for share in shares:
                 for views in VIEWS:
                     for epochs in HEAD_EPOCHS:
-                        yield _plan(task, rates, name, size, _shortened(whole, share, views, epochs), whole)
+                        yield _plan(wanted, rates, name, size, _shortened(whole, share, views, epochs), whole)
 
 
-def _names(task: Task, rates: Rates, recipes: Recipes) -> tuple[str, ...]:
-    if task.recipe:
-        return (task.recipe,)
+def _names(wanted: Wanted, rates: Rates, recipes: Recipes) -> tuple[str, ...]:
+    if wanted.recipe:
+        return (wanted.recipe,)
     unlike = rates.distance is not None and rates.distance >= UNLIKE
     names = ("adapt_then_full", "adapt", "head") if unlike else ("full", "head_then_top", "head")
-    return tuple(name for name in names if name in recipes and (name != "full" or task.smallest_class >= FEW_PER_CLASS))
+    return tuple(
+        name for name in names if name in recipes and (name != "full" or wanted.smallest_class >= FEW_PER_CLASS)
+    )
 
 
 def _shortened(whole: Sequence[Stage], share: float, views: int, epochs: int) -> tuple[Stage, ...]:
@@ -170,10 +173,10 @@ def _shortened(whole: Sequence[Stage], share: float, views: int, epochs: int) ->
 
 
 def _plan(
-    task: Task, rates: Rates, recipe: str, size: int, stages: tuple[Stage, ...], whole: Sequence[Stage]
+    wanted: Wanted, rates: Rates, recipe: str, size: int, stages: tuple[Stage, ...], whole: Sequence[Stage]
 ) -> Choice:
-    costs = [_seconds(task, rates, size, stage) for stage in stages]
-    passed = task.counts["validation"] + task.counts["test"]
+    costs = [_seconds(wanted, rates, size, stage) for stage in stages]
+    passed = wanted.counts["validation"] + wanted.counts["test"]
     finish = FINISH * rates.build_seconds + passed * (FORWARD * _learn(rates, size) + rates.feed_ms / 1000)
     return Choice(
         recipe=recipe,
@@ -182,7 +185,7 @@ def _plan(
         stage_seconds=tuple(cost for cost, _ in costs),
         least_seconds=tuple(cost for _, cost in costs),
         finish_seconds=finish,
-        points=_points(task, recipe, size, stages, whole),
+        points=_points(wanted, recipe, size, stages, whole),
     )
 
 
@@ -191,15 +194,15 @@ def _learn(rates: Rates, size: int) -> float:
     return rates.learn_ms / 1000 * (size / rates.image_size) ** 2
 
 
-def _seconds(task: Task, rates: Rates, size: int, stage: Stage) -> tuple[float, float]:
+def _seconds(wanted: Wanted, rates: Rates, size: int, stage: Stage) -> tuple[float, float]:
     """Return what a stage takes, and what it takes at least."""
-    train, validation = task.counts["train"], task.counts["validation"]
+    train, validation = wanted.counts["train"], wanted.counts["validation"]
     share = learning_share(stage, rates.work)
     look, feed = rates.look_ms / 1000 * (size / rates.image_size) ** 2, rates.feed_ms / 1000
     start = START["head" if share == 0 else "all" if share == 1 else "blocks"] * rates.build_seconds
     a_view = train * ((1 - share) * look + feed)
     of_validation = validation * ((1 - share) * look + feed)
-    steps = math.ceil(train / task.batch_size)
+    steps = math.ceil(train / wanted.batch_size)
     epoch = share * _learn(rates, size) * (train + FORWARD * validation) + steps * STEP_SHARE * rates.build_seconds
     if share == 1:  # streamed: pictures are decoded once, and nothing is computed before
         first = a_view + of_validation
@@ -210,9 +213,9 @@ def _seconds(task: Task, rates: Rates, size: int, stage: Stage) -> tuple[float, 
     )
 
 
-def _points(task: Task, recipe: str, size: int, stages: Sequence[Stage], whole: Sequence[Stage]) -> float:
+def _points(wanted: Wanted, recipe: str, size: int, stages: Sequence[Stage], whole: Sequence[Stage]) -> float:
     """Return what is expected of a plan, above a head of all its epochs at the size that fits."""
-    octaves = math.log2(size / task.fitting_size)
+    octaves = math.log2(size / wanted.fitting_size)
     points = GAINS.get(recipe, 0.0) if len(stages) > 1 else 0.0
     if points:
         share = sum(each.epochs for each in stages[1:]) / sum(each.epochs for each in whole[1:])

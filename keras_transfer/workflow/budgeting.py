@@ -17,6 +17,7 @@ from keras_transfer.training import prefix, recipes
 from keras_transfer.training.pace import Span
 from keras_transfer.workflow.advising import MEASURED
 from keras_transfer.workflow.building import fitting_size
+from keras_transfer.workflow.opened import some_pictures
 from keras_transfer.workflow.tasks import task_of
 
 TIMED = 0.05
@@ -95,16 +96,16 @@ def decided(
     """
     plan, until = asked, began + 60 * float(asked.minutes or 0)
     rates = _rates(network, feed, until, engine if engine in prefix.ENGINES else "auto")
-    task = _task(plan, spec, splits)
+    wanted = _wanted(plan, spec, splits)
     left = until - time.perf_counter()
-    choice = budget.choose(task, rates, recipes.ADVISED, left)
+    choice = budget.choose(wanted, rates, recipes.ADVISED, left)
     if choice is None:
-        needed = time.perf_counter() - began + budget.least(task, rates, recipes.ADVISED)
+        needed = time.perf_counter() - began + budget.least(wanted, rates, recipes.ADVISED)
         raise UsageError(
-            f"{plan.minutes:g} minutes are too few to train on {task.counts['train']:,} pictures here, as busy as this "
-            f"machine is. Give at least {_minutes(needed):g}."
+            f"{plan.minutes:g} minutes are too few to train on {wanted.counts['train']:,} pictures here, as busy as "
+            f"this machine is. Give at least {_minutes(needed):g}."
         )
-    twice = budget.choose(task, rates, recipes.ADVISED, left + 60 * float(plan.minutes or 0))
+    twice = budget.choose(wanted, rates, recipes.ADVISED, left + 60 * float(plan.minutes or 0))
     spent = time.perf_counter() - began
     listener(Event("note", f"{plan.minutes:g} minutes, of which {spent:.0f} s are gone: {choice.sentence}"))
     listener(Event("note", f"twice the time {budget.more(choice, twice)}"))
@@ -115,7 +116,7 @@ def decided(
 def _rates(network: Network, feed: Feed, until: float, engine: str) -> budget.Rates:
     """Measure what pictures cost on this machine."""
     began, size = time.perf_counter(), int(network.model.input.shape[1])
-    images = _pictures(feed, size, CHECKED)
+    images = some_pictures(feed, "train", size, CHECKED)
     frozen = keras.Model(network.model.input, list(network.features))
     ready = time.perf_counter()
     compute = prefix.build(frozen, check=images, engine=engine).compute
@@ -125,7 +126,7 @@ def _rates(network: Network, feed: Feed, until: float, engine: str) -> budget.Ra
     whole = measuring.looking_ms(compute, (np.asarray(each) for each, *_ in arriving))
     learn = policy.LEARNING_LOOKS * look
     if BUILDS_OF_A_STEP * build < TIMED * (until - began):
-        learn = measuring.learning_ms(_backbone(network), _pictures(feed, size, measuring.STEP))
+        learn = measuring.learning_ms(_backbone(network), some_pictures(feed, "train", size, measuring.STEP))
     work = np.array([block.multiply_adds for block in network.blocks], np.float64)
     return budget.Rates(
         image_size=size,
@@ -138,19 +139,15 @@ def _rates(network: Network, feed: Feed, until: float, engine: str) -> budget.Ra
     )
 
 
-def _pictures(feed: Feed, size: int, count: int) -> Any:
-    return np.asarray(next(iter(feed("train", image_size=size, batch_size=count, shuffle=True)))[0])
-
-
 def _backbone(network: Network) -> Any:
     return keras.Model(network.model.input, network.blocks[-1].output)
 
 
-def _task(plan: Plan, spec: BackboneSpec, splits: Splits) -> budget.Task:
+def _wanted(plan: Plan, spec: BackboneSpec, splits: Splits) -> budget.Wanted:
     fitting = plan.image_size or fitting_size(spec, splits.typical_size)
     labels = splits.train.labels
     counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(splits.known_names))
-    return budget.Task(
+    return budget.Wanted(
         counts=splits.counts,
         smallest_class=int(counts.min()),
         sizes=(fitting,) if plan.image_size else budget.sizes(fitting, spec.min_size, spec.input_size),
