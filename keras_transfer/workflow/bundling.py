@@ -71,10 +71,9 @@ def bundle(
     row = targets.target_of(target)
     opened = Opened(finished(run), listener)
     golden.check(opened.plain)
-    listed = exporters.exported(run.exports)
-    artifact, refused = _named_file(opened, Path(file), force) if file else (_smallest(opened, target, listed), "")
-    loaded = runtime.load(artifact.path, threads=1)
     rows = proving.rows_of_exports(opened)
+    artifact, refused = _named_file(opened, rows, Path(file), force) if file else (_smallest(opened, rows, target), "")
+    loaded = runtime.load(artifact.path, threads=1)
     content = Content(
         name=named(name or run.folder.name),
         artifact=loaded.artifact,
@@ -82,7 +81,7 @@ def bundle(
         summary=_summary(opened, rows, artifact),
         papers=_papers(opened, rows),
         refused=refused,
-        saved_model=_saved_model(opened, target) if row.served else None,
+        saved_model=_saved_model(opened, rows, target) if row.served else None,
         modules=Path(modules) if modules else None,
     )
     listener(Event("note", f"writing {artifact.path.name} as a bundle for {target}"))
@@ -93,14 +92,14 @@ def bundle(
         packed=packed,
         artifact=loaded.artifact,
         golden=len(content.golden),
-        size_bytes=manifest.digest(folder)[0],
+        size_bytes=sum(each.stat().st_size for each in folder.rglob("*") if each.is_file()),
     )
 
 
-def _smallest(opened: Opened, target: str, listed: Sequence[Path]) -> Artifact:
+def _smallest(opened: Opened, rows: Sequence[Mapping[str, Any]], target: str) -> Artifact:
     """The smallest file in use that is proven and that the target runs."""
-    formats = targets.target_of(target).runs
-    proven = {row["name"] for row in proving.rows_of_exports(opened) if row["accepted"] and "merit" in row}
+    formats, listed = targets.target_of(target).runs, exporters.exported(opened.run.exports)
+    proven = {row["name"] for row in rows if _holds(row)}
     artifacts = [_at(opened, each) for each in manifest.read(opened.run.exports).artifacts]
     fitting = [each for each in artifacts if each.format in formats]
     if not fitting:
@@ -118,7 +117,7 @@ def _smallest(opened: Opened, target: str, listed: Sequence[Path]) -> Artifact:
     return min(standing, key=lambda each: each.size_bytes)
 
 
-def _named_file(opened: Opened, file: Path, force: bool) -> tuple[Artifact, str]:
+def _named_file(opened: Opened, rows: Sequence[Mapping[str, Any]], file: Path, force: bool) -> tuple[Artifact, str]:
     """A file that was asked for, and why it should not be used; UsageError where it should not and nobody insists."""
     listed = manifest.read(opened.run.exports)
     known = {each.path.name: each for each in listed.all}
@@ -129,12 +128,17 @@ def _named_file(opened: Opened, file: Path, force: bool) -> tuple[Artifact, str]
         )
     artifact = _at(opened, known[file.name])
     reasons = {each.artifact.path.name: each.reason for each in listed.rejected}
-    row = next(row for row in proving.rows_of_exports(opened) if row["name"] == file.name)
+    row = next(row for row in rows if row["name"] == file.name)
     unproven = "" if "merit" in row else "it has no proof that holds."
     reason = reasons.get(file.name, unproven)
     if reason and not force:
         raise UsageError(f"'{artifact.path}' is not to be relied on: {reason} Choose another, or add --force.")
     return artifact, reason
+
+
+def _holds(row: Mapping[str, Any]) -> bool:
+    """Whether a file is in use and has a proof."""
+    return row["accepted"] and "merit" in row
 
 
 def _at(opened: Opened, artifact: Artifact) -> Artifact:
@@ -189,11 +193,11 @@ def _summary(opened: Opened, rows: Sequence[Mapping[str, Any]], artifact: Artifa
     )
 
 
-def _saved_model(opened: Opened, target: str) -> Path:
+def _saved_model(opened: Opened, rows: Sequence[Mapping[str, Any]], target: str) -> Path:
     """The proven SavedModel of the run."""
-    for row in proving.rows_of_exports(opened):
+    for row in rows:
         path = opened.run.exports / row["name"]
-        if row["accepted"] and "merit" in row and path.is_dir():
+        if _holds(row) and path.is_dir():
             return path
     raise ArtifactError(
         f"A bundle for {target} also holds a SavedModel that is proven. "
