@@ -19,7 +19,7 @@ from keras_transfer.training import checkpoints
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import SCHEDULES, key, optimizer, peak_of
-from keras_transfer.training.pace import Pace
+from keras_transfer.training.pace import Marks, Pace
 from keras_transfer.training.solving import solution
 from keras_transfer.training.stage_data import StageData
 from keras_transfer.training.steps import (
@@ -119,7 +119,7 @@ def fit(
     loop = _loop(job, stage, freeze, data, began, seconds)
     fresh = Reached(best=checkpoints.values(loop.suffix.variables, "b"))
     reached = _resumed(job.checkpoint, stage, loop.tracked) or fresh
-    loop.pace.marks = reached.marks
+    loop = replace(loop, pace=_pace(job, stage, data, reached.marks))
     job.network.model.stop_training = False
     loop.callbacks.on_train_begin()
     while not loop.ended(reached) and not job.network.model.stop_training:
@@ -154,7 +154,7 @@ def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float,
         data=data,
         began=began,
         budget=seconds,
-        pace=_pace(job, stage, data),
+        pace=_pace(job, stage, data, ()),
         callbacks=keras.callbacks.CallbackList(list(job.settings.callbacks), model=network.model, epochs=stage.epochs),
         listener=job.listener,
         pictures=job.settings.counts["validation"],
@@ -163,10 +163,10 @@ def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float,
     )
 
 
-def _pace(job: Job, stage: Stage, data: StageData) -> Pace:
+def _pace(job: Job, stage: Stage, data: StageData, marks: Marks) -> Pace:
     span, counts = job.settings.spans.get(stage.name), job.settings.counts
     until = span.until if span and not stage.solved else None
-    return Pace(data.steps, stage.epochs, until, counts["validation"] / counts["train"])
+    return Pace(data.steps, stage.epochs, until, counts["validation"] / counts["train"], marks)
 
 
 def _method(network: Network, stage: Stage, freeze: Freeze) -> keras.optimizers.Optimizer:
