@@ -77,9 +77,9 @@ def train(
     """Train on a folder of class folders (or another SOURCE), stage by stage; goes on where a run was stopped."""
     source, overrides = _told_apart(arguments or (), plan_file, auto)
     folder, run = _placed(folder, run, output)
-    size = {"image_size": image_size, "batch_size": batch_size, "minutes": minutes}
-    values = given(data=source, backbone=backbone, weights=weights, recipe=recipe, seed=seed, task=task, **size)
-    values |= given(teacher=teacher)
+    numbers = {"image_size": image_size, "batch_size": batch_size, "seed": seed, "minutes": minutes}
+    words = {"backbone": backbone, "weights": weights, "recipe": recipe, "task": task, "teacher": teacher}
+    values = given(data=source, **words, **numbers)
     plan, advice = _plan(values, overrides, epochs, plan_file, auto)
     done = _trained(
         plan,

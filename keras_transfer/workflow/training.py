@@ -93,13 +93,9 @@ def train(
         plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
     )
     splits = with_frames(splits, plan.frames)
-    size, plan = plan.image_size, resolved(plan, spec, splits, listener)
-    asked = plan.model_copy(update={"image_size": size}) if budgeting.is_open(plan) else plan
-    place = runs.place_for(asked, Path(folder), name, data_digest=splits.digest)
+    asked, plan, place = _placed(plan, resolved(plan, spec, splits, listener), Path(folder), name, splits)
     if done := _finished(place, compare, listener):
         return done
-    if budgeting.is_open(plan) and (place / runs.PLAN).exists():
-        plan = plans.read(place / runs.PLAN)  # what the clock decided when the run began
     teacher = teaching.teacher_of(plan, splits, Path(folder), listener)
     budgeting.check_time(plan, began)
     kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
@@ -116,6 +112,19 @@ def train(
             run = with_scratch(run, spec, splits, ready.feed, ready.settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
     return runs.open_run(place)
+
+
+def _placed(given: Plan, plan: Plan, folder: Path, name: str | None, splits: Splits) -> tuple[Plan, Plan, Path]:
+    """Return the plan that names the run, the plan to train by, and where the run goes.
+
+    given: as a person has it; plan: with what was left out. Where the clock has a part to decide, the run is named
+    without the size, which is such a part, and what was decided when it began stands.
+    """
+    if not budgeting.is_open(plan):
+        return plan, plan, runs.place_for(plan, folder, name, data_digest=splits.digest)
+    asked = plan.model_copy(update={"image_size": given.image_size})
+    place = runs.place_for(asked, folder, name, data_digest=splits.digest)
+    return asked, plans.read(place / runs.PLAN) if (place / runs.PLAN).exists() else plan, place
 
 
 @dataclass(frozen=True)
