@@ -1,7 +1,7 @@
 """Gives a quantized TFLite file its last operations back in float: what chooses boxes, unit length, softmax of maps.
 
 Choosing boxes compares sums and products of small numbers; in 256 steps a box and its copy are one, and areas divide by
-zero. A length in 256 steps leaves embeddings up to a third too long, and the longer ones seem to be more alike than
+zero. A length in 256 steps leaves some embeddings longer than others, and the longer ones seem to be more alike than
 they are. These operations take a hundredth of the time, so nothing is gained by whole numbers there. A softmax for each
 of 100,000 pixels took a third of a segmenter's time in whole numbers, and less than a sixth in three float operations.
 """
