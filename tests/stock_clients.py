@@ -12,7 +12,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +28,25 @@ def installed(found: bool, what: str) -> None:
     if not found and not os.environ.get("CI"):
         pytest.skip(f"{what} is not installed: scripts/setup_clients")
     assert found, f"{what} is not installed: scripts/setup_clients"
+
+
+@contextmanager
+def chrome(*options: str) -> Iterator[Any]:
+    """Chromium without a window, driven by Selenium, with a log of what its pages say."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    from selenium import webdriver
+
+    given = webdriver.ChromeOptions()
+    given.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *options):
+        given.add_argument(argument)
+    given.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(given, webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
 
 
 def by_openvino(model: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:

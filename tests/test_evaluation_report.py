@@ -4,10 +4,10 @@ import base64
 import io
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
+import stock_clients
 from PIL import Image
 from scipy.stats import binomtest
 
@@ -160,18 +160,8 @@ def html():
 
 @pytest.fixture(scope="module")
 def browser():
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs Debian's chromium and chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
+    with stock_clients.chrome() as driver:
+        yield driver
 
 
 def shown(browser, path, width, *, theme="light", media="screen"):
