@@ -308,6 +308,16 @@ class StageResult(Value):
         return {names.get(key, key): value for key, value in values.items()} | {"history": rows}
 
 
+def _unset(plan: Plan) -> Any:
+    """What a plan does not ask for, of what plans came to know later: files and galleries that were made before still
+    name their run."""
+    without: dict[str, Any] = {name: True for name in ("minutes", "unlabelled") if getattr(plan, name) is None}
+    without |= {name: True for name in Plan.model_fields if name.startswith("teacher") and not plan.teacher}
+    if not any(stage.average for stage in plan.stages):
+        without["stages"] = {"__all__": {"average"}}
+    return without
+
+
 class RunRecord(Value):
     """`run.json`: everything another program needs to know about a run."""
 
@@ -344,14 +354,7 @@ class RunRecord(Value):
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
-        # Files and galleries that were made before plans had these keys still name their run.
-        without = {name for name in ("minutes", "unlabelled") if getattr(self.plan, name) is None}
-        without |= {name for name in Plan.model_fields if name.startswith("teacher") and not self.plan.teacher}
-        stages: dict[Any, Any] = {
-            "__all__": {"average"} if not any(each.average for each in self.plan.stages) else set()
-        }
-        excluded = {**dict.fromkeys(without, True), "stages": stages}
-        text = self.plan.model_dump_json(exclude=excluded) + self.data_digest + self.weights_digest
+        text = self.plan.model_dump_json(exclude=_unset(self.plan)) + self.data_digest + self.weights_digest
         return hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="before")

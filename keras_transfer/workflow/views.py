@@ -42,7 +42,7 @@ def averaged(
     then the middle of each from a little nearer.
     """
     looks = [answers(each) for each in _looks(images, views, mirrored)]
-    return {name: np.mean([each[name] for each in looks], axis=0, dtype=np.float32) for name in looks[0]}
+    return {name: np.stack([each[name] for each in looks]).mean(axis=0, dtype=np.float32) for name in looks[0]}
 
 
 def mirrored_by(run: Run | None) -> bool:
