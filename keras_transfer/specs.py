@@ -68,8 +68,8 @@ class Stage(Value):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     blocks: tuple[int, ...] | Literal["all", "surgical"] = ()
-    """Positions of the backbone blocks that learn; negative ones count from the end. `surgical`: the two blocks whose
-    relative gradient is largest when the stage begins. The head always learns."""
+    """Positions of the backbone blocks that learn; negative ones count from the end. The head always learns.
+    `surgical` is read in records of earlier runs, and trained no more."""
     still: tuple[str, ...] = ()
     """Layers of the head that do not learn in it all the same, by name. What joins the head in a later stage has to
     beat the model without it."""
@@ -146,9 +146,10 @@ class Plan(Value):
     minutes: float | None = Field(default=None, gt=0, le=100_000)
     """Of wall clock that all of it may take, from reading pictures to the test; size, recipe, epochs and views are then
     chosen by what is measured first. Not read where `stages` are given: what the clock decided stands there."""
-    unlabelled: Literal["propagate", "believe", "none"] | None = None
-    """How pictures without a label get one: it flows from alike to alike, or the likeliest is believed. Where it is
-    left out both are tried, and the better stands if validation gains by it; `none` leaves such pictures alone."""
+    unlabelled: Literal["curriculum", "believe", "propagate", "none"] | None = None
+    """How pictures without a label get one: the surest of each class are believed first and more in each turn, the
+    likeliest are believed at once, or labels flow from alike to alike. The first where it is left out; `none` leaves
+    such pictures alone."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""

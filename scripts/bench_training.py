@@ -469,7 +469,7 @@ def main():
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--recipes", default="head,head_then_top,gradual,full,surgical")
+    parser.add_argument("--recipes", default="head,head_then_top,gradual,full")
     parser.add_argument("--epochs-224", type=int, default=2, help="of the guide's 20, which take ten minutes")
     parser.add_argument("--fine-epochs", type=int, default=10, help="of the guide's 10 after the head, five minutes")
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)

@@ -19,7 +19,6 @@ from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer, peak_of
 from keras_transfer.training.stage_data import StageData
-from keras_transfer.training.surgery import chosen
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ def _too_late(job: Job, stages: Sequence[Stage], results: Sequence[StageResult])
 def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None:
     """Raise UsageError for a mistake in any of the stages: they show before the first hour, not after it."""
     for stage in stages:
-        if stage.blocks != "surgical":
-            freezing.decide(network, stage)
+        freezing.decide(network, stage)
         if stage.image_size:
             clips = len(network.model.input.shape) > 4
             resizing.check(stage.image_size, stage=stage.name, full_size=image_size, clips=clips)
@@ -113,7 +111,7 @@ def _begun(job: Job, index: int, asked: Stage, seconds: float | None) -> Begun:
     began = time.perf_counter()
     place = _place(job.folder, index, asked)
     before = beginning.kept(job, asked, place)
-    stage = before.stage if before else chosen(job, asked)
+    stage = before.stage if before else asked
     freeze = freezing.decide(job.network, stage)
     freezing.apply(freeze)
     told = {"budget_seconds": seconds} if seconds else {}
