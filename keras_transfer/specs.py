@@ -103,6 +103,10 @@ class Stage(Value):
     solved: bool = False
     """The head is computed from the features of all views at once, in one epoch, where its task knows how to
     (`Network.solve`): no step is taken, and no block may learn."""
+    precision: Literal["int8"] | None = None
+    """`int8`: learns to be right in whole numbers, as LiteRT computes them, from what the stages before it reached
+    (`training.whole_numbers`). It comes last, and what it learns is kept beside the model, for `tflite-int8`. None: in
+    floats, as the plan's own precision has it."""
 
     @field_validator("learning_rate", mode="before")
     @classmethod
@@ -111,6 +115,16 @@ class Stage(Value):
         if rate != "auto" and not (number and 0 < rate <= 10):
             raise ValueError(f"a learning rate is above 0 and at most 10, or 'auto'. Received: {rate!r}")
         return rate
+
+    @model_validator(mode="after")
+    def _whole_in_whole_numbers(self) -> Stage:
+        narrowed = [name for name in ("still", "image_size", "solved") if getattr(self, name)]
+        if self.precision and (self.blocks != "all" or narrowed):
+            raise ValueError(
+                "a stage in whole numbers rounds everything: it has blocks = 'all', and no still, image_size or "
+                f"solved. Received: {', '.join(narrowed) or f'blocks = {self.blocks!r}'}"
+            )
+        return self
 
 
 class Plan(Value):
@@ -268,6 +282,8 @@ class StageResult(Value):
 
     name: str
     index: int = Field(ge=0)
+    precision: Literal["int8"] | None = None
+    """Of the stage: what learnt in whole numbers lies beside the model, which stays as the stages before left it."""
     learned_blocks: tuple[int, ...]
     epochs: int
     best_epoch: int = Field(default=0, ge=0)
@@ -342,8 +358,10 @@ class RunRecord(Value):
     def digest(self) -> str:
         """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
         # Files and galleries that were made before plans had these keys still name their run.
-        without = {name for name in ("minutes", "unlabelled") if getattr(self.plan, name) is None}
-        without |= {name for name in Plan.model_fields if name.startswith("teacher") and not self.plan.teacher}
+        without: dict[str, Any] = {name: True for name in ("minutes", "unlabelled") if getattr(self.plan, name) is None}
+        without |= {name: True for name in Plan.model_fields if name.startswith("teacher") and not self.plan.teacher}
+        if not any(stage.precision for stage in self.plan.stages):
+            without |= {"stages": {"__all__": {"precision"}}}
         text = self.plan.model_dump_json(exclude=without) + self.data_digest + self.weights_digest
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -87,7 +87,7 @@ def test_the_verb_takes_a_teacher(tmp_path, capsys):
 def test_a_teacher_of_the_same_classes_in_another_order_is_asked_in_the_order_of_its_student():
     turned = replace(splits(), class_names=tuple(reversed(splits().class_names)))
     images = np.zeros((1, 64, 64, 3), np.uint8)
-    straight, other = (np.asarray(teaching._asking(trained(), each)(images)) for each in (splits(), turned))
+    straight, other = (np.asarray(teaching.asking(trained(), each)(images)) for each in (splits(), turned))
     assert (straight[:, ::-1] == other).all()
 
 
