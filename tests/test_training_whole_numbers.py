@@ -81,7 +81,9 @@ def test_every_weight_and_every_range_of_the_twin_is_decided(network):
     twin = whole_numbers.of(network)
     freeze = freezing.decide(twin, STAGE)
     assert freeze.frozen == ()
-    assert {id(each) for layer in freeze.learning for each in layer.weights} == {id(each) for each in twin.model.weights}
+    assert {id(each) for layer in freeze.learning for each in layer.weights} == {
+        id(each) for each in twin.model.weights
+    }
 
 
 def test_rounding_costs_little_of_what_the_network_says(network, stripes):

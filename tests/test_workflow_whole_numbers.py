@@ -90,7 +90,9 @@ def test_whole_numbers_without_a_network_trained_in_floats_before_them_are_refus
 
 def test_a_task_whose_answers_teach_nobody_is_refused():
     plan = Plan(data="sample:fashion-boxes", task="detection", recipe="dense+int8")
-    with pytest.raises(UsageError, match=r"from a teacher's answers, in classification and multilabel\. Rec.*detection"):
+    with pytest.raises(
+        UsageError, match=r"from a teacher's answers, in classification and multilabel\. Rec.*detection"
+    ):
         checking.check(plan)
 
 
@@ -131,9 +133,7 @@ def candidates(monkeypatch, drop, learning):
         learnt = learning and len(names) == 1
         rows = [(name, drop if name == "tflite-int8" and not learnt else 0.1) for name in names]
         return [
-            Candidate(
-                name=name, learnt=learnt, size_bytes=4 + place, accuracy=0.9, drop_points=lost, median_ms=1.0
-            )
+            Candidate(name=name, learnt=learnt, size_bytes=4 + place, accuracy=0.9, drop_points=lost, median_ms=1.0)
             for place, (name, lost) in enumerate(rows)
         ]
 
