@@ -1,9 +1,9 @@
 """What whole numbers leave of a network, measured or learnt: scripts/bench whole_numbers SOURCE [--backbone NAME ...].
 
-Each backbone is trained from random weights (or `--weights`), exported in floats, in whole numbers measured on pictures,
-in whole numbers with the worst operations left in float, and, trained on in them, in whole numbers that it learnt. The
-drop is of accuracy on the test split, which has no say in anything; speed is the multiple of the float32 file's in the
-same run, one picture a call.
+Each backbone is trained from random weights (or `--weights`), exported in floats, in whole numbers measured on
+pictures, in whole numbers with the worst operations left in float, and, trained on in them, in whole numbers that it
+learnt. The drop is of accuracy on the test split, which has no say in anything; speed is the multiple of the float32
+file's in the same run, one picture a call.
 """
 
 import argparse
