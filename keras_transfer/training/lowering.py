@@ -98,9 +98,8 @@ class Lowering:
         lower(self, node, inputs, name)
 
     def _kernel(self, node: Any, inputs: Sequence[Any], name: str) -> None:
-        self._convolved(
-            node, next(each for kind, each in KERNELS.items() if isinstance(node.operation, kind)), inputs[0], name
-        )
+        kernel = next(kernel for kind, kernel in KERNELS.items() if isinstance(node.operation, kind))
+        self._convolved(node, kernel, inputs[0], name)
 
     def _separable(self, node: Any, inputs: Sequence[Any], name: str) -> None:
         depth = self._own(node, Rounded(node.operation, OF_DEPTH, biased=False, name=f"{name}_depth"))(inputs[0])
@@ -125,6 +124,9 @@ class Lowering:
             self._activate(node, self._rounded(made(given), f"{name}{RANGE}"), own, f"{name}_activation")
 
     def _scaled(self, node: Any, inputs: Sequence[Any], name: str) -> None:
+        if len(inputs[0].shape) != 4:  # no map that could be convolved
+            self._plain(node, inputs, name)
+            return
         last, activation = self._with_relu(node)
         self._round(last, self._own(node, Scaled(node.operation, activation=activation, name=name))(inputs[0]), name)
 

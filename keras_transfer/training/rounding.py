@@ -8,6 +8,7 @@ Integer-Arithmetic-Only Inference, CVPR 2018, section 3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -132,12 +133,9 @@ class Rounded(keras.layers.Layer):
         kernel = tf.convert_to_tensor(getattr(self.layer, self._kernel.name))
         bias = self.layer.bias if self._biased and self.layer.use_bias else None
         if self.factors is not None:
-            scale, offset = affine(self.factors)
-            kernel = (
-                kernel * tf.reshape(scale, kernel.shape[-self._kernel.channels :])
-                if scale.shape.rank
-                else kernel * scale
-            )
+            shape = kernel.shape[-self._kernel.channels :]
+            scale, offset = affine(self.factors, math.prod(shape))
+            kernel *= tf.reshape(scale, shape)
             bias = offset if bias is None else bias * scale + offset
         given = self._kernel.apply(self.layer, inputs, rounded(kernel, self._kernel.channels))
         given = given if bias is None else given + bias
@@ -157,9 +155,9 @@ class Scaled(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Return inputs (batch, height, width, channels), each channel by its factor and its summand."""
-        scale, offset = affine(self.factors)
-        kernel = tf.reshape(tf.broadcast_to(scale, inputs.shape[-1:]), (1, 1, -1, 1))
-        given = tf.nn.depthwise_conv2d(inputs, rounded(kernel, 2), [1, 1, 1, 1], "VALID") + offset
+        scale, offset = affine(self.factors, inputs.shape[-1])
+        kernel = rounded(tf.reshape(scale, (1, 1, -1, 1)), 2)
+        given = tf.nn.depthwise_conv2d(inputs, kernel, [1, 1, 1, 1], "VALID") + offset
         return self._activation(given) if self._activation else given
 
 
@@ -189,15 +187,15 @@ def rounded(kernel: Any, channels: int) -> Any:
     return kernel + tf.stop_gradient(tf.round(kernel / step) * step - kernel)
 
 
-def affine(layer: Any) -> tuple[Any, Any]:
-    """Return factor and summand of each channel, float32 (channels,) or (), of a layer that `scales_channels`."""
+def affine(layer: Any, channels: int) -> tuple[Any, Any]:
+    """Return factor and summand of each channel, float32 (channels,), of a layer that `scales_channels`."""
     if isinstance(layer, keras.layers.BatchNormalization):
         deviation = tf.sqrt(layer.moving_variance + layer.epsilon)
         scale = (layer.gamma.value if layer.scale else 1.0) / deviation
         return scale, (layer.beta.value if layer.center else 0.0) - layer.moving_mean * scale
-    if isinstance(layer, keras.layers.Rescaling):
-        return tf.constant(layer.scale, tf.float32), tf.constant(layer.offset, tf.float32)
-    return layer.gamma.value, tf.zeros((1,))
+    scaling = isinstance(layer, keras.layers.Rescaling)
+    scale, offset = (layer.scale, layer.offset) if scaling else (layer.gamma.value, 0.0)
+    return tuple(tf.broadcast_to(tf.cast(each, tf.float32), (channels,)) for each in (scale, offset))
 
 
 def scales_channels(layer: Any) -> bool:
