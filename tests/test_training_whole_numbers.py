@@ -30,7 +30,7 @@ def looked(network, images):
 def test_a_kernel_is_rounded_to_127_steps_on_either_side_of_zero_for_each_channel_and_learns_as_if_it_were_not():
     kernel = tf.Variable(np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype("float32"))
     with tf.GradientTape() as tape:
-        given = rounding.rounded(kernel, 1)
+        given = rounding.rounded(kernel, rounding.steps_of(kernel, 1))
         total = tf.reduce_sum(given)
     steps = np.asarray(given) / (np.abs(kernel).max((0, 1, 2)) / 127)
     assert np.allclose(steps, np.rint(steps), atol=1e-3)
@@ -39,9 +39,10 @@ def test_a_kernel_is_rounded_to_127_steps_on_either_side_of_zero_for_each_channe
 
 
 def test_a_depthwise_kernel_has_a_step_for_every_channel():
-    kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 2)).astype("float32")
-    steps = np.asarray(rounding.rounded(tf.constant(kernel), 2)) / (np.abs(kernel).max((0, 1)) / 127)
-    assert np.allclose(steps, np.rint(steps), atol=1e-3)
+    kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 3, 4, 2)).astype("float32"))
+    steps = rounding.steps_of(kernel, 2)
+    assert np.allclose(steps[0, 0], np.abs(kernel).max((0, 1)) / 127)
+    assert np.abs(rounding.rounded(kernel, steps) - kernel).max() <= np.max(steps) / 2 * 1.001
 
 
 def test_a_range_follows_what_passes_while_learning_and_stays_otherwise():

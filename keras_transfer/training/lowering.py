@@ -18,6 +18,7 @@ from keras_transfer.training.rounding import (
     KERNELS,
     OF_DEPTH,
     OF_POINTS,
+    STEPS,
     Kernel,
     Rounded,
     Rounding,
@@ -29,7 +30,6 @@ from keras_transfer.training.rounding import (
 RANGE = "_range"
 """What the name of a range ends with, behind that of the operation whose result lies on it."""
 PIXELS = "pixels"
-STEPS = 255
 FIXED: dict[Callable[[Any], Any], tuple[float, float]] = {
     keras.activations.sigmoid: (0.0, 255 / 256),
     keras.activations.softmax: (0.0, 255 / 256),
@@ -102,8 +102,9 @@ class Lowering:
         self._convolved(node, kernel, inputs[0], name)
 
     def _separable(self, node: Any, inputs: Sequence[Any], name: str) -> None:
-        depth = self._own(node, Rounded(node.operation, OF_DEPTH, biased=False, name=f"{name}_depth"))(inputs[0])
-        self._convolved(node, OF_POINTS, self._rounded(depth, f"{name}_depth{RANGE}"), name)
+        step = self._range_of[id(inputs[0])].step
+        depth = self._own(node, Rounded(node.operation, OF_DEPTH, step, biased=False, name=f"{name}_depth"))
+        self._convolved(node, OF_POINTS, self._rounded(depth(inputs[0]), f"{name}_depth{RANGE}"), name)
 
     def _convolved(self, node: Any, kernel: Kernel, given: Any, name: str) -> None:
         """A kernel, with the layer behind it that scales its channels, and a ReLU behind that."""
@@ -114,7 +115,8 @@ class Lowering:
             if following is not None and scales_channels(following.operation):
                 last, factors = following, following.operation
             last, activation = self._with_relu(last)
-        made = self._own(node, Rounded(layer, kernel, factors=factors, activation=activation, name=name))
+        step = self._range_of[id(given)].step
+        made = self._own(node, Rounded(layer, kernel, step, factors=factors, activation=activation, name=name))
         if factors is not None:
             self._done.add(id(following))
             self._made.setdefault(id(factors), []).append(made)
@@ -128,7 +130,9 @@ class Lowering:
             self._plain(node, inputs, name)
             return
         last, activation = self._with_relu(node)
-        self._round(last, self._own(node, Scaled(node.operation, activation=activation, name=name))(inputs[0]), name)
+        step = self._range_of[id(inputs[0])].step
+        made = self._own(node, Scaled(node.operation, step, activation=activation, name=name))
+        self._round(last, made(inputs[0]), name)
 
     def _scaled_sum(self, node: Any, inputs: Sequence[Any], name: str) -> None:
         small = self._rounded(inputs[1] * node.operation.scale, f"{name}_scaled{RANGE}")

@@ -15,9 +15,12 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+STEPS = 255
+"""Of a range; of a kernel half as many on either side of zero, less one."""
 MOMENTUM = 0.99
 """Of ranges while the network learns, as in the paper: a batch shows fewer extremes than the pictures looked at first,
 and what single pixels reach is not worth a coarser step for all others."""
+LEAST_STEP = 1e-12
 LEAST_WIDTH = 1e-6
 """Of a range: where a tensor is zero throughout, any step will do."""
 
@@ -51,6 +54,10 @@ class Rounding(keras.layers.Layer):
             self._follow(inputs)
         given = inputs - self._lean if self._lean else inputs
         return tf.quantization.fake_quant_with_min_max_vars(given, self.low.value, self.high.value)
+
+    def step(self) -> Any:
+        """Return the distance of two neighbouring values, float32 ()."""
+        return (self.high.value - self.low.value) / STEPS
 
     def _widen(self, inputs: Any) -> None:
         self.low.assign(tf.minimum(self.low, tf.reduce_min(inputs)))
@@ -111,13 +118,15 @@ class Rounded(keras.layers.Layer):
     """A layer with a rounded kernel, and what LiteRT computes in one go with it: a batch norm, a ReLU.
 
     layer: of the network; its variables are used as they are, so that what this one learns that one has learnt.
-    factors: the layer behind it that scales channels, None where none does. activation: what ends it.
+    given: the step of what it takes, of which those of its bias are made. factors: the layer behind it that scales
+    channels, None where none does. activation: what ends it.
     """
 
     def __init__(
         self,
         layer: Any,
         kernel: Kernel,
+        given: Callable[[], Any],
         *,
         factors: Any = None,
         activation: Callable[[Any], Any] | None = None,
@@ -126,7 +135,7 @@ class Rounded(keras.layers.Layer):
     ) -> None:
         super().__init__(**options)
         self.layer, self.factors = layer, factors
-        self._kernel, self._activation, self._biased = kernel, activation, biased
+        self._kernel, self._given, self._activation, self._biased = kernel, given, activation, biased
 
     def call(self, inputs: Any) -> Any:
         """Return what the layers give together, (batch, …, channels), their kernel rounded."""
@@ -137,8 +146,10 @@ class Rounded(keras.layers.Layer):
             scale, offset = affine(self.factors, math.prod(shape))
             kernel *= tf.reshape(scale, shape)
             bias = offset if bias is None else bias * scale + offset
-        given = self._kernel.apply(self.layer, inputs, rounded(kernel, self._kernel.channels))
-        given = given if bias is None else given + bias
+        steps = steps_of(kernel, self._kernel.channels)
+        given = self._kernel.apply(self.layer, inputs, rounded(kernel, steps))
+        if bias is not None:
+            given += rounded(bias, tf.reshape(steps, (-1,)) * self._given())
         return self._activation(given) if self._activation else given
 
 
@@ -149,15 +160,24 @@ class Scaled(keras.layers.Layer):
     its own for every channel, and its bias is exact.
     """
 
-    def __init__(self, factors: Any, *, activation: Callable[[Any], Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        factors: Any,
+        given: Callable[[], Any],
+        *,
+        activation: Callable[[Any], Any] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.factors, self._activation = factors, activation
+        self.factors, self._given, self._activation = factors, given, activation
 
     def call(self, inputs: Any) -> Any:
         """Return inputs (batch, height, width, channels), each channel by its factor and its summand."""
         scale, offset = affine(self.factors, inputs.shape[-1])
-        kernel = rounded(tf.reshape(scale, (1, 1, -1, 1)), 2)
-        given = tf.nn.depthwise_conv2d(inputs, kernel, [1, 1, 1, 1], "VALID") + offset
+        kernel = tf.reshape(scale, (1, 1, -1, 1))
+        steps = steps_of(kernel, 2)
+        given = tf.nn.depthwise_conv2d(inputs, rounded(kernel, steps), [1, 1, 1, 1], "VALID")
+        given += rounded(offset, tf.reshape(steps, (-1,)) * self._given())
         return self._activation(given) if self._activation else given
 
 
@@ -176,15 +196,18 @@ class Shared(keras.layers.Layer):
         return self.operation(*arguments, **named)
 
 
-def rounded(kernel: Any, channels: int) -> Any:
-    """Return a kernel on the grid of each output channel: 127 steps on either side of zero to its largest weight.
+def steps_of(kernel: Any, channels: int) -> Any:
+    """Return the step of each output channel, of which 127 reach to its largest weight, (1, …, channels).
 
-    channels: how many of the last dimensions are output channels together. The gradient is that of the kernel itself.
+    channels: how many of the last dimensions are output channels together.
     """
-    others = list(range(kernel.shape.rank - channels))
-    largest = tf.reduce_max(tf.abs(kernel), others, keepdims=True)
-    step = tf.stop_gradient(tf.maximum(largest / 127, 1e-12))
-    return kernel + tf.stop_gradient(tf.round(kernel / step) * step - kernel)
+    largest = tf.reduce_max(tf.abs(kernel), list(range(kernel.shape.rank - channels)), keepdims=True)
+    return tf.stop_gradient(tf.maximum(largest / (STEPS // 2), LEAST_STEP))
+
+
+def rounded(values: Any, steps: Any) -> Any:
+    """Return values as the nearest multiples of their steps; the gradient is that of the values themselves."""
+    return values + tf.stop_gradient(tf.round(values / steps) * steps - values)
 
 
 def affine(layer: Any, channels: int) -> tuple[Any, Any]:
