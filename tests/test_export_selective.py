@@ -14,16 +14,17 @@ FORMATS = ("tflite", "tflite-int8", "tflite-int8-mixed")
 
 @pytest.fixture
 def written(network, stripes, tmp_path):
-    """Files of a network whose third convolution has one channel that reaches a thousand times as far as the others."""
-    convolution = [layer for layer in network.model.layers if isinstance(layer, keras.layers.Conv2D)][2]
-    kernel = np.array(convolution.kernel)
-    kernel[..., 0] *= 1000
-    convolution.kernel.assign(kernel)
-    norm = [layer for layer in network.model.layers if isinstance(layer, keras.layers.BatchNormalization)][2]
-    norm.gamma.assign(np.where(np.arange(16) == 0, 1000.0, 1.0))
-    for layer in network.model.layers:
-        if isinstance(layer, keras.layers.ReLU):
-            layer.max_value = None
+    """Files of a network whose third convolution has large weights on a channel that is zero: all others round away."""
+    convolutions, norms = (
+        [layer for layer in network.model.layers if isinstance(layer, kind)]
+        for kind in (keras.layers.Conv2D, keras.layers.BatchNormalization)
+    )
+    first = np.arange(16) == 0
+    norms[1].gamma.assign(np.where(first, 0.0, 1.0))
+    norms[1].beta.assign(np.where(first, -1.0, 0.0))
+    kernel = np.array(convolutions[2].kernel)
+    kernel[:, :, 0] = 100 * np.abs(kernel).max()
+    convolutions[2].kernel.assign(kernel)
     images, _ = stripes["train"]
     contract = Contract(class_names=("a", "b", "c"), image_size=32)
     files = exporters.export(network.model, tmp_path, FORMATS, contract, calibration=images)
