@@ -248,5 +248,6 @@ def _show_precisions(run: Run, measured: Sequence[Candidate]) -> None:
     for each in measured:
         size, accuracy = f"{each.size_bytes / 1e6:.1f}", f"{each.accuracy:.1%}"
         marks = ("yes" if each.pareto else "-", "chosen" if each.chosen else "")
-        table.add_row(each.name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
+        name = f"{each.name}, learnt" if each.learnt else each.name
+        table.add_row(name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
     show(table)
