@@ -164,6 +164,22 @@ def aside(folder: Path) -> Iterator[Path]:
             os.close(held)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process changes what is at `path`, and keep others waiting until the end.
+
+    For what is read, changed and written again: of two that do so at once, one would be forgotten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system without such locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def put(draft: Path, path: Path) -> None:
     """Give a file or a folder that was written aside its name, in place of what has it, for good.
 

@@ -25,7 +25,9 @@ with files.drafted(pathlib.Path({str(folder)!r}) / "a.json") as draft:
     draft.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=False, env=os.environ | {"PYTHONPATH": ":".join(sys.path)})
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
+    )
     assert done.returncode == -signal.SIGKILL
 
 
