@@ -14,6 +14,7 @@ KerasTransferError            what the command line shows as one sentence (exit 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -57,6 +58,39 @@ class StoppedError(KerasTransferError):
     """A person stopped the work; what was finished is on disk."""
 
     exit_code = 130
+
+
+REFUSALS = {
+    errno.EMFILE: "Raise the number of files that may be open: ulimit -n 1024.",
+    errno.ENFILE: "Close other programs: all of them together have too many files open.",
+    errno.ENOMEM: "Free some memory.",
+    errno.ENOSPC: "Free some space.",
+    errno.EDQUOT: "Free some space, or ask for a larger quota.",
+    errno.EFBIG: "Raise the size that files may have: ulimit -f unlimited.",
+    errno.EROFS: "Choose a folder on another disk.",
+    errno.EIO: "The disk or what it hangs on is broken.",
+}
+"""What a system answers when it can or may not do any more, and what a person can do about it."""
+
+
+def of_system(error: BaseException) -> str:
+    """Return in one sentence what the system refused, and what to do; empty where the error is another.
+
+    >>> of_system(OSError(errno.EMFILE, "Too many open files"))[:47]
+    'The system refuses to go on: Too many open file'
+    >>> of_system(ValueError("no"))
+    ''
+    """
+    again = "Then run the same command again: what was finished is saved."
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's own
+        return (
+            f"The memory does not suffice. Free some, raise the limit (ulimit -v), or take smaller pictures "
+            f"(--image-size) or batches (--batch-size). {again}"
+        )
+    if not isinstance(error, OSError) or error.errno not in REFUSALS:
+        return ""
+    where = f" at '{error.filename}'" if error.filename else ""
+    return f"The system refuses to go on{where}: {error.strerror}. {REFUSALS[error.errno]} {again}"
 
 
 def unknown(kind: str, received: str, known: Iterable[str], *, see: str = "") -> str:

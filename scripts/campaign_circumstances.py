@@ -30,8 +30,10 @@ CHAIN: tuple[tuple[str, ...], ...] = (
     ("predict", f"{RUN}/exports/model.tflite", "pictures/ant/0.png", "--json"),
 )
 ENDS_WITH = (f"{RUN}/stages/0-head/weights.npz", f"{RUN}/exports/model.tflite")
-LONGEST = ("a" * 255, "ж" * 127, "猫" * 85, "😀" * 63, "ש" * 127, "e\u0301" * 85, " ' \" $(x) ; & \\n" * 17)
+LONGEST = ("a" * 255, "ж" * 127, "猫" * 85, "😀" * 63, "ש" * 127, "e\u0301" * 85, " ' \" $(x) ; & \\n" * 15)
 """Names of as many bytes as file systems take, in several scripts, and what a shell trips over."""
+ODD = ("it's here", 'say "a"', "a b  c", "$(x);&", "naïve 猫", "[bold]", "100%", "-run", "a#t=1,2", "~nobody-here")
+"""Names of folders that programs trip over."""
 MEMORY_BYTES = 8 * 2**30
 """That pictures of 8,000 pixels a side may take, of which one is decoded by each core."""
 
@@ -154,9 +156,7 @@ def other_folder(rng: random.Random, folder: Path) -> str:
 
 def odd_path(rng: random.Random, folder: Path) -> str:
     """A folder whose name a shell trips over; what is said to come next works when it is pasted."""
-    name = rng.choice(
-        ["it's here", 'say "a"', "a b  c", "$(touch x);&", "naïve 猫", "[bold]", "100%", "-run", "a#t=1,2"]
-    )
+    name = rng.choice(ODD)
     work = begun(folder / name)
     if wrong := chained(work):
         return f"'{name}': {wrong}"
