@@ -17,10 +17,13 @@ def main() -> None:
     if not debug:
         _hush_runtimes()
     sys.meta_path.insert(0, _NotForKeras)
-    from keras_transfer import cli
-    from keras_transfer.cli.progress import stoppable
     from keras_transfer.errors import KerasTransferError, of_system
 
+    try:
+        from keras_transfer import cli
+        from keras_transfer.cli.progress import stoppable
+    except (ImportError, OSError, MemoryError) as error:  # and so nothing that draws is there
+        sys.exit(f"Error: {of_system(error) or error}")
     try:
         with stoppable():  # while it loads, too
             cli.app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])

@@ -2,8 +2,8 @@
 
     scripts/campaign stop [--count 60] [--seed 0] [--only export]
 
-It holds where the verb says in a sentence that nothing is lost (exit code 130), or was done already, where it leaves
-nothing behind, no final name is half a file, and the same command then ends with the same bytes.
+It holds where the verb ends with exit code 130, or was done already, no final name is half a file, and the same
+command then ends with the same bytes.
 """
 
 import random

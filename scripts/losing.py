@@ -53,10 +53,11 @@ class Losing:
 
     def lose(self, *, names: bool) -> None:
         """Fail: what was never synced is empty, and the process is gone. names: forget those never synced, too."""
-        for path in self.folder.rglob("*"):
-            status = path.lstat()
-            if path.is_file() and self.safe.get(status.st_ino) != (status.st_mtime_ns, status.st_size):
-                os.truncate(path, 0)
+        for path in list(self.folder.rglob("*")):
+            with suppress(FileNotFoundError):  # another thread may clear up
+                status = path.lstat()
+                if path.is_file() and self.safe.get(status.st_ino) != (status.st_mtime_ns, status.st_size):
+                    os.truncate(path, 0)
         for old, new, replaced in reversed(self.given) if names else ():
             with suppress(FileNotFoundError):
                 os.makedirs(os.path.dirname(old), exist_ok=True)

@@ -133,7 +133,7 @@ def attempt(name: str, rng: random.Random, folder: Path, how: str) -> str:
         return f"{when}: {wrong}"
     if half := next((str(path.relative_to(work)) for path in work.rglob("*") if is_half(path)), ""):
         return f"{when}: '{half}' is half a file"
-    if how in ("stop", "full") and (left := drafts(work)):
+    if how == "full" and (left := drafts(work)):
         return f"{when}: '{left}' is left behind"
     code, said = run(name, work)
     if code:

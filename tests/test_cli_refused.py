@@ -18,7 +18,20 @@ def test_what_the_system_refuses_is_one_sentence_that_says_what_to_do(number):
 
 
 def test_too_little_memory_is_a_sentence():
-    assert of_system(MemoryError()).startswith("The memory does not suffice. Free some, raise the limit (ulimit -v), or")
+    said = of_system(MemoryError())
+    assert said.startswith("The system refuses to go on: Cannot allocate memory. Free some memory, raise the limit")
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("libcudart.so: failed to map segment from shared object", errno.ENOMEM),
+        ("libtensorflow_cc.so.2: cannot open shared object file: Too many open files", errno.EMFILE),
+        ("Can't synchronously write data (errno = 27, error message = 'File too large')", errno.EFBIG),
+    ],
+)
+def test_what_libraries_tell_in_words_is_the_same_sentence(said, number):
+    assert of_system(ImportError(said)) == of_system(OSError(number, os.strerror(number)))
 
 
 def test_other_errors_are_left_to_whoever_looks_for_them():
