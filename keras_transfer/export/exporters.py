@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +13,16 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from filelock import FileLock, Timeout
 
 from keras_transfer import vouching
 from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
 from keras_transfer.export import graph, halves, manifest, onnx, saved_model, tflite
 from keras_transfer.export.halves import Half, Halve
 from keras_transfer.export.metadata import Card
-from keras_transfer.files import sync
+from keras_transfer.files import aside, put
 from keras_transfer.specs import EMBEDDING_OUTPUT, Artifact, Contract, Event, Listener, silent
 
 REJECTED = ".rejected"
-DRAFTS, LOCK = ".export-", ".lock"
 LEARNED = "tflite-int8"
 """The format that a model can be trained for."""
 FEW_PICTURES = 8
@@ -196,7 +192,7 @@ def drafted(
     with _left_alone():
         traced = graph.trace(model, contract.outputs)
         _agree(traced, contract)
-        with _drafts(folder) as place:
+        with aside(folder) as place:
             halving = partial(halve, model) if halve else None
             whole = graph.trace(learned, contract.outputs) if learned else None
             material = Material(traced, calibration, place / "scratch", contract, decode, halving, whole)
@@ -219,7 +215,7 @@ def promote(artifacts: Sequence[Artifact], folder: Path) -> tuple[Artifact, ...]
     promoted = []
     for artifact in artifacts:
         final = folder / artifact.path.name
-        _move(artifact.path, final)
+        put(artifact.path, final)
         _remove(final.with_name(final.name + REJECTED))
         promoted.append(artifact.model_copy(update={"path": final}))
     manifest.write(folder, promoted)
@@ -235,10 +231,10 @@ def reject(artifact: Artifact, folder: Path, reason: str) -> Artifact:
     artifact: a draft, or a file of `folder` that proved wrong later; what is rejected already stays and gets the new
     reason. An accepted file that has the name of a rejected draft stays as it is: it was proven.
     """
-    aside = folder / (artifact.path.name.removesuffix(REJECTED) + REJECTED)
-    if artifact.path != aside:
-        _move(artifact.path, aside)
-    moved = artifact.model_copy(update={"path": aside})
+    place = folder / (artifact.path.name.removesuffix(REJECTED) + REJECTED)
+    if artifact.path != place:
+        put(artifact.path, place)
+    moved = artifact.model_copy(update={"path": place})
     manifest.write(folder, rejected=[manifest.Rejected(artifact=moved, reason=reason)])
     return moved
 
@@ -323,41 +319,6 @@ def _left_alone() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextmanager
-def _drafts(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder inside `folder` that is gone at the end, and sweep out those of processes that died."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    place = Path(tempfile.mkdtemp(prefix=DRAFTS, dir=folder))
-    try:
-        # The system lets go of the lock when the process ends, however it ends.
-        with FileLock(place / LOCK, timeout=0):
-            yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _sweep(folder: Path) -> None:
-    for place in folder.glob(f"{DRAFTS}*"):
-        try:
-            with FileLock(place / LOCK, timeout=0):
-                shutil.rmtree(place, ignore_errors=True)
-        except (Timeout, OSError):
-            continue  # somebody is writing it
-
-
-def _move(path: Path, to: Path) -> None:
-    """Put a file or folder in the place of another, which is gone only when the new one stands."""
-    sync(path)
-    if to.is_dir():  # a folder that is not empty cannot be written over
-        old = path.with_name(f"old-{to.name}")
-        os.replace(to, old)
-        os.replace(path, to)
-        shutil.rmtree(old)
-    else:
-        os.replace(path, to)
 
 
 def _remove(path: Path) -> None:
