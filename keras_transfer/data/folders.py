@@ -53,6 +53,18 @@ def load_split_folders(source: str, *, annotation: str = "class", seed: int = 0,
     return _gathered(source, root, [part for part in parts if part[1]], annotation, seed, listener)
 
 
+def listings(root: Path) -> list[Listing]:
+    """Return the pictures of a folder of classes, or of splits, one class each; nothing but names is read.
+
+    Those without a label come last. Raises DataError as the loaders do.
+    """
+    splits = [(each, SPLIT_FOLDERS.get(each.name.casefold())) for each in _folders(root)]
+    parts = [part for part in splits if part[1]] if has_split_folders(root) else [(root, None)]
+    passed: list[str] = []
+    listed = [each for folder, split in parts for each in _listed(root, folder, split, "class", passed)]
+    return [*listed, *_without_label(root)]
+
+
 def _gathered(
     source: str, root: Path, parts: Sequence[tuple[Path, str | None]], annotation: str, seed: int, listener: Listener
 ) -> Splits:
