@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 from colours import NAMES, shipped, trained
 from export_model import CLASS_NAMES, exported, model
+from PIL import Image
 from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner

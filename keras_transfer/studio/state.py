@@ -22,6 +22,9 @@ from keras_transfer.studio.watching import Doing, Following
 TOLD_JOBS = 30
 """The newest commands that the page lists."""
 
+TOLD_FINDINGS = 12
+"""Sentences of one kind of finding that the page shows; the rest is told with each picture."""
+
 
 class MissingError(UsageError):
     """An id that names nothing (any more)."""
@@ -158,9 +161,13 @@ class Studio:
         if not job or not isinstance(found, dict):
             return {"kinds": [], "stale": False, "job": None}
         counts = Counter(each["kind"] for each in found["findings"])
-        first = {each["kind"]: each["message"] for each in reversed(found["findings"])}
+        said: dict[str, list[str]] = {}
+        for each in found["findings"]:
+            said.setdefault(each["kind"], []).append(each["message"])
         stale = self.collection is not None and job.record.about.get("stamp") != self.collection.stamp
-        kinds = [{"kind": kind, "count": count, "message": first[kind]} for kind, count in counts.items()]
+        kinds = [
+            {"kind": kind, "count": count, "messages": said[kind][:TOLD_FINDINGS]} for kind, count in counts.items()
+        ]
         return {"kinds": kinds, "stale": stale, "job": job.record.id, "pictures": sum(found["counts"].values())}
 
     def found(self, kind: str) -> list[tuple[Picture, str]]:
@@ -186,7 +193,7 @@ class Studio:
 
     def _data(self) -> dict[str, Any]:
         if self.collection is None:
-            return {"why_not": self.why_not, "source": self.given.source}
+            return {"name": self.given.name, "why_not": self.why_not, "source": self.given.source}
         version = self.collection.version
         if self._counted.get("version") != version:
             self._counted = self._count(self.collection, version)
@@ -196,6 +203,7 @@ class Studio:
     def _count(collection: Collection, version: int) -> dict[str, Any]:
         pictures, counts = collection.pictures(), collection.classes()
         return {
+            "name": collection.given.name,
             "why_not": "",
             "source": collection.named,
             "version": version,
