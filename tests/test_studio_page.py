@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import stock_clients
-from browsing import PATIENCE, permit, shaped, status, wait
+from browsing import PATIENCE, permit, shaped, static, status, wait
 from colours import draw, shipped
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys

@@ -112,7 +112,7 @@ def words_of(asked: Asked, places: Places, pictures: Mapping[str, Path] | None =
 
 
 def _word(source: str) -> str:
-    """A source as one word that no option is taken for."""
+    """A source or a file as one word that no option is taken for."""
     return f"./{source}" if source.startswith("-") else source
 
 
@@ -161,7 +161,7 @@ def _numbered(stem: str, number: int) -> str:
 
 
 def _predict(asked: Predict, places: Places, pictures: Mapping[str, Path]) -> tuple[str, ...]:
-    files = [str(pictures[each]) for each in dict.fromkeys(asked.pictures)]
+    files = [_word(str(pictures[each])) for each in dict.fromkeys(asked.pictures)]
     return ("predict", str(places.run(asked.run)), *files, "--output", str(places.drawn))
 
 

@@ -48,7 +48,7 @@ def serve(given: Given, *, host: str = HOST, port: int = PORT, opened: Callable[
         guarded = Guard(make_app(given), token=token, hosts=hosts, port=port)
         config = uvicorn.Config(
             guarded,
-            log_config=None,
+            log_level="critical",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=SECONDS_TO_END,
@@ -56,7 +56,8 @@ def serve(given: Given, *, host: str = HOST, port: int = PORT, opened: Callable[
         )
         server = uvicorn.Server(config)
         opened(f"{address}?token={token}")
-        server.run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # which it raises again once it has ended
+            server.run(sockets=[listening])
 
 
 def token_of(beside: Path) -> str:

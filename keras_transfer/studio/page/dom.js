@@ -5,7 +5,6 @@ export function make(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
     if (key.startsWith("aria-") || key === "role" || key === "for") made.setAttribute(key, value);
-    else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else if (key === "data") Object.assign(made.dataset, value);
     else made[key] = value;
   }
@@ -13,9 +12,45 @@ export function make(name, properties = {}, ...children) {
   return made;
 }
 
-/** Puts children in the place of what an element holds; those that are null are left out. */
+/** Marks an element that stays itself when what is around it is drawn anew. */
+export function kept(element) {
+  element.kept = true;
+  return element;
+}
+
+/**
+ * Makes an element hold these children; those that are null are left out. What is there already in the same place is
+ * changed and not replaced, so that focus, scrolling and a click that has begun are not lost to news that come meanwhile.
+ */
 export function fill(root, ...children) {
-  root.replaceChildren(...children.flat().filter((each) => each !== null && each !== undefined && each !== false));
+  const wanted = children.flat().filter((each) => each !== null && each !== undefined && each !== false);
+  wanted.forEach((each, place) => {
+    const fresh = each instanceof Node ? each : document.createTextNode(each);
+    const there = root.childNodes[place];
+    if (!there) root.append(fresh);
+    else if (there !== fresh && !changed(there, fresh)) there.replaceWith(fresh);
+  });
+  while (root.childNodes.length > wanted.length) root.lastChild.remove();
+}
+
+const HANDLERS = ["onclick", "onchange", "onsubmit"];
+
+/** Makes a node look and act as another; false where it has to be replaced. */
+function changed(there, fresh) {
+  if (there.kept || fresh.kept || fresh.isConnected || there.nodeName !== fresh.nodeName) return false;
+  if (there.nodeType === Node.TEXT_NODE) {
+    if (there.data !== fresh.data) there.data = fresh.data;
+    return true;
+  }
+  for (const { name } of [...there.attributes]) if (!fresh.hasAttribute(name)) there.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) {
+    if (there.getAttribute(name) === value) continue;
+    if (name === "style") there.style.cssText = value;
+    else there.setAttribute(name, value);
+  }
+  for (const name of HANDLERS) there[name] = fresh[name];
+  fill(there, ...fresh.childNodes);
+  return true;
 }
 
 export const find = (name) => document.getElementById(name);

@@ -60,7 +60,10 @@ export class Grid {
   async ask(part, turn = this.turn) {
     if (this.asked.has(part)) return;
     this.asked.add(part);
-    const { total, pictures } = await this.load(part * PART, PART);
+    const { total, pictures } = await this.load(part * PART, PART).catch((error) => {
+      this.asked.delete(part);
+      throw error;
+    });
     if (turn !== this.turn) return;
     if (total !== this.total) this.parts.clear();
     this.total = total;

@@ -36,7 +36,8 @@ function header(keys) {
   if (!keys.includes("runs") && !keys.includes("run")) return;
   const ready = state.runs.filter((each) => each.finished);
   find("pick").hidden = !ready.length;
-  fill(find("run"), ...ready.map((each) => make("option", { value: each.id, selected: each.id === state.run }, each.name)));
+  fill(find("run"), ready.map((each) => make("option", { value: each.id }, each.name)));
+  find("run").value = state.run;
 }
 
 const WORDS = { running: "runs", finished: "done", failed: "failed", stopped: "stopped", interrupted: "was cut off" };

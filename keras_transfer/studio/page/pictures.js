@@ -1,7 +1,7 @@
 // The first step: the pictures of a data set, what is wrong with them, and what a person decides about it.
 import { get, post, say, send, start, told } from "./asking.js";
 import { camera } from "./camera.js";
-import { choice, command, count, field, fill, find, make, many } from "./dom.js";
+import { choice, command, count, field, fill, kept, make, many } from "./dom.js";
 import { chosenFiles, dropping } from "./dropping.js";
 import { Grid, thumbnail } from "./grid.js";
 import { latest, listen, progress, state } from "./store.js";
@@ -10,10 +10,7 @@ const AT_A_TIME = 3; // pictures that are sent at once
 const NOT_PICTURES = /^(text|audio|video|application)\//;
 
 export function pictures(root) {
-  if (state.data.why_not) {
-    root.append(make("section", { className: "card" }, make("h2", {}, "Labels stay as they are here"), make("p", {}, state.data.why_not), doctorButton()));
-    return undefined;
-  }
+  if (state.data.why_not) return unmended(root);
   const view = { name: "all", label: null, finding: null };
   const facets = make("aside", { className: "facets", "aria-label": "Which pictures" });
   const tools = make("div", { className: "row" });
@@ -70,15 +67,17 @@ export function pictures(root) {
     return make("li", {}, make("button", { type: "button", "aria-pressed": String(pressed), title, onclick: told(go) }, make("span", {}, text), make("span", { className: "number soft" }, count(number))));
   }
 
+  const input = make("input", { placeholder: "New class", "aria-label": "Name of a new class", maxLength: 100, id: "new-class" });
+  const add = told(async (event) => {
+    event.preventDefault();
+    await post("classes", { name: input.value });
+    input.value = "";
+  });
+  const form = kept(make("form", { className: "new", onsubmit: add }, input, make("button", {}, "Add")));
+
   function drawFacets() {
     const { total, left_out: out, unlabelled, changed, classes } = state.data;
     const plain = (name) => view.name === name && !view.label && !view.finding;
-    const input = make("input", { placeholder: "New class", "aria-label": "Name of a new class", maxLength: 100, value: find("new-class")?.value ?? "", id: "new-class" });
-    const add = told(async (event) => {
-      event.preventDefault();
-      await post("classes", { name: input.value });
-      input.value = "";
-    });
     const views = [["all", "All that is trained on", total - out], ["unlabelled", "Without a class", unlabelled], ["changed", "Changed here", changed], ["left-out", "Left out", out]];
     fill(facets,
       make("div", {}, make("h2", {}, "Show"), make("ul", {}, views.filter(([name, , number]) => name === "all" || number || view.name === name).map(([name, text, number]) => facet(text, number, plain(name), () => choose(name))))),
@@ -87,7 +86,7 @@ export function pictures(root) {
         {},
         make("h2", {}, "Classes"),
         make("ul", { className: "long" }, classes.map((each) => facet(each.name, each.count, view.label === each.id, () => choose("all", each.id), each.name))),
-        make("form", { className: "new", onsubmit: add }, input, make("button", {}, "Add")),
+        form,
       ),
       make(
         "div",
@@ -171,8 +170,8 @@ export function pictures(root) {
       if (now !== page.doctor) {
         page.doctor = now;
         page.findings = await get("findings");
-        drawFacets();
-      } else if (job?.state === "running") facets.querySelector(".doing")?.replaceChildren(progress(job));
+      }
+      drawFacets();
     }
     if (!keys.includes("data") || state.data.version === page.version) return;
     page.version = state.data.version;
@@ -188,6 +187,21 @@ export function pictures(root) {
   const ends = [listen(update), dropping(collect), () => grid.leave()];
   update(["data", "jobs"]);
   return () => ends.forEach((end) => end());
+}
+
+/** Where labels stay as they are: what the doctor finds, all the same. */
+function unmended(root) {
+  const section = make("section", { className: "card" });
+  root.append(section);
+  const update = told(async (keys) => {
+    if (!keys.includes("jobs")) return;
+    const findings = await get("findings");
+    const sentences = findings.kinds.flatMap((each) => each.messages.map((text) => make("li", {}, text)));
+    const found = sentences.length ? make("ul", { className: "told" }, sentences) : null;
+    fill(section, make("h2", {}, "Labels stay as they are here"), make("p", {}, state.data.why_not), found, doctorState(findings));
+  });
+  update(["jobs"]);
+  return listen(update);
 }
 
 function doctorButton() {

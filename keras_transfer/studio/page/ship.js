@@ -1,6 +1,6 @@
 // The last step: files, what was proven of each, and a bundle for where the model will be used.
 import { get, start, told } from "./asking.js";
-import { command, fill, make, megabytes, percent, table } from "./dom.js";
+import { command, fill, kept, make, megabytes, percent, table } from "./dom.js";
 import { latest, listen, progress, state } from "./store.js";
 import { redrawnWithARun } from "./trying.js";
 
@@ -18,10 +18,11 @@ export function ship(root) {
   const bundles = make("section", { className: "card", "aria-labelledby": "bundles" });
   root.append(summary, files, bundles);
   const checks = Object.entries(FORMATS).map(([value, text]) => make("label", {}, make("input", { type: "checkbox", value, checked: CHOSEN.includes(value) }), text));
+  const formats = kept(make("div", { className: "checks", role: "group", "aria-label": "Formats" }, checks));
   const page = { key: null, run: null };
 
   function button(verb, text, about, main = false) {
-    const job = latest(verb, { run: state.run, ...about() });
+    const job = latest(verb, { run: state.run });
     return make("button", { type: "button", id: `${verb}-it`, className: main ? "main" : "", disabled: job?.state === "running", onclick: told(() => start({ verb, run: state.run, ...about() })) }, text);
   }
 
@@ -60,7 +61,7 @@ export function ship(root) {
     fill(files,
       make("h2", { id: "files-of" }, "Files"),
       make("p", { className: "soft" }, "Each is run in its own runtime on the test pictures and compared with the model; what says something else is set aside."),
-      make("div", { className: "checks", role: "group", "aria-label": "Formats" }, checks),
+      formats,
       make("div", { className: "row" }, button("export", run.exports.length ? "Export again" : "Export and prove", chosen, !run.exports.length)),
       ...(rows.length ? [table(headings, rows, "Exported files and what was proven of each")] : []),
       ...rejected.map((each) => make("p", { className: "bad" }, `${each.name} was set aside: ${each.rejected}`)),
