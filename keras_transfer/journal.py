@@ -41,7 +41,7 @@ def keeping(path: Path, listener: Listener) -> Iterator[Listener]:
     A file that cannot be written is left alone: who follows a training is no reason to end it.
     """
     try:
-        file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  # closed below, whatever comes
+        file = open(path, "ab", buffering=0)  # noqa: SIM115  # closed below; nothing waits to be written by then
     except OSError:
         yield listener
         return
@@ -55,7 +55,7 @@ def keeping(path: Path, listener: Listener) -> Iterator[Listener]:
             return
         told = now
         try:
-            file.write(json.dumps({"at": round(now, 3), **_plain(event)}) + "\n")
+            file.write(json.dumps({"at": round(now, 3), **_plain(event)}).encode() + b"\n")
         except OSError:
             return
 

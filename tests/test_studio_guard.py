@@ -17,7 +17,7 @@ from keras_transfer.studio import server
 from keras_transfer.studio.guard import Guard
 from keras_transfer.studio.ids import id_of
 from keras_transfer.studio.jobs import Jobs
-from keras_transfer.studio.routes import make_app
+from keras_transfer.studio.routes import make_app, routes
 from keras_transfer.workflow import serving
 from tests.test_studio_pictures import png
 
@@ -239,7 +239,7 @@ def test_a_verb_is_asked_for_by_what_the_tables_have(wanted):
 
 ROUTES = [
     (method, path)
-    for route in make_app.__globals__["routes"].routes
+    for route in routes.routes
     for method in route.methods
     for path in [route.path]
     if path != "/api/events"  # it never ends: the browser's test listens to it

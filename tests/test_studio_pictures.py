@@ -115,6 +115,16 @@ def test_a_decision_is_taken_back(pets):
     assert not pets.table.exists()
 
 
+def test_what_was_taken_in_stays_when_an_earlier_decision_is_taken_back(pets):
+    pets.relabel(ids(pets, "cat/0.png"), "dog")
+    added = pets.collect("cat", png(7))
+    pets.relabel([added.id], "dog")
+    pets.undo()
+    assert pets.picture(added.id).label == "cat"
+    pets.undo()
+    assert pets.classes() == {"cat": 7, "dog": 6}
+
+
 def test_a_picture_that_goes_back_to_its_own_class_is_no_change(pets):
     pets.relabel(ids(pets, "cat/0.png"), "dog")
     pets.relabel(ids(pets, "cat/0.png"), "cat")
@@ -210,6 +220,16 @@ def test_pictures_are_collected_where_there_are_none_yet(tmp_path, monkeypatch):
         empty.collect(name, png(number))
     assert empty.source == "pictures-studio.csv"
     assert sources.load(empty.source).class_names == ("cup", "pen")
+
+
+def test_classes_without_pictures_are_listed_to_be_filled(folder):
+    (folder / "fox").mkdir()
+    pets = opened(folder)
+    pets.collect("fox", png(60))
+    pets.collect("fox", png(61))
+    assert pets.classes() == {"cat": 6, "dog": 6, "fox": 2}
+    (folder.parent / "nothing").mkdir()
+    assert opened(folder.parent / "nothing").pictures() == ()
 
 
 def test_decisions_that_cannot_be_read_are_told_of(pets, folder):

@@ -28,7 +28,7 @@ PICTURES = "pictures"
 
 MOST_COLLECTED = 20_000
 """Pictures that are taken into a collection."""
-MOST_UNDONE = 100
+MOST_UNDONE = 20
 """Decisions that can be taken back."""
 LONGEST_NAME = 100
 """Characters of a class name."""
@@ -217,7 +217,8 @@ class Collection:
                 raise DataError(f"is here already, as {there[file] or 'one without a class'}")
             if file not in there:
                 write_bytes(self._place(file), encoded)
-                self._keep(self._edits.model_copy(update={"collected": {**there, file: name}}))
+                self._keep(_with_picture(self._edits, file, name))
+                self._before = [_with_picture(each, file, name) for each in self._before]  # what was taken in stays
                 added = self._added(file, name)
                 self._pictures[added.id] = self._by_name[added.name] = added
                 self.version += 1
@@ -290,6 +291,10 @@ class Collection:
             if not each.left_out:
                 writer.writerow(_row(each, divided))
         return text.getvalue()
+
+
+def _with_picture(edits: Edits, file: str, label: str | None) -> Edits:
+    return edits.model_copy(update={"collected": {**edits.collected, file: label}})
 
 
 def _encoded(table: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,18 +90,18 @@ class Report(Value):
 Asked = Annotated[Doctor | Advise | Train | Predict | Mistakes | Export | Bundle | Report, Field(discriminator="verb")]
 
 
+@dataclass(frozen=True)
 class Places:
     """What the ids of a request stand for: the page names things, and this says where they lie."""
 
-    def __init__(
-        self,
-        given: Given,
-        source: Callable[[], str],
-        frozen: Callable[[], str],
-        run: Callable[[str], Path],
-        drawn: Path,
-    ) -> None:
-        self.given, self.source, self.frozen, self.run, self.drawn = given, source, frozen, run, drawn
+    given: Given
+    source: Callable[[], str]
+    """What is looked at."""
+    frozen: Callable[[], str]
+    """What a training learns from."""
+    run: Callable[[str], Path]
+    drawn: Path
+    """Where what is drawn of answers goes."""
 
 
 def words_of(asked: Asked, places: Places, pictures: Mapping[str, Path] | None = None) -> tuple[str, ...]:

@@ -19,11 +19,11 @@ from keras_transfer.errors import DataError, KerasTransferError, UsageError
 from keras_transfer.files import MOST_TEXT_BYTES, read_bytes
 from keras_transfer.specs import Value
 from keras_transfer.studio import feeding, results
-from keras_transfer.studio.collection import LONGEST_NAME, Picture
+from keras_transfer.studio.collection import LONGEST_NAME
 from keras_transfer.studio.commands import Asked, Id
 from keras_transfer.studio.given import Given
 from keras_transfer.studio.ids import PATTERN, id_of
-from keras_transfer.studio.state import MissingError, Studio, shown
+from keras_transfer.studio.state import Found, MissingError, Studio, shown
 from keras_transfer.studio.thumbnails import LARGE, SIDE
 
 MOST_CHOSEN = 100_000
@@ -112,8 +112,8 @@ def pictures(
         rows = studio.found(finding)
     else:
         name = collection.class_named(label) if label else None
-        rows = [(each, "") for each in shown(collection.pictures(), view, name)]
-    part = [_listed(picture, told) for picture, told in rows[offset : offset + limit]]
+        rows = [Found(each) for each in shown(collection.pictures(), view, name)]
+    part = [_listed(each) for each in rows[offset : offset + limit]]
     return {"total": len(rows), "offset": offset, "version": collection.version, "pictures": part}
 
 
@@ -176,7 +176,7 @@ def add_class(request: Request, asked: NewClass) -> Any:
 def collect(request: Request, label: InAddress, encoded: Annotated[bytes, feeding.PICTURE]) -> Any:
     """Take a picture in under a class."""
     collection = studio_of(request).pictures
-    return _listed(collection.collect(collection.class_named(label), encoded), "")
+    return _listed(Found(collection.collect(collection.class_named(label), encoded)))
 
 
 @routes.post("/tries")
@@ -269,12 +269,17 @@ def bundle(request: Request, id: InAddress, bundle: InAddress) -> Response:
     raise MissingError("That bundle is no longer there. Reload the page.")
 
 
-def _listed(picture: Picture, told: str) -> dict[str, Any]:
+def _listed(found: Found) -> dict[str, Any]:
+    picture = found.picture
     said = {"id": picture.id, "name": Path(picture.path).name, "key": picture.key, "label": picture.label}
     said |= {"out": picture.left_out, "added": picture.collected}
     if picture.label != picture.given:
         said["given"] = picture.given or "no class"
-    return {**said, "told": told} if told else said
+    if found.told:
+        said["told"] = found.told
+    if found.suggested and found.suggested != picture.label:
+        said["suggested"] = {"id": id_of("class", found.suggested), "name": found.suggested}
+    return said
 
 
 def _file(path: Path) -> bytes:
@@ -328,4 +333,5 @@ def _not_understood(request: Request, error: Exception) -> Response:
 
 def _no_such_place(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return Plain({"error": f"{error.detail}: {request.method} is not answered here."}, error.status_code)
+    said = "Nothing is here that answers so." if error.status_code in (404, 405) else f"{error.detail}"
+    return Plain({"error": said}, error.status_code)

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_transfer.errors import KerasTransferError, UsageError
 from keras_transfer.studio import commands, results, taking
@@ -24,6 +24,16 @@ TOLD_JOBS = 30
 
 TOLD_FINDINGS = 12
 """Sentences of one kind of finding that the page shows; the rest is told with each picture."""
+
+
+class Found(NamedTuple):
+    """A picture that the doctor found, or that is simply there."""
+
+    picture: Picture
+    told: str = ""
+    """What is wrong with it."""
+    suggested: str | None = None
+    """The class that it is taken for."""
 
 
 class MissingError(UsageError):
@@ -170,13 +180,14 @@ class Studio:
         ]
         return {"kinds": kinds, "stale": stale, "job": job.record.id, "pictures": sum(found["counts"].values())}
 
-    def found(self, kind: str) -> list[tuple[Picture, str]]:
-        """Return the pictures of one kind of finding, each with its sentence, in the order they were found."""
+    def found(self, kind: str) -> list[Found]:
+        """Return the pictures of one kind of finding, in the order they were found."""
         job = self.jobs.latest("doctor")
         found = job.said() if job else None
         rows = [each for each in (found or {}).get("findings", ()) if each["kind"] == kind]
-        named = [(self.pictures.found(name), each["message"]) for each in rows for name in each["pictures"]]
-        return list({picture.id: (picture, told) for picture, told in named if picture}.values())
+        named = [(self.pictures.found(name), each) for each in rows for name in each["pictures"]]
+        told = [Found(picture, each["message"], each.get("suggested")) for picture, each in named if picture]
+        return list({each.picture.id: each for each in told}.values())
 
     def mistakes(self, run: str, split: str) -> dict[str, Any]:
         """Return the pictures that a run is wrong about, as it was asked last."""

@@ -201,12 +201,15 @@ export class Grid {
     this.draw();
   }
 
-  /** The picture that is selected, where it is one alone and in sight. */
+  /** What is known of pictures by their ids: of those whose part of the list was asked for. */
+  known(ids) {
+    const wanted = new Set(ids);
+    return [...this.parts.values()].flatMap((part) => part.filter((each) => wanted.has(each.id)));
+  }
+
+  /** The picture that is selected, where it is one alone. */
   one() {
-    if (this.selected.size !== 1) return null;
-    const [id] = this.selected;
-    for (const part of this.parts.values()) for (const picture of part) if (picture.id === id) return picture;
-    return null;
+    return this.selected.size === 1 ? (this.known(this.selected)[0] ?? null) : null;
   }
 }
 

@@ -35,6 +35,9 @@ export function pictures(root) {
     });
   const move = decided((label) => post("label", { ids: page.selected, label: label || null }));
   const leaveOut = decided(() => post("leave-out", { ids: page.selected, out: true }));
+  const believe = decided(async (doubted) => {
+    for (const label of new Set(doubted.map((each) => each.suggested.id))) await post("label", { ids: doubted.filter((each) => each.suggested.id === label).map((each) => each.id), label });
+  });
   const takeIn = decided(() => post("leave-out", { ids: page.selected, out: false }));
 
   function selection(ids) {
@@ -42,6 +45,8 @@ export function pictures(root) {
     bar.hidden = !ids.length;
     if (!ids.length) return;
     const one = grid.one();
+    const known = grid.known(ids);
+    const doubted = known.filter((each) => each.suggested);
     const options = [["", "Move to …"], ...state.data.classes.map((each) => [each.id, each.name])];
     const to = choice(options, { "aria-label": "Move to a class", onchange: ({ target }) => target.value && move(target.value) });
     fill(bar,
@@ -50,6 +55,7 @@ export function pictures(root) {
       view.name === "left-out" || one?.out
         ? make("button", { type: "button", onclick: takeIn }, "Take in again")
         : make("button", { type: "button", onclick: leaveOut }, "Leave out"),
+      doubted.length ? make("button", { type: "button", onclick: () => believe(doubted) }, doubted.length === 1 ? `Call it ${doubted[0].suggested.name}` : `Call ${count(doubted.length)} as the probe does`) : null,
       one ? make("button", { type: "button", onclick: () => look(one) }, "Look at it") : null,
       one?.told ? make("span", { className: "soft" }, one.told) : null,
       make("button", { type: "button", className: "quiet", onclick: () => grid.select([]) }, "Clear"),
