@@ -222,7 +222,7 @@ def test_pictures_are_collected_where_there_are_none_yet(tmp_path, monkeypatch):
     assert sources.load(empty.source).class_names == ("cup", "pen")
 
 
-def test_classes_without_pictures_are_listed_to_be_filled(folder):
+def test_folders_without_pictures_are_no_mistake(folder):
     (folder / "fox").mkdir()
     pets = opened(folder)
     pets.collect("fox", png(60))

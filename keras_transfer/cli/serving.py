@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keras_transfer import runs
-from keras_transfer.cli.options import Folder, Task, check_paths
-from keras_transfer.cli.showing import err, out, plain
+from keras_transfer.cli.options import Folder, Json, Task, check_paths
+from keras_transfer.cli.showing import err, out, plain, print_json
+
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
+"""Variables of which one is set where a window can be opened, on systems that may have no screen."""
 
 
 def studio(
@@ -26,6 +31,7 @@ def studio(
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     folder: Folder = runs.DEFAULT_FOLDER,
+    as_json: Json = False,
 ) -> None:
     """Open a page here where people collect pictures, mend labels, train, try and ship; Ctrl-C closes it."""
     if modules:
@@ -33,9 +39,13 @@ def studio(
     from keras_transfer import workflow
 
     def opened(address: str) -> None:
-        out.print(plain(address), soft_wrap=True, highlight=False)
+        if as_json:
+            print_json({"address": address})
+            sys.stdout.flush()  # whoever reads it does not wait until the studio ends
+        else:
+            out.print(plain(address), soft_wrap=True, highlight=False)
         err.print("[dim]Ctrl-C closes the studio; a training that it began goes on.[/]")
-        if browser:
+        if browser and _has_screen():
             import webbrowser
 
             webbrowser.open(address)
@@ -43,3 +53,8 @@ def studio(
     if warning := workflow.said_of_host(host):
         err.print(f"[yellow]{plain(warning)}[/]", soft_wrap=True, highlight=False)
     workflow.studio(source, task=task, folder=folder, modules=modules, host=host, port=port, opened=opened)
+
+
+def _has_screen() -> bool:
+    """Whether a browser would be a window: elsewhere it takes over the terminal, or the output that another reads."""
+    return sys.stdout.isatty() and (sys.platform != "linux" or any(map(os.environ.get, SCREENS)))

@@ -46,7 +46,8 @@ function commands(keys) {
   if (!keys.includes("jobs")) return;
   const running = state.jobs.filter((each) => each.state === "running").length;
   find("running").textContent = running ? `${running} running` : "";
-  fill(find("given"),
+  fill(
+    find("given"),
     ...state.jobs.map((job) => {
       const bad = ["failed", "interrupted"].includes(job.state);
       const said = job.state === "finished" ? "" : ` · ${progress(job)}`;

@@ -1,7 +1,7 @@
 // The first step: the pictures of a data set, what is wrong with them, and what a person decides about it.
 import { get, post, say, send, start, told } from "./asking.js";
 import { camera } from "./camera.js";
-import { choice, command, count, field, fill, kept, make, many } from "./dom.js";
+import { choice, command, count, field, fill, make, many } from "./dom.js";
 import { chosenFiles, dropping } from "./dropping.js";
 import { Grid, thumbnail } from "./grid.js";
 import { latest, listen, progress, state } from "./store.js";
@@ -49,7 +49,8 @@ export function pictures(root) {
     const doubted = known.filter((each) => each.suggested);
     const options = [["", "Move to …"], ...state.data.classes.map((each) => [each.id, each.name])];
     const to = choice(options, { "aria-label": "Move to a class", onchange: ({ target }) => target.value && move(target.value) });
-    fill(bar,
+    fill(
+      bar,
       make("strong", { className: "number" }, `${count(ids.length)} selected`),
       to,
       view.name === "left-out" || one?.out
@@ -60,11 +61,13 @@ export function pictures(root) {
       one?.told ? make("span", { className: "soft" }, one.told) : null,
       make("button", { type: "button", className: "quiet", onclick: () => grid.select([]) }, "Clear"),
     );
+    bar.querySelector("select").value = "";
   }
 
   async function choose(name, label = null, finding = null) {
     Object.assign(view, { name, label, finding });
     drawFacets();
+    scrollTo(0, 0);
     await grid.reset();
     drawEmpty();
   }
@@ -79,34 +82,27 @@ export function pictures(root) {
     await post("classes", { name: input.value });
     input.value = "";
   });
-  const form = kept(make("form", { className: "new", onsubmit: add }, input, make("button", {}, "Add")));
+  const lists = { views: make("ul"), classes: make("ul", { className: "long" }), findings: make("ul"), doctor: make("div") };
+  facets.append(
+    make("div", {}, make("h2", {}, "Show"), lists.views),
+    make("div", {}, make("h2", {}, "Classes"), lists.classes, make("form", { className: "new", onsubmit: add }, input, make("button", {}, "Add"))),
+    make("div", {}, make("h2", {}, "What the doctor sees"), lists.findings, lists.doctor),
+  );
 
   function drawFacets() {
     const { total, left_out: out, unlabelled, changed, classes } = state.data;
     const plain = (name) => view.name === name && !view.label && !view.finding;
     const views = [["all", "All that is trained on", total - out], ["unlabelled", "Without a class", unlabelled], ["changed", "Changed here", changed], ["left-out", "Left out", out]];
-    fill(facets,
-      make("div", {}, make("h2", {}, "Show"), make("ul", {}, views.filter(([name, , number]) => name === "all" || number || view.name === name).map(([name, text, number]) => facet(text, number, plain(name), () => choose(name))))),
-      make(
-        "div",
-        {},
-        make("h2", {}, "Classes"),
-        make("ul", { className: "long" }, classes.map((each) => facet(each.name, each.count, view.label === each.id, () => choose("all", each.id), each.name))),
-        form,
-      ),
-      make(
-        "div",
-        {},
-        make("h2", {}, "What the doctor sees"),
-        make("ul", {}, page.findings.kinds.map((each) => facet(each.kind, each.count, view.finding === each.kind, () => choose("all", null, each.kind), each.messages[0]))),
-        doctorState(page.findings),
-      ),
-    );
+    fill(lists.views, views.filter(([name, , number]) => name === "all" || number || view.name === name).map(([name, text, number]) => facet(text, number, plain(name), () => choose(name))));
+    fill(lists.classes, classes.map((each) => facet(each.name, each.count, view.label === each.id, () => choose("all", each.id), each.name)));
+    fill(lists.findings, page.findings.kinds.map((each) => facet(each.kind, each.count, view.finding === each.kind, () => choose("all", null, each.kind), each.messages[0])));
+    fill(lists.doctor, doctorState(page.findings));
   }
 
   function drawTools() {
     const files = make("input", { type: "file", accept: "image/*", multiple: true, "aria-label": "Choose pictures", id: "files", onchange: ({ target }) => collect(chosenFiles(target)) });
-    fill(tools,
+    fill(
+      tools,
       make("label", { className: "button main" }, "Add pictures", files),
       make("button", { type: "button", id: "camera", onclick: told(burst) }, "Camera"),
       make("button", { type: "button", onclick: told(all) }, "Select all"),

@@ -39,7 +39,8 @@ export function ship(root) {
   function drawSummary() {
     const run = page.run;
     const figures = Object.entries(run.test).filter(([name]) => !name.includes("loss"));
-    fill(summary,
+    fill(
+      summary,
       make("h2", { id: "worth" }, run.name),
       make("p", { className: "soft" }, `${run.backbone} at ${run.image_size} px, trained on ${run.counts.train} pictures, judged by ${run.counts.test} that it never saw.`),
       table(figures.map(([name]) => [name.replaceAll("_", " "), true]).map(([text], place) => [text, place > 0]), [figures.map(([, value]) => percent(value))], "What it is worth on the test pictures"),
@@ -58,7 +59,8 @@ export function ship(root) {
     });
     const rejected = run.exports.filter((each) => each.rejected);
     const chosen = () => ({ formats: checks.map((each) => each.firstChild).filter((each) => each.checked).map((each) => each.value) });
-    fill(files,
+    fill(
+      files,
       make("h2", { id: "files-of" }, "Files"),
       make("p", { className: "soft" }, "Each is run in its own runtime on the test pictures and compared with the model; what says something else is set aside."),
       formats,
@@ -73,7 +75,8 @@ export function ship(root) {
     const run = page.run;
     const ready = run.exports.some((each) => !each.rejected);
     const made = run.bundles.map((each) => [each.name, megabytes(each.bytes), make("a", { href: `/api/runs/${run.id}/bundles/${each.id}`, download: each.name }, "Download")]);
-    fill(bundles,
+    fill(
+      bundles,
       make("h2", { id: "bundles" }, "Bundles"),
       make("p", { className: "soft" }, "The smallest proven file with labels, golden pictures and a test of itself, for where it will be used."),
       ready

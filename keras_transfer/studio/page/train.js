@@ -29,7 +29,8 @@ export function train(root) {
       const numbers = ["minutes", "epochs", "image_size"];
       await start({ verb: "train", ...Object.fromEntries(given.map(([name, { value }]) => [name, numbers.includes(name) ? Number(value) : value])) });
     });
-    fill(plan,
+    fill(
+      plan,
       make("h2", { id: "plan" }, "Train"),
       make(
         "form",
@@ -80,7 +81,8 @@ export function train(root) {
     const said = RUNNING(job) ? progress(job) : job.sentence;
     const drawn = curves(training.stages, state.fixed.merit_name);
     const warnings = training.notes.filter((each) => each.kind === "warning").map((each) => each.text);
-    fill(live,
+    fill(
+      live,
       make("div", { className: "row" }, make("h2", { id: "live" }, titles[job.state]), RUNNING(job) ? stop : null, ["stopped", "interrupted", "failed"].includes(job.state) ? again : null),
       ...(said ? [make("p", { className: job.state === "failed" ? "bad" : "soft", id: "doing" }, said)] : []),
       ...(RUNNING(job) && job.doing?.total ? [bar(job.doing.done / job.doing.total)] : []),
