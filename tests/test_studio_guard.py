@@ -139,6 +139,15 @@ def test_a_page_from_elsewhere_may_ask_nothing_even_with_the_token(headers, meth
     assert (status, json.loads(body)["error"]) == (403, "Only the studio's own page may ask this.")
 
 
+def test_a_link_to_the_page_may_be_followed_from_elsewhere_and_nothing_else_may():
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    query = f"token={TOKEN}".encode()
+    assert asked("/", headers={"host": HOST, **followed}, query=query)[0] == 200
+    assert asked("/", headers={"host": HOST, **followed})[0] == 401
+    assert asked("/api/state", headers={**LET_IN, **followed})[0] == 403
+    assert asked("/", headers={**LET_IN, **followed, "sec-fetch-mode": "no-cors"})[0] == 403
+
+
 @pytest.mark.parametrize("path", ["/", "/main.js", "/api/state", "/api/nowhere"])
 def test_every_answer_says_what_a_browser_may_do_with_it(path):
     _, headers, _ = asked(path)

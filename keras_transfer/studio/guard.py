@@ -65,7 +65,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refused = self._stranger(headers) or self._unknown(scope, headers) or self._too_large(scope, headers)
+        refused = self._stranger(scope, headers) or self._unknown(scope, headers) or self._too_large(scope, headers)
         if refused:
             await _refuse(*refused, scope, send)
             return
@@ -78,13 +78,18 @@ class Guard:
 
         await self.app(scope, receive, answered)
 
-    def _stranger(self, headers: Message) -> tuple[int, str] | None:
-        """Why a request comes from somewhere else than the studio's own page, if it does."""
+    def _stranger(self, scope: Message, headers: Message) -> tuple[int, str] | None:
+        """Why a request comes from somewhere else than the studio's own page, if it does.
+
+        A link to the page may be followed from anywhere: what it needs is the token, and it changes nothing.
+        """
         host = headers.get("host", "").lower()
         if host not in self.hosts:
             return 421, "This is reached by the address that the terminal shows, and by no other name."
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        if (origin is not None and origin.lower() != f"http://{host}") or site not in ("same-origin", "none"):
+        follows = (scope["path"], scope["method"], headers.get("sec-fetch-mode")) == ("/", "GET", "navigate")
+        near = site in ("same-origin", "none") or follows
+        if (origin is not None and origin.lower() != f"http://{host}") or not near:
             return 403, "Only the studio's own page may ask this."
         return None
 
