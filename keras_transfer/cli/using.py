@@ -15,7 +15,7 @@ from keras_transfer.cli.options import Folder, Json, Labels, Trust, check_paths,
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import explain, out, plain, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
-from keras_transfer.specs import Listener
+from keras_transfer.specs import Listener, Scored
 
 if TYPE_CHECKING:
     from keras_transfer.workflow import Mistake, Prediction
@@ -73,13 +73,23 @@ def evaluate(
         listed = {"mistakes": [each.model_dump(mode="json") for each in wrong]} if mistakes else {}
         print_json({**metrics.model_dump(mode="json"), **listed})
         return
+    _show_metrics(metrics, f"{model} on the {split} split")
+    if wrong:
+        table = Table("picture", "is called", "the model says", title=f"{len(wrong)} mistakes, the surest first")
+        for each in wrong:
+            table.add_row(plain(each.picture), plain(each.truth), plain(_listed_says(each.says)))
+        show(table)
+    suggest("predict", model, "PICTURE.jpg")
+
+
+def _show_metrics(metrics: Scored, title: str) -> None:
     rows = [row for row in getattr(metrics, "per_class", ()) if hasattr(row, "recall")]
     meanings: dict[str, str] = {}
     if rows:
         shown = [name for name in COLUMNS if hasattr(rows[0], name)]
         headings = [COLUMNS[name] for name in shown]
         meanings = {heading: OF_CLASSES[heading] for heading in headings}
-        table = Table("class", "pictures", *headings, title=f"{model} on the {split} split")
+        table = Table("class", "pictures", *headings, title=title)
         for row in rows:
             table.add_row(row.name, str(row.count), *(score(getattr(row, name)) for name in shown))
         show(table)
@@ -88,12 +98,6 @@ def evaluate(
         ", ".join(f"{name} {value:.3f}" if "loss" in name else f"{name} {value:.1%}" for name, value in figures.items())
     )
     explain(meanings | meanings_of(figures))
-    if wrong:
-        table = Table("picture", "is called", "the model says", title=f"{len(wrong)} mistakes, the surest first")
-        for each in wrong:
-            table.add_row(plain(each.picture), plain(each.truth), plain(_listed_says(each.says)))
-        show(table)
-    suggest("predict", model, "PICTURE.jpg")
 
 
 def _mistakes(model: Path, source: str | None, split: str, most: int, listener: Listener) -> Sequence[Mistake]:
