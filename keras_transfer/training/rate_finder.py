@@ -11,8 +11,7 @@ import numpy as np
 
 from keras_transfer.errors import TrainingError
 from keras_transfer.specs import Stage, Value
-from keras_transfer.training import checkpoints, freezing
-from keras_transfer.training.batch_norm import fused
+from keras_transfer.training import checkpoints, freezing, kernels
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer
@@ -120,7 +119,7 @@ def _tried(job: Job, stage: Stage, freeze: Freeze, data: StageData, tried: Range
     rates: list[float] = []
     losses: list[float] = []
     running = 0.0
-    with fused(freeze.learning, momentum=stage.batch_norm_momentum):
+    with kernels.of_stage(job.network, freeze, stage):
         step = learning_step(suffix, job.network, method, stage, data, [])
         for number, (rate, batch) in enumerate(zip(tried.rates, batches, strict=False)):
             method.learning_rate = rate

@@ -13,8 +13,7 @@ import numpy as np
 from keras_transfer.errors import RunError, TrainingError
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Event, Network, Stage, StageResult
-from keras_transfer.training import beginning, checkpoints, freezing, resizing, solving
-from keras_transfer.training.batch_norm import fused
+from keras_transfer.training import beginning, checkpoints, freezing, kernels, resizing, solving
 from keras_transfer.training.fit import Reached, fit
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
@@ -94,7 +93,7 @@ def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None
 
 def _run(job: Job, index: int, asked: Stage, before: StageResult | None, seconds: float | None) -> StageResult:
     begun = _begun(job, index, asked, seconds)
-    with fused(begun.freeze.learning, momentum=begun.stage.batch_norm_momentum):
+    with kernels.of_stage(job.network, begun.freeze, begun.stage):
         reached = fit(job, begun.stage, begun.freeze, begun.data, began=begun.began, seconds=seconds)
     if freezing.digest(begun.freeze.frozen) != begun.frozen_digest:
         raise TrainingError(
