@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.galleries import gallery
     from keras_transfer.workflow.labels import TransferCurve, bench_transfer
     from keras_transfer.workflow.listing import Listed, exported_files, listed
+    from keras_transfer.workflow.mistaking import Mistake, mistakes
     from keras_transfer.workflow.pictures import bench_input, doctor
     from keras_transfer.workflow.proving import Verified
     from keras_transfer.workflow.rates import RateCurve, lr_find
     from keras_transfer.workflow.reporting import report_of
+    from keras_transfer.workflow.serving import said_of_host, studio
     from keras_transfer.workflow.streaming import stream
     from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.supply import Licence, licences
@@ -53,10 +55,12 @@ _PLACES = {
     "workflow.galleries": ("gallery",),
     "workflow.labels": ("TransferCurve", "bench_transfer"),
     "workflow.listing": ("Listed", "exported_files", "listed"),
+    "workflow.mistaking": ("Mistake", "mistakes"),
     "workflow.pictures": ("bench_input", "doctor"),
     "workflow.proving": ("Verified",),
     "workflow.rates": ("RateCurve", "lr_find"),
     "workflow.reporting": ("report_of",),
+    "workflow.serving": ("said_of_host", "studio"),
     "workflow.streaming": ("stream",),
     "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.supply": ("Licence", "licences"),
@@ -78,6 +82,7 @@ __all__ = [
     "Licence",
     "Limits",
     "Listed",
+    "Mistake",
     "Operator",
     "Prediction",
     "RateCurve",
@@ -104,12 +109,15 @@ __all__ = [
     "licences",
     "listed",
     "lr_find",
+    "mistakes",
     "predict",
     "profile",
     "recognised",
     "report_of",
+    "said_of_host",
     "spread_of",
     "stream",
+    "studio",
     "suggest",
     "task_of",
     "train",

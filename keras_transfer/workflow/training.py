@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from keras_transfer import devices, runs, vouching
+from keras_transfer import devices, journal, runs, vouching
 from keras_transfer import plan as plans
 from keras_transfer.backbones import features
 from keras_transfer.data import pipeline, sources
@@ -105,7 +105,11 @@ def train(
         budgeting.check_time(plan, began)
         ready = _decided(ready, asked, began, listener)
     # Whatever is refused was refused by now: a folder that no run came of would block its name.
-    with runs.locked(place), watchers.watching(watch, place, _facts(ready.plan), listener) as listener:
+    with (
+        runs.locked(place),
+        journal.keeping(place / journal.JOURNAL, listener) as listener,
+        watchers.watching(watch, place, _facts(ready.plan), listener) as listener,
+    ):
         _keep_plan(place, ready.plan, advice, asked)
         run = _learned(ready, place, teacher, listener)
         run = _in_whole_numbers(run, ready, listener)
