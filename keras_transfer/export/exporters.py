@@ -17,6 +17,7 @@ import numpy as np
 from keras_transfer import vouching
 from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
 from keras_transfer.export import graph, halves, manifest, onnx, saved_model, tflite
+from keras_transfer.export.graph import Graph
 from keras_transfer.export.halves import Half, Halve
 from keras_transfer.export.metadata import Card
 from keras_transfer.files import aside, put
@@ -33,13 +34,13 @@ FEW_PICTURES = 8
 class Material:
     """What every exporter reads: the traced model, the pictures to calibrate on, a place for intermediate files."""
 
-    graph: graph.Graph
+    graph: Graph
     calibration: np.ndarray | None
     scratch: Path
     contract: Contract
     decode: saved_model.Decode | None = None
     halve: Callable[[], tuple[keras.Model, keras.Model]] | None = None
-    learned: graph.Graph | None = None
+    learned: Graph | None = None
     """Of the model as it was trained in whole numbers, where it was."""
 
     @cached_property
