@@ -5,19 +5,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
-from ai_edge_litert.tools import flatbuffer_utils
+import whole_numbers_contract as whole
+from ai_edge_litert.schema_py_generated import TensorType
 
 from keras_transfer.backbones.registry import backbone, rows
 from keras_transfer.errors import UsageError
-from keras_transfer.export import exporters, parity, runtime
+from keras_transfer.export import exporters, parity
 from keras_transfer.specs import Block, Contract, Stage
 from keras_transfer.tasks import classification
 from keras_transfer.training import freezing, rounding, trainer, whole_numbers
 from keras_transfer.training.job import Job, Settings
 
 STAGE = Stage(name="int8", precision="int8", blocks="all", epochs=1, learning_rate=1e-4)
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def looked(network, images):
@@ -140,28 +139,12 @@ def test_a_stage_in_whole_numbers_that_brings_nothing_is_rolled_back_with_its_ra
 
 FAMILIES = {spec.family: spec.name for spec in sorted(rows(), key=lambda spec: -spec.parameters)}
 QUICK = ("MobileNetV3Small",)
-STRAIGHT = 2.0
-"""Deviations by which batch norms lift what they give (`backbones_contract.STRAIGHT`): a random network drives apart
-what differs by one step, by a fifth in each layer, so that the file of one with 50 layers differs everywhere at the
-end though the first seven are alike to the bit. Trained networks do not."""
-
-
-def types_of(path):
-    """How often each operator with weights stands in a TFLite file, by its name and the type that it takes."""
-    graph = (tree := flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes()))).subgraphs[0]
-    kinds = {getattr(BuiltinOperator, name): name for name in WEIGHTED}
-    return [
-        (kinds[code], graph.tensors[operator.inputs[0]].type)
-        for operator in graph.operators
-        if (code := tree.operatorCodes[operator.opcodeIndex].builtinCode) in kinds
-    ]
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in FAMILIES.values()]
 )
-def test_the_file_of_a_family_has_no_float_convolution_and_says_what_its_twin_says(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(contract, "STRAIGHT", STRAIGHT)
+def test_the_file_of_a_family_has_no_float_convolution_and_computes_as_its_twin_does(name, tmp_path):
     spec = backbone(name)
     model = contract.lively(spec)
     images = contract.pictures(contract.side(spec), 32)
@@ -169,9 +152,9 @@ def test_the_file_of_a_family_has_no_float_convolution_and_says_what_its_twin_sa
     names = tuple(f"class {index}" for index in range(contract.CLASSES))
     promised = Contract(class_names=names, image_size=contract.side(spec))
     (artifact,) = exporters.export(model, tmp_path, ["tflite-int8"], promised, learned=twin)
-    found = types_of(artifact.path)
+    found = whole.weighted(artifact.path)
     assert found
-    assert all(kind == TensorType.INT8 for _, kind in found), found
-    said = np.asarray(twin.predict_on_batch(images))
-    given = runtime.load(artifact.path).predict(images)["probabilities"]
-    assert np.mean(np.abs(said - given) <= parity.STEP * 1.001) >= parity.WITHIN_A_STEP
+    assert [each for each in found if each[1] != TensorType.INT8] == []
+    shares = whole.alike(twin, artifact.path, images[:1])
+    assert len(shares) > 0.9 * len(whole_numbers.roundings(twin))
+    assert {name: share for name, share in shares.items() if share < parity.WITHIN_A_STEP} == {}
