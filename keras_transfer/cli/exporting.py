@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
+from keras_transfer.cli.figures import known
 from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, Trust, check_paths, labels_of, run_of
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import err, out, print_json, show, suggest
@@ -182,11 +183,13 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool, clients: Seque
 
 
 def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str]) -> None:
+    _, _, points = known(run.record.test, run.record.counts["test"]).partition(" ± ")
     in_clients = "; in …: what is left where that client reads and resizes the original pictures" if clients else ""
     table = Table(
         title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures",
         caption="agrees: share of the pictures to which the file gives the answer that the trained model gives; "
-        f"largest diff.: of any of the numbers it answers with{in_clients}",
+        f"largest diff.: of any of the numbers it answers with; {run.record.merit_name}: on so many pictures known to "
+        f"± {points} points{in_clients}",
     )
     for column in (
         "file",

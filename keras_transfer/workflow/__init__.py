@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_transfer.data.sources import recognised
+    from keras_transfer.evaluation.intervals import spread_of
     from keras_transfer.export.precisions import Candidate
     from keras_transfer.export.profiler import Operator
     from keras_transfer.selection.findings import Advice, Limits
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "data.sources": ("recognised",),
+    "evaluation.intervals": ("spread_of",),
     "export.precisions": ("Candidate",),
     "export.profiler": ("Operator",),
     "selection.findings": ("Advice", "Limits"),
@@ -102,6 +104,7 @@ __all__ = [
     "profile",
     "recognised",
     "report_of",
+    "spread_of",
     "stream",
     "suggest",
     "task_of",
