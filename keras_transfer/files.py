@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import math
@@ -12,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,9 +44,36 @@ _KINDS = {
 
 
 def cache_folder() -> Path:
-    """Return where what can be computed again is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder."""
+    """Return where what can be computed again is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder.
+
+    A user without a home, as services and containers have, has one for as long as the process lasts.
+    """
     base = os.environ.get("KERAS_TRANSFER_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
+    if base:
+        return Path(base)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_transfer"
+    except RuntimeError:
+        return _passing_folder()
+
+
+@cache
+def _passing_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="keras-transfer-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def expanded(text: Path | str) -> Path:
+    """Return the path that a text names: `~` and `~ann` are homes where there are such, and names like any other else.
+
+    >>> expanded("~nobody-of-that-name/pictures")
+    PosixPath('~nobody-of-that-name/pictures')
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 @contextmanager
@@ -162,6 +191,22 @@ def aside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
         if held is not None:
             os.close(held)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process changes what is at `path`, and keep others waiting until the end.
+
+    For what is read, changed and written again: of two that do so at once, one would be forgotten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system without such locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def put(draft: Path, path: Path) -> None:

@@ -25,7 +25,9 @@ with files.drafted(pathlib.Path({str(folder)!r}) / "a.json") as draft:
     draft.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=False, env=os.environ | {"PYTHONPATH": ":".join(sys.path)})
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
+    )
     assert done.returncode == -signal.SIGKILL
 
 
@@ -113,3 +115,20 @@ def test_features_that_vanish_are_computed_again(tmp_path):
     feature_store._evict(tmp_path / "features", 0, keep="another")
     assert list((tmp_path / "features").iterdir()) == []
     assert obtained(tmp_path, 2) == 2
+
+
+def test_of_two_who_add_to_a_file_at_once_nobody_is_forgotten(tmp_path):
+    code = f"""
+import pathlib, sys, time
+from keras_transfer import files
+path = pathlib.Path({str(tmp_path / "names")!r})
+for number in range(20):
+    with files.alone(path):
+        before = path.read_bytes() if path.exists() else b""
+        time.sleep(0.001)
+        files.write_bytes(path, before + sys.argv[1].encode())
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    both = [subprocess.Popen([sys.executable, "-c", code, name], env=environment) for name in "ab"]
+    assert [each.wait() for each in both] == [0, 0]
+    assert sorted((tmp_path / "names").read_text()) == ["a"] * 20 + ["b"] * 20

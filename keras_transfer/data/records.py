@@ -14,7 +14,7 @@ import numpy as np
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
 from keras_transfer.data.pictures import content_of
 from keras_transfer.errors import DataError
-from keras_transfer.files import aside, put, read_text
+from keras_transfer.files import aside, expanded, put, read_text
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 INDEX = "shards.json"
@@ -64,7 +64,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
 
     Raises DataError for an index of another version or shards that are missing.
     """
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     try:
         index = json.loads(read_text(folder / INDEX))
         if index["version"] not in range(1, VERSION + 1):
