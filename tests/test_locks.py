@@ -1,4 +1,4 @@
-"""What the two commands install: each package at one version, each file of it by its hash, and nothing that is not named."""
+"""What the two commands install: each package at one version, each of its files by its hash, and nothing else."""
 
 import re
 import tomllib
@@ -10,7 +10,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("building", "commands", "clients")
-ENTRY = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[\w.+!-]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.M)
+ENTRY = re.compile(
+    r"^(?P<name>[\w.-]+)==(?P<version>[\w.+!-]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.M
+)
 AGAIN = "run scripts/lock"
 
 
