@@ -52,7 +52,7 @@ class Studio:
         self.place, self.words = place, words
         self.start()
 
-    def start(self, *more):
+    def start(self):
         command = [
             sys.executable,
             "-m",
@@ -62,9 +62,11 @@ class Studio:
             "--no-browser",
             "--port",
             str(self.port),
+            "--modules",
+            str(stock_clients.MODULES),
         ]
         self.process = subprocess.Popen(
-            [*command, "--modules", str(stock_clients.MODULES), *more],
+            command,
             cwd=self.place,
             env={
                 **os.environ,
@@ -219,6 +221,7 @@ def test_a_page_goes_on_when_its_studio_was_killed_and_opened_again(browser, stu
 
 
 def test_of_many_pictures_those_in_sight_are_in_the_page(browser, tmp_path):
+    stock_clients.installed(stock_clients.MODULES.is_dir(), "axe-core")
     draw(tmp_path / "few", names=("one",))
     for name in ("ant", "bee"):
         (tmp_path / "many" / name).mkdir(parents=True)

@@ -200,7 +200,8 @@ def test_a_class_may_be_called_anything_and_leads_nowhere(name, pets, folder):
     new = set(folder.parent.rglob("*")) - before
     assert all(path.is_relative_to(folder.parent / "pets-studio") or path == pets.table for path in new)
     assert added.path.startswith(str(folder.parent / "pets-studio" / "pictures"))
-    pets.collect(name, png(8))
+    for seed in (8, 9):
+        pets.collect(name, png(seed))
     assert name in sources.load(pets.source).class_names
 
 

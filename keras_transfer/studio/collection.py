@@ -80,7 +80,7 @@ class Collection:
         self._lock = threading.RLock()
         self._edits = _kept(given.beside / EDITS)
         self._before: list[Edits] = []
-        self._written = not self._edits.any or self.table.exists()
+        self._written = not self._edits.any
         self._listed: list[tuple[str, Listed]] = []
         self._pictures: dict[str, Picture] = {}
         self.look_again()
