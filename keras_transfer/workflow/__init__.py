@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_transfer.data.sources import recognised
+    from keras_transfer.export.delegates import Readiness
     from keras_transfer.export.precisions import Candidate
     from keras_transfer.export.profiler import Operator
     from keras_transfer.selection.findings import Advice, Limits
     from keras_transfer.workflow.advising import advise
-    from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, profile
+    from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, delegated, profile
     from keras_transfer.workflow.bundling import Bundle, bundle
     from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
     from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
@@ -38,11 +39,12 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "data.sources": ("recognised",),
+    "export.delegates": ("Readiness",),
     "export.precisions": ("Candidate",),
     "export.profiler": ("Operator",),
     "selection.findings": ("Advice", "Limits"),
     "workflow.advising": ("advise",),
-    "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "profile"),
+    "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "delegated", "profile"),
     "workflow.bundling": ("Bundle", "bundle"),
     "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
@@ -76,6 +78,7 @@ __all__ = [
     "Operator",
     "Prediction",
     "RateCurve",
+    "Readiness",
     "Suggested",
     "TransferCurve",
     "Verified",
@@ -88,6 +91,7 @@ __all__ = [
     "bench_transfer",
     "bundle",
     "choose_precision",
+    "delegated",
     "doctor",
     "evaluate",
     "export",
