@@ -95,6 +95,7 @@ def predict(
     window: Annotated[
         float | None, typer.Option(help="Seconds of a video that an answer is of; a training clip's where left out.")
     ] = None,
+    views: Annotated[int, typer.Option(help="Looks at each picture, mirrored and nearer; their mean answers.")] = 1,
     trust: Trust = False,
     as_json: Json = False,
 ) -> None:
@@ -104,7 +105,7 @@ def predict(
 
     if trust:
         workflow.trust(model)
-    options: dict[str, Any] = {"output": output, "gallery": gallery, "window": window, "crop": crop}
+    options: dict[str, Any] = {"output": output, "gallery": gallery, "window": window, "crop": crop, "views": views}
     with progress() as listener:
         predictions = workflow.predict(model, pictures, labels=labels_of(labels), listener=listener, **options)
     if as_json:

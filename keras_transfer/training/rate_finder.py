@@ -11,14 +11,12 @@ import numpy as np
 
 from keras_transfer.errors import TrainingError
 from keras_transfer.specs import Stage, Value
-from keras_transfer.training import checkpoints, freezing
-from keras_transfer.training.batch_norm import fused
+from keras_transfer.training import checkpoints, freezing, kernels
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer
 from keras_transfer.training.stage_data import StageData, decide, prefixes, prepare
 from keras_transfer.training.steps import learning_step, suffix_of
-from keras_transfer.training.surgery import chosen
 
 SMOOTHING = 0.9
 LEANING = round(1 / (1 - SMOOTHING))
@@ -63,7 +61,6 @@ def find(job: Job, stage: Stage, tried: Range = Range()) -> RateCurve:
     """
     learned = [layer.trainable for layer in job.network.model.layers]
     try:
-        stage = chosen(job, stage)
         freeze = freezing.decide(job.network, stage)
         freezing.apply(freeze)
         ready = prefixes(job, freeze, job.settings.engine)
@@ -120,7 +117,7 @@ def _tried(job: Job, stage: Stage, freeze: Freeze, data: StageData, tried: Range
     rates: list[float] = []
     losses: list[float] = []
     running = 0.0
-    with fused(freeze.learning, momentum=stage.batch_norm_momentum):
+    with kernels.of_stage(job.network, freeze, stage):
         step = learning_step(suffix, job.network, method, stage, data, [])
         for number, (rate, batch) in enumerate(zip(tried.rates, batches, strict=False)):
             method.learning_rate = rate

@@ -66,15 +66,6 @@ def adapt_then_full(blocks: int) -> tuple[Stage, ...]:
     return (*adapt(blocks), *full(blocks)[1:])
 
 
-def surgical(blocks: int) -> tuple[Stage, ...]:
-    """Train the head, then the two blocks that the task pulls at most, first blocks included.
-
-    71.9 % in 203 s, no more than the head alone (`scripts/bench advise`). Source: Lee et al., Surgical Fine-Tuning
-    Improves Adaptation to Distribution Shifts, ICLR 2023.
-    """
-    return (HEAD, _learning("surgical", "surgical", epochs=8, views=4))
-
-
 def dense(blocks: int) -> tuple[Stage, ...]:
     """Train the head, then every weight for long: for answers about places, which the last blocks alone do not know."""
     head = HEAD.model_copy(update={"epochs": 5, "augment": "scenes", "views": 1})
@@ -107,7 +98,6 @@ RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
     "gradual": gradual,
     "full": full,
     "adapt_then_full": adapt_then_full,
-    "surgical": surgical,
     "dense": dense,
     "solved": solved,
     "clips": clips,

@@ -13,14 +13,12 @@ import numpy as np
 from keras_transfer.errors import RunError, TrainingError
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Event, Network, Stage, StageResult
-from keras_transfer.training import beginning, checkpoints, freezing, resizing, solving
-from keras_transfer.training.batch_norm import fused
+from keras_transfer.training import beginning, checkpoints, freezing, kernels, resizing, solving
 from keras_transfer.training.fit import Reached, fit
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer, peak_of
 from keras_transfer.training.stage_data import StageData
-from keras_transfer.training.surgery import chosen
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,7 @@ def _too_late(job: Job, stages: Sequence[Stage], results: Sequence[StageResult])
 def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None:
     """Raise UsageError for a mistake in any of the stages: they show before the first hour, not after it."""
     for stage in stages:
-        if stage.blocks != "surgical":
-            freezing.decide(network, stage)
+        freezing.decide(network, stage)
         if stage.image_size:
             clips = len(network.model.input.shape) > 4
             resizing.check(stage.image_size, stage=stage.name, full_size=image_size, clips=clips)
@@ -94,7 +91,7 @@ def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None
 
 def _run(job: Job, index: int, asked: Stage, before: StageResult | None, seconds: float | None) -> StageResult:
     begun = _begun(job, index, asked, seconds)
-    with fused(begun.freeze.learning, momentum=begun.stage.batch_norm_momentum):
+    with kernels.of_stage(job.network, begun.freeze, begun.stage):
         reached = fit(job, begun.stage, begun.freeze, begun.data, began=begun.began, seconds=seconds)
     if freezing.digest(begun.freeze.frozen) != begun.frozen_digest:
         raise TrainingError(
@@ -114,7 +111,7 @@ def _begun(job: Job, index: int, asked: Stage, seconds: float | None) -> Begun:
     began = time.perf_counter()
     place = _place(job.folder, index, asked)
     before = beginning.kept(job, asked, place)
-    stage = before.stage if before else chosen(job, asked)
+    stage = before.stage if before else asked
     freeze = freezing.decide(job.network, stage)
     freezing.apply(freeze)
     told = {"budget_seconds": seconds} if seconds else {}

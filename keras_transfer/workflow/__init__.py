@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.bundling import Bundle, bundle
     from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
     from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
+    from keras_transfer.workflow.gained import Brought, brought
     from keras_transfer.workflow.galleries import gallery
     from keras_transfer.workflow.labels import TransferCurve, bench_transfer
     from keras_transfer.workflow.listing import Listed, exported_files, listed
@@ -45,6 +46,7 @@ _PLACES = {
     "selection.findings": ("Advice", "Limits"),
     "workflow.advising": ("advise",),
     "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "delegated", "profile"),
+    "workflow.gained": ("Brought", "brought"),
     "workflow.bundling": ("Bundle", "bundle"),
     "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
@@ -70,6 +72,7 @@ __all__ = [
     "Advice",
     "Benched",
     "BlockShape",
+    "Brought",
     "Bundle",
     "Candidate",
     "Licence",
@@ -89,6 +92,7 @@ __all__ = [
     "bench_latency",
     "bench_on_phone",
     "bench_transfer",
+    "brought",
     "bundle",
     "choose_precision",
     "delegated",

@@ -33,6 +33,7 @@ from keras_transfer.specs import (
     Value,
     silent,
 )
+from keras_transfer.workflow import views as several_views
 from keras_transfer.workflow.tasks import batch_of, check_annotation, task_of
 
 CROPS = ("face", "none")
@@ -135,6 +136,7 @@ def predict(
     output: Path | str | None = None,
     crop: str | None = None,
     window: float | None = None,
+    views: int = 1,
     listener: Listener = silent,
 ) -> tuple[Prediction, ...]:
     """Return what `model` (a run folder or a file of any format) says of each picture file.
@@ -145,12 +147,15 @@ def predict(
     `NAME-overlay.png` of a segmenter, `NAME-timeline.png` of a video, over files of these names. crop: a row of
     `CROPS`, as the run learned where it is left out: of one whose data was `faces:FOLDER` the largest face is cut out
     of each picture. window: of videos, the seconds that one answer is of, those of a training clip where it is left
-    out; see `workflow.timelines.of_videos`. Raises UsageError where the task draws nothing or nothing can be cut out,
-    DataError for a picture without a face.
+    out; see `workflow.timelines.of_videos`. views: looks at each picture whose mean answers; see `workflow.views`.
+    Raises UsageError where the task draws nothing, has no such mean or nothing can be cut out, DataError for a picture
+    without a face.
     """
     path, run = located(model)
     ask = asked(path, run, labels)
     contract, task = ask.contract, task_of(ask.contract.task)
+    mirrored = several_views.mirrored_by(run)
+    several_views.check(views, task, mirrored=mirrored)
     if contract.frames and gallery is None:
         return _of_videos(ask, pictures, window, output, listener)
     if window is not None:
@@ -162,7 +167,7 @@ def predict(
     said, step = [], batch_of(contract)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
-        answers = ask.answers(look(contract, some))
+        answers = several_views.averaged(ask.answers, look(contract, some), views, mirrored=mirrored)
         said += [{name: each[row : row + 1] for name, each in answers.items()} for row in range(len(some))]
         if task.keep:
             said[start:] = [dict(task.keep(each)) for each in said[start:]]
