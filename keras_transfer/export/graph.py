@@ -250,7 +250,7 @@ def _affine(light: Any) -> Affine | None:
     if at == IMAGE_INPUT or nodes[at].op == "Cast":
         return None
     with tf.Graph().as_default() as graph:
-        tf.import_graph_def(tf.compat.v1.graph_util.extract_sub_graph(light, [at]), name="")
+        tf.import_graph_def(light, name="")
     with tf.compat.v1.Session(graph=graph) as session:
         dark, light = (
             session.run(f"{at}:0", {f"{IMAGE_INPUT}:0": np.full((1, *_side(light), 3), value, np.uint8)})[0, 0, 0]
