@@ -13,7 +13,7 @@ import numpy as np
 from keras_transfer import keras_files, runs
 from keras_transfer.data import graph_decoding
 from keras_transfer.errors import ArtifactError, UsageError
-from keras_transfer.export import exporters, latency, parity, precisions, runtime
+from keras_transfer.export import delegates, exporters, latency, parity, precisions, runtime
 from keras_transfer.export.exporters import LEARNED
 from keras_transfer.export.precisions import Candidate
 from keras_transfer.files import write_bytes
@@ -89,7 +89,8 @@ def export_model(
         for draft in drafts:
             loaded = runtime.load(draft.path)
             compared = proving.compare(task, reference, loaded.predict(noise), decided, keys, draft)
-            verified = Verified(artifact=draft, parity=compared, latency=latency.measure(loaded, noise))
+            timed, takers = latency.measure(loaded, noise), delegates.told(draft.path)
+            verified = Verified(artifact=draft, parity=compared, latency=timed, delegates=takers)
             checked.append(_kept(verified, folder))
     return tuple(checked)
 
