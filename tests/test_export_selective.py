@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import whole_numbers_contract as whole
 from ai_edge_litert.schema_py_generated import TensorType
 from ai_edge_litert.tools import flatbuffer_utils
 
@@ -31,11 +32,6 @@ def written(network, stripes, tmp_path):
     return {name: file.path for name, file in zip(FORMATS, files, strict=True)}
 
 
-def types(path):
-    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes())).subgraphs[0]
-    return [graph.tensors[operator.outputs[0]].type for operator in graph.operators]
-
-
 def test_the_worst_operation_is_named_as_the_float_file_names_what_it_gives(written, stripes):
     images, _ = stripes["train"]
     exact, quantized = (written[name].read_bytes() for name in FORMATS[:2])
@@ -50,5 +46,5 @@ def test_what_is_left_in_float_makes_the_file_say_more_of_what_the_model_says(wr
     said = {name: runtime.load(path).predict(images)["probabilities"] for name, path in written.items()}
     apart = {name: np.abs(each - said["tflite"]).mean() for name, each in said.items()}
     assert apart["tflite-int8-mixed"] < apart["tflite-int8"]
-    counts = [types(written[name]).count(TensorType.INT8) for name in FORMATS[1:]]
-    assert 0 < counts[1] < counts[0]
+    floats = [[kind for _, kind in whole.weighted(written[name])].count(TensorType.FLOAT32) for name in FORMATS]
+    assert floats == [6, 0, 1]  # the scaling of pixels is one

@@ -19,7 +19,7 @@ from keras_transfer.workflow import checking, exporting, whole_numbers
 from keras_transfer.workflow.opened import Opened
 
 HEAD = Stage(name="head", epochs=10, learning_rate=0.01)
-INT8 = Stage(name="int8", precision="int8", blocks="all", epochs=1, learning_rate=1e-4)
+INT8 = Stage(name="int8", precision="int8", blocks="all", epochs=4, learning_rate=1e-3, batch_norm="frozen")
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,8 @@ def worst(exact: bytes, quantized: bytes, pictures: np.ndarray) -> set[str]:
 def _noise(exact: bytes, quantized: bytes, pictures: np.ndarray) -> dict[str, float]:
     """By name, the noise of every tensor that both files have, in one of them as floats."""
     ours, others = _graph(exact), _graph(quantized)
-    places = {_name(tensor): index for index, tensor in enumerate(others.tensors)}
-    given = [int(index) for operator in ours.operators for index in operator.outputs]
+    places = {_name(others.tensors[index]): index for index in _given(others)}
+    given = _given(ours)
     shared = {index: places[_name(ours.tensors[index])] for index in given if _name(ours.tensors[index]) in places}
     errors, means, squares = dict.fromkeys(shared, 0.0), dict.fromkeys(shared, 0.0), dict.fromkeys(shared, 0.0)
     both = zip(activations.shown(exact, pictures), activations.shown(quantized, pictures), strict=True)
@@ -67,6 +67,11 @@ def _graph(model: bytes) -> Any:
     from ai_edge_litert.tools import flatbuffer_utils
 
     return flatbuffer_utils.read_model_from_bytearray(bytearray(model)).subgraphs[0]
+
+
+def _given(graph: Any) -> list[int]:
+    """The positions of the tensors that operators give; files hold others, which nothing computes any more."""
+    return [int(index) for operator in graph.operators for index in operator.outputs]
 
 
 def _name(tensor: Any) -> str:
