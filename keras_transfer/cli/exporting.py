@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
+from keras_transfer.cli.figures import known
 from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, Trust, check_paths, labels_of, run_of
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import err, out, print_json, show, suggest
@@ -188,12 +189,14 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool, clients: Seque
 
 
 def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str]) -> None:
+    _, _, points = known(run.record.test, run.record.counts["test"]).partition(" ± ")
     in_clients = "; in …: what is left where that client reads and resizes the original pictures" if clients else ""
     table = Table(
         title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures",
         caption="agrees: share of the pictures to which the file gives the answer that the trained model gives; "
-        "largest diff.: of any of the numbers it answers with; whole on: delegates of phones that take all its "
-        f"operators (what others leave: keras-transfer bench latency RUN --delegates){in_clients}",
+        f"largest diff.: of any of the numbers it answers with; {run.record.merit_name}: on so many pictures known to "
+        f"± {points} points; whole on: delegates of phones that take all its operators (what others leave: "
+        f"keras-transfer bench latency RUN --delegates){in_clients}",
     )
     for column in (
         "file",
@@ -278,5 +281,6 @@ def _show_precisions(run: Run, measured: Sequence[Candidate]) -> None:
     for each in measured:
         size, accuracy = f"{each.size_bytes / 1e6:.1f}", f"{each.accuracy:.1%}"
         marks = ("yes" if each.pareto else "-", "chosen" if each.chosen else "")
-        table.add_row(each.name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
+        name = f"{each.name}, learnt" if each.learnt else each.name
+        table.add_row(name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
     show(table)

@@ -18,6 +18,9 @@ from keras_transfer.errors import ArtifactError, ExportError
 from keras_transfer.export.outputs import named
 from keras_transfer.specs import DTYPES, IMAGE_INPUT, Output
 
+ROUNDS = "FakeQuantWithMinMaxVars"
+"""The operation that rounds to a range, which TensorFlow's converter takes for that of the tensor."""
+
 LARGE = 1024
 """Numbers from which a matrix or a kernel is kept apart from the graph. Converters copy a graph some fifty times; what
 is left in it then (vectors, kernels of first layers) is a hundredth of the weights."""
@@ -60,6 +63,11 @@ class Graph:
     takes: str = IMAGE_INPUT
     """What its input is called: a row of `specs.DTYPES`."""
 
+    @property
+    def ranged(self) -> bool:
+        """Whether it rounds what flows, as a model does that was trained in whole numbers, and so brings the ranges."""
+        return any(node.op == ROUNDS for node in self.light.node)
+
     @cached_property
     def function(self) -> Any:
         """tf.ConcreteFunction that reads the model's variables: what it takes to the outputs by name."""
@@ -76,7 +84,11 @@ class Graph:
         spec = tf.TensorSpec((batch, *self.shape), DTYPES[self.takes], name=self.takes)
 
         def call(given: tf.Tensor) -> dict[str, tf.Tensor]:
-            source = {self.affine.tensor: self.affine(given)} if self.affine else {self.takes: given}
+            # Pixels are whole numbers as they come: where ranges are not measured, that has to be said.
+            pixels = tf.quantization.fake_quant_with_min_max_args(tf.cast(given, tf.float32), 0, 255)
+            source = {self.takes: given}
+            if self.affine:
+                source = {self.affine.tensor: self.affine(pixels if self.ranged else given)}
             source |= {name: tf.constant(weight) for name, weight in self.weights.items()}
             wanted = [f"{node_of(output)}:0" for output in self.outputs]
             found = tf.import_graph_def(self.light, input_map=source, return_elements=wanted, name="")
