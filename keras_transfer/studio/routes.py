@@ -271,7 +271,12 @@ def bundle(request: Request, id: InAddress, bundle: InAddress) -> Response:
 
 def _listed(found: Found) -> dict[str, Any]:
     picture = found.picture
-    said = {"id": picture.id, "name": Path(picture.path).name, "key": picture.key, "label": picture.label}
+    said: dict[str, Any] = {
+        "id": picture.id,
+        "name": Path(picture.path).name,
+        "key": picture.key,
+        "label": picture.label,
+    }
     said |= {"out": picture.left_out, "added": picture.collected}
     if picture.label != picture.given:
         said["given"] = picture.given or "no class"

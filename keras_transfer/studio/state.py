@@ -131,7 +131,12 @@ class Studio:
 
     def job(self, job: Job) -> dict[str, Any]:
         """Return a command as the page lists it."""
-        told = {"id": job.record.id, "verb": job.record.verb, "state": job.state, "command": job.command}
+        told: dict[str, Any] = {
+            "id": job.record.id,
+            "verb": job.record.verb,
+            "state": job.state,
+            "command": job.command,
+        }
         told |= {"began": job.record.began, "sentence": job.sentence, "about": job.record.about}
         if job.state == "running":
             with self._lock:
