@@ -68,8 +68,8 @@ class Stage(Value):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     blocks: tuple[int, ...] | Literal["all", "surgical"] = ()
-    """Positions of the backbone blocks that learn; negative ones count from the end. `surgical`: the two blocks whose
-    relative gradient is largest when the stage begins. The head always learns."""
+    """Positions of the backbone blocks that learn; negative ones count from the end. The head always learns.
+    `surgical` is read in records of earlier runs, and trained no more."""
     still: tuple[str, ...] = ()
     """Layers of the head that do not learn in it all the same, by name. What joins the head in a later stage has to
     beat the model without it."""
@@ -106,6 +106,10 @@ class Stage(Value):
     solved: bool = False
     """The head is computed from the features of all views at once, in one epoch, where its task knows how to
     (`Network.solve`): no step is taken, and no block may learn."""
+    precision: Literal["int8"] | None = None
+    """`int8`: learns to be right in whole numbers, as LiteRT computes them, from what the stages before it reached
+    (`training.whole_numbers`). It comes last, and what it learns is kept beside the model, for `tflite-int8`. None: in
+    floats, as the plan's own precision has it."""
 
     @field_validator("learning_rate", mode="before")
     @classmethod
@@ -114,6 +118,16 @@ class Stage(Value):
         if rate != "auto" and not (number and 0 < rate <= 10):
             raise ValueError(f"a learning rate is above 0 and at most 10, or 'auto'. Received: {rate!r}")
         return rate
+
+    @model_validator(mode="after")
+    def _whole_in_whole_numbers(self) -> Stage:
+        narrowed = [name for name in ("still", "image_size", "solved") if getattr(self, name)]
+        if self.precision and (self.blocks != "all" or narrowed):
+            raise ValueError(
+                "a stage in whole numbers rounds everything: it has blocks = 'all', and no still, image_size or "
+                f"solved. Received: {', '.join(narrowed) or f'blocks = {self.blocks!r}'}"
+            )
+        return self
 
 
 class Plan(Value):
@@ -146,9 +160,10 @@ class Plan(Value):
     minutes: float | None = Field(default=None, gt=0, le=100_000)
     """Of wall clock that all of it may take, from reading pictures to the test; size, recipe, epochs and views are then
     chosen by what is measured first. Not read where `stages` are given: what the clock decided stands there."""
-    unlabelled: Literal["propagate", "believe", "none"] | None = None
-    """How pictures without a label get one: it flows from alike to alike, or the likeliest is believed. Where it is
-    left out both are tried, and the better stands if validation gains by it; `none` leaves such pictures alone."""
+    unlabelled: Literal["curriculum", "believe", "propagate", "none"] | None = None
+    """How pictures without a label get one: the surest of each class are believed first and more in each turn, the
+    likeliest are believed at once, or labels flow from alike to alike. The first where it is left out; `none` leaves
+    such pictures alone."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""
@@ -271,6 +286,8 @@ class StageResult(Value):
 
     name: str
     index: int = Field(ge=0)
+    precision: Literal["int8"] | None = None
+    """Of the stage: what learnt in whole numbers lies beside the model, which stays as the stages before left it."""
     learned_blocks: tuple[int, ...]
     epochs: int
     best_epoch: int = Field(default=0, ge=0)
@@ -313,8 +330,8 @@ def _unset(plan: Plan) -> Any:
     name their run."""
     without: dict[str, Any] = {name: True for name in ("minutes", "unlabelled") if getattr(plan, name) is None}
     without |= {name: True for name in Plan.model_fields if name.startswith("teacher") and not plan.teacher}
-    if not any(stage.average for stage in plan.stages):
-        without["stages"] = {"__all__": {"average"}}
+    later = {"average", "precision"}
+    without["stages"] = {"__all__": {name for name in later if not any(getattr(each, name) for each in plan.stages)}}
     return without
 
 

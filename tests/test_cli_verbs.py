@@ -248,7 +248,7 @@ def test_a_run_on_a_terminal_is_told_stage_by_stage_and_by_what_it_is_worth(monk
     monkeypatch.setitem(vars(workflow), "train", lambda plan, **others: done)
     said = screen("train", "sample:fashion")
     assert "│ head  │ head    │ 10     │" in said
-    assert f"test accuracy with transfer: {trained().record.test['accuracy']:.1%} in " in said
+    assert f"test accuracy with transfer: {trained().record.test['accuracy']:.1%} ± " in said
 
 
 def test_files_are_shown_whole_at_80_columns(run, screen):
@@ -257,6 +257,7 @@ def test_files_are_shown_whole_at_80_columns(run, screen):
         assert name in said
     assert "│ model.onnx   │ float32   │" in said
     assert "agrees: share of the pictures to which the file gives the answer" in " ".join(said.split())
+    assert "accuracy: on so many pictures known to ± " in " ".join(said.split())
 
 
 def test_files_in_a_pipe_are_a_line_each(made, piped):

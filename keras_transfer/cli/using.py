@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
-from keras_transfer.cli.figures import OF_CLASSES, meanings_of
+from keras_transfer.cli.figures import OF_CLASSES, known, meanings_of
 from keras_transfer.cli.options import Folder, Json, Labels, Trust, check_paths, check_source, labels_of, run_of
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import explain, out, plain, print_json, score, show, suggest
@@ -94,9 +94,9 @@ def _show_metrics(metrics: Scored, title: str) -> None:
             table.add_row(row.name, str(row.count), *(score(getattr(row, name)) for name in shown))
         show(table)
     figures = {name: value for name, value in metrics.figures.items() if value is not None}
-    out.print(
-        ", ".join(f"{name} {value:.3f}" if "loss" in name else f"{name} {value:.1%}" for name, value in figures.items())
-    )
+    said = {name: f"{value:.3f}" if "loss" in name else f"{value:.1%}" for name, value in figures.items()}
+    said[metrics.merit_name] = known(figures, metrics.count)
+    out.print(", ".join(f"{name} {value}" for name, value in said.items()))
     explain(meanings | meanings_of(figures))
 
 

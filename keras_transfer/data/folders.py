@@ -11,6 +11,7 @@ from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.files import SUFFIXES, paths_below
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError
+from keras_transfer.files import expanded
 from keras_transfer.specs import Listener, Splits, silent
 
 SPLIT_FOLDERS = {
@@ -38,7 +39,7 @@ def load_class_folders(source: str, *, annotation: str = "class", seed: int = 0,
     such folders, these are groups (sessions) that no split parts. Asked for one class a picture, the folder
     `unlabelled` holds those of which none is known. Raises DataError for a class without pictures.
     """
-    root = Path(source).expanduser()
+    root = expanded(source)
     return _gathered(source, root, [(root, None)], annotation, seed, listener)
 
 
@@ -48,7 +49,7 @@ def load_split_folders(source: str, *, annotation: str = "class", seed: int = 0,
     A split that has no folder is taken out of the training pictures. A class that validation or test lacks shifts
     no label: the class order is that of the training folder.
     """
-    root = Path(source).expanduser()
+    root = expanded(source)
     parts = [(each, SPLIT_FOLDERS.get(each.name.casefold())) for each in _folders(root)]
     return _gathered(source, root, [part for part in parts if part[1]], annotation, seed, listener)
 

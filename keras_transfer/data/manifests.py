@@ -15,7 +15,7 @@ from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError, unknown
-from keras_transfer.files import MOST_TEXT_BYTES, read_bytes, regular
+from keras_transfer.files import MOST_TEXT_BYTES, expanded, read_bytes, regular
 from keras_transfer.specs import Listener, Splits, silent
 
 COLUMNS = ("path", "label", "split", "weight", "group")
@@ -72,7 +72,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
     a weight that is no weight.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     table = _table(path)
     kind = annotation_of(source, tags.held(table, annotation), asked=annotation)
     if annotation == "identity" and "identity" in table.column_names:

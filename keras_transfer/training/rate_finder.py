@@ -17,7 +17,6 @@ from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer
 from keras_transfer.training.stage_data import StageData, decide, prefixes, prepare
 from keras_transfer.training.steps import learning_step, suffix_of
-from keras_transfer.training.surgery import chosen
 
 SMOOTHING = 0.9
 LEANING = round(1 / (1 - SMOOTHING))
@@ -62,7 +61,6 @@ def find(job: Job, stage: Stage, tried: Range = Range()) -> RateCurve:
     """
     learned = [layer.trainable for layer in job.network.model.layers]
     try:
-        stage = chosen(job, stage)
         freeze = freezing.decide(job.network, stage)
         freezing.apply(freeze)
         ready = prefixes(job, freeze, job.settings.engine)

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_transfer.data.sources import recognised
+    from keras_transfer.evaluation.intervals import spread_of
+    from keras_transfer.export.delegates import Readiness
     from keras_transfer.export.precisions import Candidate
     from keras_transfer.export.profiler import Operator
     from keras_transfer.selection.findings import Advice, Limits
     from keras_transfer.workflow.advising import advise
-    from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, profile
+    from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, delegated, profile
     from keras_transfer.workflow.bundling import Bundle, bundle
     from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
     from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
+    from keras_transfer.workflow.gained import Brought, brought
     from keras_transfer.workflow.galleries import gallery
     from keras_transfer.workflow.labels import TransferCurve, bench_transfer
     from keras_transfer.workflow.listing import Listed, exported_files, listed
@@ -40,11 +43,14 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "data.sources": ("recognised",),
+    "evaluation.intervals": ("spread_of",),
+    "export.delegates": ("Readiness",),
     "export.precisions": ("Candidate",),
     "export.profiler": ("Operator",),
     "selection.findings": ("Advice", "Limits"),
     "workflow.advising": ("advise",),
-    "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "profile"),
+    "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "delegated", "profile"),
+    "workflow.gained": ("Brought", "brought"),
     "workflow.bundling": ("Bundle", "bundle"),
     "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
@@ -72,6 +78,7 @@ __all__ = [
     "Advice",
     "Benched",
     "BlockShape",
+    "Brought",
     "Bundle",
     "Candidate",
     "Licence",
@@ -81,6 +88,7 @@ __all__ = [
     "Operator",
     "Prediction",
     "RateCurve",
+    "Readiness",
     "Suggested",
     "TransferCurve",
     "Verified",
@@ -91,8 +99,10 @@ __all__ = [
     "bench_latency",
     "bench_on_phone",
     "bench_transfer",
+    "brought",
     "bundle",
     "choose_precision",
+    "delegated",
     "doctor",
     "evaluate",
     "export",
@@ -109,6 +119,7 @@ __all__ = [
     "recognised",
     "report_of",
     "said_of_host",
+    "spread_of",
     "stream",
     "studio",
     "suggest",
