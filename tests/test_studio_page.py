@@ -184,6 +184,7 @@ def test_files_are_collected_and_what_is_no_picture_is_told_of(browser, studio, 
     said = "2 pictures taken. Not taken: notes.jpg is of none of the kinds that are taken: AVIF, BMP, GIF, HEIC,"
     assert status(browser).startswith(said)
     wait(browser, "return [...document.querySelectorAll('.facets button')].some(e => e.textContent === 'lamp2')")
+    browser.get_log("browser")  # what Chromium says of an answer that refuses is its own affair
 
 
 def test_every_step_fits_phones_and_desks_and_has_no_barrier(browser, studio):

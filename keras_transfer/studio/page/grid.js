@@ -41,6 +41,7 @@ export class Grid {
   /** Begins anew with another list. */
   async reset() {
     this.selected.clear();
+    this.parts.clear(); // what is shown until the new list is there can be chosen by nobody
     this.anchor = null;
     this.here = 0;
     this.tell();
