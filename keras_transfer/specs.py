@@ -106,6 +106,10 @@ class Stage(Value):
     solved: bool = False
     """The head is computed from the features of all views at once, in one epoch, where its task knows how to
     (`Network.solve`): no step is taken, and no block may learn."""
+    precision: Literal["int8"] | None = None
+    """`int8`: learns to be right in whole numbers, as LiteRT computes them, from what the stages before it reached
+    (`training.whole_numbers`). It comes last, and what it learns is kept beside the model, for `tflite-int8`. None: in
+    floats, as the plan's own precision has it."""
 
     @field_validator("learning_rate", mode="before")
     @classmethod
@@ -114,6 +118,16 @@ class Stage(Value):
         if rate != "auto" and not (number and 0 < rate <= 10):
             raise ValueError(f"a learning rate is above 0 and at most 10, or 'auto'. Received: {rate!r}")
         return rate
+
+    @model_validator(mode="after")
+    def _whole_in_whole_numbers(self) -> Stage:
+        narrowed = [name for name in ("still", "image_size", "solved") if getattr(self, name)]
+        if self.precision and (self.blocks != "all" or narrowed):
+            raise ValueError(
+                "a stage in whole numbers rounds everything: it has blocks = 'all', and no still, image_size or "
+                f"solved. Received: {', '.join(narrowed) or f'blocks = {self.blocks!r}'}"
+            )
+        return self
 
 
 class Plan(Value):
@@ -272,6 +286,8 @@ class StageResult(Value):
 
     name: str
     index: int = Field(ge=0)
+    precision: Literal["int8"] | None = None
+    """Of the stage: what learnt in whole numbers lies beside the model, which stays as the stages before left it."""
     learned_blocks: tuple[int, ...]
     epochs: int
     best_epoch: int = Field(default=0, ge=0)
@@ -314,8 +330,8 @@ def _unset(plan: Plan) -> Any:
     name their run."""
     without: dict[str, Any] = {name: True for name in ("minutes", "unlabelled") if getattr(plan, name) is None}
     without |= {name: True for name in Plan.model_fields if name.startswith("teacher") and not plan.teacher}
-    if not any(stage.average for stage in plan.stages):
-        without["stages"] = {"__all__": {"average"}}
+    later = {"average", "precision"}
+    without["stages"] = {"__all__": {name for name in later if not any(getattr(each, name) for each in plan.stages)}}
     return without
 
 

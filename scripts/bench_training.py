@@ -441,7 +441,8 @@ def versus(folder, recipes):
     peer = run("torch", folder)
     line("PyTorch, everything, 10 epochs", peer)
     for name in recipes.split(","):
-        mine = run("ours", folder, name)
+        short = name.removeprefix("top:")
+        mine = run("ours", folder, name) if short == name else run("ours_short", folder, short)
         line(f"ours, {name}", mine, PyTorch=mine["seconds"] / peer["seconds"])
 
 
@@ -469,7 +470,9 @@ def main():
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--recipes", default="head,head_then_top,gradual,full")
+    parser.add_argument(
+        "--recipes", default="head,head_then_top,gradual,full", help="top:4 is head_then_top with 4 epochs of its top"
+    )
     parser.add_argument("--epochs-224", type=int, default=2, help="of the guide's 20, which take ten minutes")
     parser.add_argument("--fine-epochs", type=int, default=10, help="of the guide's 10 after the head, five minutes")
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)

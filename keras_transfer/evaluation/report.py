@@ -113,7 +113,9 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         figures["transfer"] = plots.labels_against_accuracy(evidence.transfer)
     blocks = (evidence.advice or {}).get("blocks", ())
     if blocks:
-        learned = {block for stage in record.stages if stage.kept for block in stage.learned_blocks}
+        learned = {
+            block for stage in record.stages if stage.kept and not stage.precision for block in stage.learned_blocks
+        }
         figures["probes"] = plots.block_probes(
             [row["accuracy"] for row in blocks],
             [row["standard_error"] for row in blocks],

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from keras_transfer import devices, runs, vouching
+from keras_transfer import devices, journal, runs, vouching
 from keras_transfer import plan as plans
 from keras_transfer.backbones import features
 from keras_transfer.data import pipeline, sources
@@ -40,7 +40,7 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
-from keras_transfer.workflow import budgeting, checking, teaching, unlabelled
+from keras_transfer.workflow import budgeting, checking, teaching, unlabelled, whole_numbers
 from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of, with_frames
 from keras_transfer.workflow.opened import Opened, predicted
 from keras_transfer.workflow.tasks import task_of
@@ -105,9 +105,14 @@ def train(
         budgeting.check_time(plan, began)
         ready = _decided(ready, asked, began, listener)
     # Whatever is refused was refused by now: a folder that no run came of would block its name.
-    with runs.locked(place), watchers.watching(watch, place, _facts(ready.plan), listener) as listener:
+    with (
+        runs.locked(place),
+        journal.keeping(place / journal.JOURNAL, listener) as listener,
+        watchers.watching(watch, place, _facts(ready.plan), listener) as listener,
+    ):
         _keep_plan(place, ready.plan, advice, asked)
         run = _learned(ready, place, teacher, listener)
+        run = _in_whole_numbers(run, ready, listener)
         if compare == "scratch":
             run = with_scratch(run, spec, splits, ready.feed, ready.settings, listener)
         runs.write(Run(place, run.record.model_copy(update={"finished": True})))
@@ -185,7 +190,8 @@ def _learned(ready: Ready, place: Path, teacher: Teacher | None, listener: Liste
     """Train all stages, keep the model, and return the run with what it is worth."""
     plan, splits, feed = ready.plan, ready.splits, ready.feed
     job = Job(ready.network, feed, ready.settings, place, listener)
-    results = trainer.train(teaching.taught(job, plan, splits, teacher) if teacher else job, ready.stages)
+    stages, _ = whole_numbers.parted(ready.stages)
+    results = trainer.train(teaching.taught(job, plan, splits, teacher) if teacher else job, stages)
     if teacher:
         teaching.tell_passed(teacher, results, listener)
     seconds = ready.seconds + sum(result.seconds for result in results)  # earlier processes of this run included
@@ -194,6 +200,15 @@ def _learned(ready: Ready, place: Path, teacher: Teacher | None, listener: Liste
     _keep_model(place, network)
     run = Run(place, _record(plan, splits, results, ready.built, network, seconds))
     return _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
+
+
+def _in_whole_numbers(run: Run, ready: Ready, listener: Listener) -> Run:
+    """Train the stage in whole numbers, where there is one, and note what came of it; the model stays as it is."""
+    _, stage = whole_numbers.parted(ready.stages)
+    if stage is None:
+        return run
+    result = whole_numbers.learn(Opened(run, listener, {"splits": ready.splits}), stage)
+    return Run(run.folder, run.record.model_copy(update={"stages": (*run.record.stages, result)}))
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
