@@ -219,7 +219,12 @@ def put(draft: Path, path: Path) -> None:
     old = draft.with_name(f"{DRAFTS}old")  # swept out like a draft by whoever writes here next
     if path.is_dir():
         path.rename(old)
-    draft.replace(path)
+    try:
+        draft.replace(path)
+    except OSError:
+        if old.is_dir():
+            old.rename(path)
+        raise
     _sync_one(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 

@@ -6,6 +6,7 @@ Models that are changed are known to nobody, so the tool opens them in a process
 process down all the same is lost. It holds where a file answers or one sentence comes.
 """
 
+import atexit
 import io
 import json
 import os
@@ -69,6 +70,7 @@ exporters.export(model, folder / "exports", ["saved_model"], Contract(class_name
 def made() -> Path:
     """A folder with a small `model.keras` and `exports/saved_model`."""
     folder = Path(tempfile.mkdtemp(prefix="campaign-made-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     code = [sys.executable, "-c", MADE, str(folder)]
     subprocess.run(code, check=True, stderr=subprocess.DEVNULL, cwd=Path(__file__).parent)
     return folder

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import resource
+import shlex
 import signal
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def main(name: str, kinds: Sequence[str], attempt: Attempt, *, count: int, slow:
     parser.add_argument("--only", choices=(*kinds, *slow), help="one kind alone")
     given = parser.parse_args()
     tried, lost, began = Counter[str](), Counter[str](), time.monotonic()
-    again = f" --only {given.only}" if given.only else ""
+    again = f" --only {shlex.quote(given.only)}" if given.only else ""
     for seed in range(given.seed, given.seed + given.count):
         kind = given.only or kinds[seed % len(kinds)]
         with tempfile.TemporaryDirectory(prefix=f"campaign-{name}-") as folder:

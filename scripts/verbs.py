@@ -1,5 +1,6 @@
 """The verbs that campaigns run on small pictures: how each begins, what it ends with, and one run of it."""
 
+import atexit
 import hashlib
 import os
 import shutil
@@ -110,6 +111,7 @@ def drawn(folder: Path, names: Sequence[str], count: int) -> None:
 def reference(name: str) -> tuple[Path, Mapping[str, str]]:
     """The folder in which a verb begins, and what it ends with, from a run that nothing disturbed."""
     verb, place = VERBS[name], Path(tempfile.mkdtemp(prefix="campaign-base-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     shutil.copytree(after(verb.after), place / "base") if verb.after else begin(place / "base")
     shutil.copytree(place / "base", place / "after")
     code, said = run(verb.words, place / "after")

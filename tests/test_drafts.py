@@ -93,6 +93,19 @@ def test_a_folder_takes_the_place_of_another_and_leaves_nothing(tmp_path):
     assert hidden(tmp_path) == []
 
 
+def test_a_folder_whose_place_cannot_be_taken_after_all_stays(tmp_path, monkeypatch):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "inside").write_bytes(b"1")
+
+    def refused(old, new):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(RunError, match="what was there before is kept"), files.drafted(tmp_path / "bundle") as draft:
+        draft.mkdir()
+    assert (tmp_path / "bundle" / "inside").read_bytes() == b"1"
+
+
 KEY = feature_store.Key(**{**dict.fromkeys(feature_store.Key.__dataclass_fields__, "a"), "seed": 0, "dtype": "float16"})
 
 
