@@ -99,7 +99,7 @@ def obtain(
     used views are evicted above `limit_bytes`. Raises TrainingError where the folder cannot take the view.
     """
     place = folder / "features" / key.name
-    if not (place / "key.json").exists():
+    if not holds(folder, key):
         needed = view_bytes(count, feature_shapes, key.dtype, target_shape)
         try:
             _evict(folder / "features", limit_bytes - needed, keep=key.prefix_digest)
@@ -112,6 +112,11 @@ def obtain(
             ) from error
     os.utime(place / "key.json")
     return _open(place, key, [(count, *shape) for shape in feature_shapes])
+
+
+def holds(folder: Path, key: Key) -> bool:
+    """Return whether the view of `key` is in the store already."""
+    return (folder / "features" / key.name / "key.json").exists()
 
 
 def _write(
@@ -128,7 +133,7 @@ def _write(
         arrays: list[np.memmap] = []
         done = 0
         for images, targets, weights in batches:
-            parts = [*compute(np.asarray(images)), np.asarray(targets), np.asarray(weights)]
+            parts = [*compute(images), np.asarray(targets), np.asarray(weights)]
             if not arrays:  # the shape of targets is the task's, and known from the first of them
                 kinds = [key.dtype] * len(feature_shapes) + [str(part.dtype) for part in parts[-2:]]
                 named = zip(_files(len(feature_shapes)), parts, kinds, strict=True)

@@ -13,6 +13,7 @@ from keras_transfer.files import cache_folder
 from keras_transfer.specs import Feed, Listener, Network, silent
 from keras_transfer.training import feature_store
 from keras_transfer.training.pace import Span
+from keras_transfer.training.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Job:
     folder: Path
     """Of the run: where `stages/` and the checkpoint are."""
     listener: Listener = silent
+    strategy: Strategy = field(default_factory=Strategy)
+    """The devices that learn; the network was made in its `scope`."""
 
     @property
     def checkpoint(self) -> Path:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,13 @@ from keras_transfer.errors import RunError, TrainingError
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Event, Network, Stage, StageResult
 from keras_transfer.training import beginning, checkpoints, freezing, resizing, solving
-from keras_transfer.training.batch_norm import fused
 from keras_transfer.training.fit import Reached, fit
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer, peak_of
 from keras_transfer.training.stage_data import StageData
 from keras_transfer.training.surgery import chosen
+from keras_transfer.training.whole_batch import learning
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None
 
 def _run(job: Job, index: int, asked: Stage, before: StageResult | None, seconds: float | None) -> StageResult:
     begun = _begun(job, index, asked, seconds)
-    with fused(begun.freeze.learning, momentum=begun.stage.batch_norm_momentum):
+    momentum = begun.stage.batch_norm_momentum
+    with learning(job.strategy, job.network, begun.freeze, momentum=momentum):
         reached = fit(job, begun.stage, begun.freeze, begun.data, began=begun.began, seconds=seconds)
     if freezing.digest(begun.freeze.frozen) != begun.frozen_digest:
         raise TrainingError(
@@ -114,7 +116,7 @@ def _begun(job: Job, index: int, asked: Stage, seconds: float | None) -> Begun:
     began = time.perf_counter()
     place = _place(job.folder, index, asked)
     before = beginning.kept(job, asked, place)
-    stage = before.stage if before else chosen(job, asked)
+    stage = before.stage if before else _chosen(job, asked)
     freeze = freezing.decide(job.network, stage)
     freezing.apply(freeze)
     told = {"budget_seconds": seconds} if seconds else {}
@@ -124,6 +126,13 @@ def _begun(job: Job, index: int, asked: Stage, seconds: float | None) -> Begun:
     stage, data = beginning.begin(job, asked, stage, freeze, place, before)
     job.listener(Event("note", data.reason))
     return Begun(index, asked, stage, freeze, data, weights, digest, began)
+
+
+def _chosen(job: Job, asked: Stage) -> Stage:
+    if asked.blocks != "surgical":
+        return asked
+    said = job.strategy.from_chief(lambda: chosen(job, asked).model_dump_json().encode())
+    return Stage.model_validate_json(said)
 
 
 def _result(job: Job, begun: Begun, reached: Reached, kept: bool, reason: str) -> StageResult:
@@ -152,6 +161,8 @@ def _result(job: Job, begun: Begun, reached: Reached, kept: bool, reason: str) -
 
 def _keep(job: Job, begun: Begun, result: StageResult) -> None:
     """Put weights and result on disk, the result last: it is what says that the stage is done."""
+    if not job.strategy.chief:
+        return
     place, model = _place(job.folder, begun.index, begun.asked), job.network.model
     checkpoints.save(place / "weights.npz", checkpoints.values(model.variables, "v"), {"stage": begun.asked.name})
     done = {"stage": begun.asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}
@@ -194,7 +205,17 @@ def _reached(results: Sequence[StageResult]) -> StageResult | None:
 
 def _finished(job: Job, stages: Sequence[Stage]) -> list[StageResult]:
     """Load what earlier processes finished of this very list of stages."""
-    folder, results = job.folder, list[StageResult]()
+    told = job.strategy.decided(lambda: _results(job.folder, stages))
+    results = [StageResult.model_validate(each) for each in told]
+    if results:
+        last = _place(job.folder, len(results) - 1, stages[len(results) - 1]) / "weights.npz"
+        arrays, _ = checkpoints.of_chief(last, job.strategy) or checkpoints.load(last)
+        checkpoints.assign(job.network.model.variables, arrays, "v")
+    return results
+
+
+def _results(folder: Path, stages: Sequence[Stage]) -> list[Any]:
+    results = []
     for index, stage in enumerate(stages):
         place = _place(folder, index, stage)
         if not (place / "result.json").exists():
@@ -202,10 +223,7 @@ def _finished(job: Job, stages: Sequence[Stage]) -> list[StageResult]:
         found = json.loads((place / "result.json").read_text())
         if Stage.model_validate(found["stage"]) != stage:
             raise RunError(f"Stage '{stage.name}' in '{folder}' was trained with other settings; begin a new run.")
-        results.append(StageResult.model_validate(found["result"]))
-    if results:
-        arrays, _ = checkpoints.load(_place(folder, len(results) - 1, stages[len(results) - 1]) / "weights.npz")
-        checkpoints.assign(job.network.model.variables, arrays, "v")
+        results.append(found["result"])
     return results
 
 

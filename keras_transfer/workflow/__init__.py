@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_transfer.export.precisions import Candidate
     from keras_transfer.export.profiler import Operator
     from keras_transfer.selection.findings import Advice, Limits
+    from keras_transfer.training.cluster import Cluster
     from keras_transfer.workflow.advising import advise
     from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, profile
     from keras_transfer.workflow.bundling import Bundle, bundle
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.supply import Licence, licences
     from keras_transfer.workflow.tasks import task_of
+    from keras_transfer.workflow.together import taking_part
     from keras_transfer.workflow.training import train
     from keras_transfer.workflow.using import Prediction, evaluate, predict, trust
 
@@ -41,6 +43,7 @@ _PLACES = {
     "export.precisions": ("Candidate",),
     "export.profiler": ("Operator",),
     "selection.findings": ("Advice", "Limits"),
+    "training.cluster": ("Cluster",),
     "workflow.advising": ("advise",),
     "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "profile"),
     "workflow.bundling": ("Bundle", "bundle"),
@@ -57,6 +60,7 @@ _PLACES = {
     "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.supply": ("Licence", "licences"),
     "workflow.tasks": ("task_of",),
+    "workflow.together": ("taking_part",),
     "workflow.training": ("train",),
     "workflow.using": ("Prediction", "evaluate", "predict", "trust"),
 }
@@ -70,6 +74,7 @@ __all__ = [
     "BlockShape",
     "Bundle",
     "Candidate",
+    "Cluster",
     "Licence",
     "Limits",
     "Listed",
@@ -104,6 +109,7 @@ __all__ = [
     "report_of",
     "stream",
     "suggest",
+    "taking_part",
     "task_of",
     "train",
     "trust",
