@@ -19,6 +19,7 @@ from keras_transfer.cli import (
     reporting,
     suggesting,
     supply,
+    sweeping,
     training,
     using,
 )
@@ -28,6 +29,7 @@ __all__ = ["app", "fail"]
 
 VERBS: tuple[Callable[..., None], ...] = (
     training.train,
+    sweeping.sweep,
     advising.advise,
     reporting.report,
     pictures.doctor,

@@ -165,8 +165,8 @@ def _plan(
     early = plans.make(plans.with_epochs(plans.override(given, overrides), epochs))  # is refused before it is advised
     if auto and _taking_part():
         raise UsageError(
-            "--auto measures on one machine, and TF_CONFIG names several: ask keras-transfer advise on one of them, and "
-            "give all of them what it says."
+            "--auto measures on one machine, and TF_CONFIG names several: ask keras-transfer advise on one of them, "
+            "and give all of them what it says."
         )
     if auto and early.minutes:
         raise UsageError("--minutes measures and chooses by itself: leave --auto out, or leave --minutes out.")

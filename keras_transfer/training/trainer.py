@@ -57,7 +57,7 @@ def train(job: Job, stages: Sequence[Stage], *, seconds: float | None = None) ->
     for result in results:
         job.listener(_finished_event(result))
     for index in range(len(results), len(stages)):
-        if _too_late(job, stages, results):
+        if _too_late(job, stages, results) or _behind(job, stages, results):
             break
         budget = seconds if index == len(stages) - 1 else None
         result = _run(job, index, stages[index], _reached(results), budget)
@@ -78,6 +78,15 @@ def _too_late(job: Job, stages: Sequence[Stage], results: Sequence[StageResult])
         sentence = f"{name} is left out: it takes {least:.0f} s at least, and {max(left, 0):.0f} s are left for it"
         job.listener(Event("warning", sentence))
     return left < least
+
+
+def _behind(job: Job, stages: Sequence[Stage], results: Sequence[StageResult]) -> bool:
+    """Whether whoever compares this run with others leaves the rest of its stages out."""
+    if not results or job.strategy.decided(lambda: job.goes_on(tuple(results))):
+        return False
+    left = ", ".join(stage.name for stage in stages[len(results) :])
+    job.listener(Event("note", f"{left} is left out: others are ahead after {results[-1].name}"))
+    return True
 
 
 def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.streaming import stream
     from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.supply import Licence, licences
+    from keras_transfer.workflow.sweeping import Swept, sweep
     from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.together import taking_part
     from keras_transfer.workflow.training import train
@@ -59,6 +60,7 @@ _PLACES = {
     "workflow.streaming": ("stream",),
     "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.supply": ("Licence", "licences"),
+    "workflow.sweeping": ("Swept", "sweep"),
     "workflow.tasks": ("task_of",),
     "workflow.together": ("taking_part",),
     "workflow.training": ("train",),
@@ -82,6 +84,7 @@ __all__ = [
     "Prediction",
     "RateCurve",
     "Suggested",
+    "Swept",
     "TransferCurve",
     "Verified",
     "advise",
@@ -109,6 +112,7 @@ __all__ = [
     "report_of",
     "stream",
     "suggest",
+    "sweep",
     "taking_part",
     "task_of",
     "train",

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ def train(
     cache_limit_bytes: int | None = None,
     spent_seconds: float = 0.0,
     devices: str = "one",
+    goes_on: Callable[[tuple[StageResult, ...]], bool] = lambda results: True,
     listener: Listener = silent,
 ) -> Run:
     """Train what `plan` says, or go on where a run of the same plan stopped; return the run.
@@ -86,6 +87,7 @@ def train(
     spent_seconds: of the plan's minutes, what is gone already: a command counts from its own start.
     devices: `one`, or `all` of this machine, which share every batch. Where TF_CONFIG names several machines, the same
     call on each of them is one run (`training.strategy`): the first one keeps it, and all return its record.
+    goes_on: asked before each further stage with what the stages so far reached; False finishes the run with those.
     """
     began = time.perf_counter() - spent_seconds
     if compare not in (None, "scratch"):
@@ -118,7 +120,7 @@ def train(
         with together.held(strategy, place, watch, _facts(ready.plan), listener) as listener:
             if strategy.chief:
                 _keep_plan(place, ready.plan, advice, asked)
-            results = _learned(ready, place, teacher, listener)
+            results = _learned(ready, place, teacher, goes_on, listener)
             record = strategy.from_chief(lambda: _kept(ready, place, results, compare, listener))
         return Run(place, RunRecord.model_validate_json(record))
 
@@ -199,9 +201,15 @@ def _decided(ready: Ready, asked: Plan, began: float, listener: Listener) -> Rea
     return replace(ready, plan=plan, settings=settings, network=network, built=built, stages=stages, seconds=seconds)
 
 
-def _learned(ready: Ready, place: Path, teacher: Teacher | None, listener: Listener) -> tuple[StageResult, ...]:
+def _learned(
+    ready: Ready,
+    place: Path,
+    teacher: Teacher | None,
+    goes_on: Callable[[tuple[StageResult, ...]], bool],
+    listener: Listener,
+) -> tuple[StageResult, ...]:
     """Train all stages."""
-    job = Job(ready.network, ready.feed, ready.settings, place, listener, ready.strategy)
+    job = Job(ready.network, ready.feed, ready.settings, place, listener, goes_on, ready.strategy)
     taught = teaching.taught(job, ready.plan, ready.splits, teacher) if teacher else job
     results = trainer.train(taught, ready.stages)
     if teacher:
