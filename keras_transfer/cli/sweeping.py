@@ -53,7 +53,7 @@ def sweep(
 ) -> None:
     """Train every combination as a run of its own, leave behind what is behind after a stage, and compare."""
     check_source(source)
-    asked = {
+    asked: dict[str, Any] = {
         "backbones": _listed(backbones, str, "--backbones"),
         "recipes": _listed(recipes, str, "--recipes"),
         "sizes": _listed(sizes, int, "--sizes") if sizes else (None,),

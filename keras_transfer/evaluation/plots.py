@@ -124,7 +124,7 @@ def pareto(exports: Sequence[Mapping[str, Any]], merit_name: str) -> str:
 
 
 def trials(rows: Sequence[Mapping[str, Any]], merit_name: str) -> str:
-    """Return merit on validation against size, time for a picture and seconds of training; what nothing beats is filled.
+    """Return merit on validation against size, time for a picture and seconds of training; what nothing beats is full.
 
     rows: with run, backbone, validation_merit (0-1), size_bytes, latency_ms, seconds, pareto.
     """

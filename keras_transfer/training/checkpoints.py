@@ -47,10 +47,10 @@ def follow_chief(variables: Any, strategy: Strategy) -> None:
     """
     if strategy.share.count == 1:
         return
-    content = strategy.from_chief(lambda: b"".join(np.array(each).tobytes() for each in variables))
+    content = strategy.from_chief(lambda: b"".join(_value(each).tobytes() for each in variables))
     start = 0
     for variable in variables:
-        mine = np.array(variable)
+        mine = _value(variable)
         theirs = np.frombuffer(content, mine.dtype, mine.size, start).reshape(mine.shape)
         start += mine.nbytes
         if mine.tobytes() != theirs.tobytes():
@@ -70,7 +70,11 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 def values(variables: Any, prefix: str) -> dict[str, np.ndarray]:
     """Return the values of Keras variables by position: `prefix` and a number."""
-    return {f"{prefix}{index}": np.array(variable) for index, variable in enumerate(variables)}
+    return {f"{prefix}{index}": _value(variable) for index, variable in enumerate(variables)}
+
+
+def _value(variable: Any) -> np.ndarray:
+    return np.array(variable.numpy())  # a copy, which later steps leave alone
 
 
 def assign(variables: Any, arrays: Mapping[str, np.ndarray], prefix: str) -> None:

@@ -44,24 +44,26 @@ def learning_step(
     momentum = stage.ema or 0.0
 
     def of_a_part(inputs: Any, targets: Any, weights: Any) -> Any:
-        whole = tf.maximum(strategy.added(tf.reduce_sum(weights)), 1e-9)
         with tf.GradientTape() as tape:
             raw = in_float32(learner(taken(inputs, learner), training=True))
             losses = network.losses(raw, targets, stage.label_smoothing)
-            loss = tf.reduce_sum(losses * weights) / whole
+            divisor, part = strategy.divisor(tf.reduce_sum(weights))
+            loss = tf.reduce_sum(losses * weights) / divisor
             if learner.losses:
-                loss += tf.add_n(learner.losses) / strategy.replicas
+                loss += tf.add_n(learner.losses) * part
             scaled = method.scale_loss(loss)
         before = tf.identity(method.iterations)
-        gradients = strategy.added(tape.gradient(scaled, [variable.value for variable in trainable]))
+        merits = network.merit(raw, targets) if judged_while_learning(network) else losses * 0
+        gradients = tape.gradient(scaled, [variable.value for variable in trainable])
+        gradients, sums = strategy.of_whole_batch(gradients, _sums(losses, merits, weights), divisor)
         method.apply(gradients, trainable)
         # Batches that only gather gradients, and steps that overflowed, move nothing: the average waits with them.
         moved = method.iterations > before
         for shadow, variable in zip(average, trainable, strict=False):
             shadow.assign(tf.where(moved, shadow * momentum + variable.value * (1 - momentum), shadow))
-        return _sums(losses, network.merit(raw, targets) if judged_while_learning(network) else losses * 0, weights)
+        return sums
 
-    @tf.function(input_signature=(inputs, targets, weights))
+    @tf.function(input_signature=(inputs, targets, weights), autograph=False)
     def step(inputs: Any, targets: Any, weights: Any) -> Any:
         return strategy.run(of_a_part, inputs, targets, weights)
 
@@ -76,9 +78,9 @@ def evaluation(
 
     def of_a_part(inputs: Any, targets: Any, weights: Any) -> Any:
         raw = in_float32(suffix(taken(inputs, suffix), training=False))
-        return _sums(network.losses(raw, targets, 0.0), network.merit(raw, targets), weights)
+        return strategy.added(_sums(network.losses(raw, targets, 0.0), network.merit(raw, targets), weights))
 
-    @tf.function(input_signature=specs)
+    @tf.function(input_signature=specs, autograph=False)
     def of_a_batch(inputs: Any, targets: Any, weights: Any) -> Any:
         if network.merit_over == "split":  # every worker has all of it (`stage_data`)
             return tf.zeros((3,)), in_float32(suffix(taken(inputs, suffix), training=False))

@@ -34,6 +34,9 @@ _OF_OTHERS = (
 )
 """What TensorFlow raises where another process is gone."""
 
+_PART = 16.0
+"""About what a part of a batch weighs: what half floats hold of its gradients is then what they hold of a mean."""
+
 _SURE_SECONDS = 3.0
 """How long is looked for who is gone: what another process held is closed a moment after it ended."""
 
@@ -85,7 +88,7 @@ class Strategy:
             yield
 
     def run(self, of_a_part: Callable[..., Any], inputs: Any, targets: Any, weights: Any) -> Any:
-        """Return the sum over all devices of what `of_a_part` gives for each one's part of the batch, in a graph.
+        """Return what `of_a_part` gives on every device alike, of each one's part of a batch; in a graph.
 
         inputs, targets, weights: this worker's share of the batch.
         """
@@ -93,20 +96,40 @@ class Strategy:
         def of_a_device(*batch: Any) -> Any:
             return of_a_part(*(batch if self.here == 1 else self._part(batch)))
 
-        return self.method.reduce("SUM", self.method.run(of_a_device, args=(inputs, targets, weights)), axis=None)
+        given = self.method.run(of_a_device, args=(inputs, targets, weights))
+        return given if self.here == 1 else self.method.experimental_local_results(given)[0]
+
+    def divisor(self, weight: Any) -> tuple[Any, Any]:
+        """Return what a part's sum of losses is divided by, and the part that it has of what is lost beside pictures.
+
+        weight: of the part. One device divides by it. Several divide by a number that all of them share, as moments of
+        the whole batch carry gradients from one to the other, and `of_whole_batch` puts the weight of it in its place.
+        """
+        if self.replicas == 1:
+            return tf.maximum(weight, 1e-9), 1.0
+        return tf.constant(_PART), weight / _PART
+
+    def of_whole_batch(self, gradients: Any, sums: Any, divisor: Any) -> tuple[Any, Any]:
+        """Return gradients of the mean loss of a whole batch, and its sums, of those of parts; inside `run`.
+
+        gradients: of a loss divided by `divisor`; sums: float32 (n,), the weight last. One message holds it all: small
+        steps would take as long as several.
+        """
+        if self.replicas == 1:
+            return gradients, sums
+        gradients, sums = self.added((gradients, sums))
+        factor = divisor / tf.maximum(sums[-1], 1e-9)
+        return [None if each is None else each * factor for each in gradients], sums
 
     def added(self, tensors: Any) -> Any:
         """Return tensors, float32, each added up over all devices; inside `run`, one message for all of them."""
         if self.replicas == 1:
             return tensors
-        flat = [each for each in tf.nest.flatten(tensors) if each is not None]
-        flat = [tf.convert_to_tensor(each) for each in flat]  # gradients of looked-up rows come in slices
-        together = tf.concat([tf.reshape(each, [-1]) for each in flat], 0)
-        parts = iter(tf.split(self._all_reduced(together), [tf.size(each) for each in flat], num=len(flat)))
-        shapes = iter(flat)
-        given = [
-            None if each is None else tf.reshape(next(parts), next(shapes).shape) for each in tf.nest.flatten(tensors)
-        ]
+        there = [tf.convert_to_tensor(each) for each in tf.nest.flatten(tensors) if each is not None]
+        together = self._all_reduced(tf.concat([tf.reshape(each, [-1]) for each in there], 0))
+        parts = tf.split(together, [each.shape.num_elements() for each in there])
+        shaped = iter([tf.reshape(part, each.shape) for part, each in zip(parts, there, strict=True)])
+        given = [None if each is None else next(shaped) for each in tf.nest.flatten(tensors)]
         return tf.nest.pack_sequence_as(tensors, given)
 
     def beside(self, tensor: Any) -> Any:
@@ -126,7 +149,7 @@ class Strategy:
         """This device's part of its worker's share; where there is none, a picture that weighs nothing."""
         first = self._number() % self.here
         with tf.device("/CPU:0"):  # what is cut here is all that is sent to the device
-            mine = tf.range(first, tf.shape(batch[2])[0], self.here)
+            mine = tf.range(tf.shape(batch[2])[0])[first :: self.here]
             empty = tf.equal(tf.size(mine), 0)
             mine = tf.cond(empty, lambda: tf.constant([0]), lambda: mine)
             inputs, targets, weights = tf.nest.map_structure(lambda each: tf.gather(each, mine), batch)

@@ -1,4 +1,4 @@
-"""Trains the plans of a grid as the trials of one sweep: who is behind after a stage stops there, and all are compared."""
+"""Trains the plans of a grid as the trials of one sweep: who is behind after a stage stops, and all are compared."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from keras_transfer.files import read_text, write_bytes
 from keras_transfer.specs import Event, Listener, Plan, Run, Splits, StageResult, Value, silent
 from keras_transfer.workflow.building import resolved, with_frames
 from keras_transfer.workflow.exporting import export
+from keras_transfer.workflow.proving import Verified
 from keras_transfer.workflow.tasks import task_of
 from keras_transfer.workflow.training import train
 
@@ -221,6 +222,7 @@ def row_of(trial: Trial, run: Run, rungs: Rungs, listener: Listener) -> Tried:
     """Return the row of a trial; its file is exported where that was not done, because size and time are the file's."""
     record = run.record
     (file,) = export(run, [FORMAT], listener=listener)
+    assert isinstance(file, Verified)  # what is checked, as it is by itself
     return Tried(
         run=trial.name,
         backbone=record.plan.backbone,
