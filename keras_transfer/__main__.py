@@ -13,14 +13,20 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     debug = "--debug" in sys.argv
+    _open_streams()
     if not debug:
         _hush_runtimes()
     sys.meta_path.insert(0, _NotForKeras)
-    from keras_transfer import cli
-    from keras_transfer.errors import KerasTransferError
+    from keras_transfer.errors import KerasTransferError, of_system
 
     try:
-        cli.app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+        from keras_transfer import cli
+        from keras_transfer.cli.progress import stoppable
+    except (ImportError, OSError, MemoryError) as error:  # and so nothing that draws is there
+        sys.exit(f"Error: {of_system(error) or error}")
+    try:
+        with stoppable():  # while it loads, too
+            cli.app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
     except KerasTransferError as error:
         if debug:
             raise
@@ -28,8 +34,24 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if refused := of_system(error):
+            cli.fail(refused, 1)
         where = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         cli.fail(f"Something unforeseen went wrong ({where[:300]}). Run it again with --debug to see where.", 1)
+
+
+def _open_streams() -> None:
+    """Open what the caller has closed (`>&-`): a file would take its number, and whatever is printed would go in there.
+
+    Python has None for such a stream.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 class _NotForKeras:

@@ -14,6 +14,8 @@ KerasTransferError            what the command line shows as one sentence (exit 
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -57,6 +59,48 @@ class StoppedError(KerasTransferError):
     """A person stopped the work; what was finished is on disk."""
 
     exit_code = 130
+
+
+REFUSALS = {
+    errno.EMFILE: "Raise the number of files that may be open: ulimit -n 1024.",
+    errno.ENFILE: "Close other programs: all of them together have too many files open.",
+    errno.ENOMEM: "Free some memory, raise the limit (ulimit -v), or take smaller pictures (--image-size) or batches "
+    "(--batch-size).",
+    errno.ENOSPC: "Free some space.",
+    errno.EDQUOT: "Free some space, or ask for a larger quota.",
+    errno.EFBIG: "Raise the size that files may have: ulimit -f unlimited.",
+    errno.EROFS: "Choose a folder on another disk.",
+    errno.EIO: "The disk or what it hangs on is broken.",
+}
+"""What a system answers when it can or may not do any more, and what a person can do about it."""
+
+
+def of_system(error: BaseException) -> str:
+    """Return in one sentence what the system refused, and what to do; empty where the error is another.
+
+    >>> of_system(OSError(errno.EMFILE, "Too many open files"))[:56]
+    'The system refuses to go on: Too many open files. Raise '
+    >>> of_system(ValueError("no"))
+    ''
+    """
+    again = "Then run the same command again: what was finished is saved."
+    number = _refused(error)
+    if number is None:
+        return ""
+    where = f" at '{error.filename}'" if isinstance(error, OSError) and error.filename else ""
+    return f"The system refuses to go on{where}: {os.strerror(number)}. {REFUSALS[number]} {again}"
+
+
+def _refused(error: BaseException) -> int | None:
+    """The number of what the system refused, as far as it is among `REFUSALS`."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's own
+        return errno.ENOMEM
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        return error.errno
+    said = str(error)  # the loader of libraries and HDF5 tell of it in words alone
+    if "failed to map segment" in said:
+        return errno.ENOMEM
+    return next((number for number in REFUSALS if os.strerror(number) in said), None)
 
 
 def unknown(kind: str, received: str, known: Iterable[str], *, see: str = "") -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import fcntl
 import math
 import os
 import shutil
@@ -10,7 +12,8 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +32,9 @@ MOST_TEXT_BYTES = 2**30
 MOST_MODEL_BYTES = 2**33
 """Of a model, a gallery or a checkpoint: 8 GB."""
 
+DRAFTS = ".keras-transfer-"
+"""What the names of folders begin with in which files are written before they get their own names."""
+
 _KINDS = {
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
@@ -38,9 +44,36 @@ _KINDS = {
 
 
 def cache_folder() -> Path:
-    """Return where what can be computed again is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder."""
+    """Return where what can be computed again is kept: `$KERAS_TRANSFER_CACHE`, else the user's cache folder.
+
+    A user without a home, as services and containers have, has one for as long as the process lasts.
+    """
     base = os.environ.get("KERAS_TRANSFER_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "keras_transfer"
+    if base:
+        return Path(base)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_transfer"
+    except RuntimeError:
+        return _passing_folder()
+
+
+@cache
+def _passing_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="keras-transfer-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def expanded(text: Path | str) -> Path:
+    """Return the path that a text names: `~` and `~ann` are homes where there are such, and names like any other else.
+
+    >>> expanded("~nobody-of-that-name/pictures")
+    PosixPath('~nobody-of-that-name/pictures')
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 @contextmanager
@@ -135,30 +168,114 @@ def drafted(path: Path) -> Iterator[Path]:
     keeps the suffix of `path`, because some writers look at it.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+        with aside(path.parent) as place:
+            yield place / path.name
+            put(place / path.name, path)
     except OSError as error:
         raise _refused(path, error) from error
+
+
+@contextmanager
+def aside(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder inside `folder` to write in; it is gone at the end, and those of processes that died first.
+
+    The system lets go of the lock on it when its process ends, however it ends: what can be locked is abandoned.
+    Raises OSError where there is no room for it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    place, held = _made(folder)
     try:
-        yield aside / path.name
-        sync(aside / path.name)
-        if path.is_dir():
-            path.rename(aside / "old")
-        (aside / path.name).replace(path)
-    except OSError as error:
-        raise _refused(path, error) from error
+        yield place
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process changes what is at `path`, and keep others waiting until the end.
+
+    For what is read, changed and written again: of two that do so at once, one would be forgotten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system without such locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def put(draft: Path, path: Path) -> None:
+    """Give a file or a folder that was written aside its name, in place of what has it, for good.
+
+    Its content is on the disk before it has the name, and the name when this returns. What it replaces goes last, but
+    for a folder, which cannot be written over: that steps aside one moment before.
+    """
+    sync(draft)
+    old = draft.with_name(f"{DRAFTS}old")  # swept out like a draft by whoever writes here next
+    if path.is_dir():
+        path.rename(old)
+    draft.replace(path)
+    _sync_one(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _made(folder: Path) -> tuple[Path, int | None]:
+    """A new hidden folder, and the lock on it; no lock where the file system has none, and so nobody sweeps there."""
+    while True:
+        place = Path(tempfile.mkdtemp(prefix=DRAFTS, dir=folder))
+        try:
+            return place, _locked(place)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another process took it for abandoned before it was locked, and sweeps it out
+        except OSError:
+            return place, None
+
+
+def _sweep(folder: Path) -> None:
+    with os.scandir(folder) as found:
+        drafts = [Path(each.path) for each in found if each.name.startswith(DRAFTS)]
+    for place in drafts:
+        with suppress(OSError):  # somebody is writing there, has ended meanwhile, or is another user
+            held = _locked(place)
+            shutil.rmtree(place, ignore_errors=True)
+            os.close(held)
+
+
+def _locked(place: Path) -> int:
+    """A folder, open and locked for this process; OSError where another one holds it, or it is gone."""
+    held = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(held), os.stat(place)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+    except OSError:
+        os.close(held)
+        raise
+    return held
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or every file of a folder, is on the disk: a name that is given earlier can outlive a power
-    failure that what it names does not.
+    """Wait until a file, or a folder with all that is in it, is on the disk: a name that is given earlier can outlive a
+    power failure that what it names does not.
     """
-    for each in path.rglob("*") if path.is_dir() else [path]:
-        if not each.is_dir():
-            with open(each, "rb") as file:
-                os.fsync(file.fileno())
+    for each in [*path.rglob("*"), path] if path.is_dir() else [path]:
+        _sync_one(each)
+
+
+def _sync_one(path: Path) -> None:
+    held = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(held)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what some network file systems say of folders
+            raise
+    finally:
+        os.close(held)
 
 
 def _refused(path: Path, error: OSError) -> RunError:

@@ -70,8 +70,8 @@ class Stage(Value):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     blocks: tuple[int, ...] | Literal["all", "surgical"] = ()
-    """Positions of the backbone blocks that learn; negative ones count from the end. `surgical`: the two blocks whose
-    relative gradient is largest when the stage begins. The head always learns."""
+    """Positions of the backbone blocks that learn; negative ones count from the end. The head always learns.
+    `surgical` is read in records of earlier runs, and trained no more."""
     still: tuple[str, ...] = ()
     """Layers of the head that do not learn in it all the same, by name. What joins the head in a later stage has to
     beat the model without it."""
@@ -100,11 +100,18 @@ class Stage(Value):
     """Epochs without a better validation accuracy, or loss at equal accuracy, after which the stage ends early."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Momentum of an exponential moving average of the weights, taken over at the end of the stage."""
+    average: int = Field(default=0, ge=0, le=10_000)
+    """Last epochs whose weights are averaged when the stage ends (Izmailov et al. 2018); the average is taken where it
+    is better on validation than the best epoch."""
     accumulate: int = Field(default=1, ge=1, le=1024)
     """Batches whose gradients are averaged into one step."""
     solved: bool = False
     """The head is computed from the features of all views at once, in one epoch, where its task knows how to
     (`Network.solve`): no step is taken, and no block may learn."""
+    precision: Literal["int8"] | None = None
+    """`int8`: learns to be right in whole numbers, as LiteRT computes them, from what the stages before it reached
+    (`training.whole_numbers`). It comes last, and what it learns is kept beside the model, for `tflite-int8`. None: in
+    floats, as the plan's own precision has it."""
 
     @field_validator("learning_rate", mode="before")
     @classmethod
@@ -113,6 +120,16 @@ class Stage(Value):
         if rate != "auto" and not (number and 0 < rate <= 10):
             raise ValueError(f"a learning rate is above 0 and at most 10, or 'auto'. Received: {rate!r}")
         return rate
+
+    @model_validator(mode="after")
+    def _whole_in_whole_numbers(self) -> Stage:
+        narrowed = [name for name in ("still", "image_size", "solved") if getattr(self, name)]
+        if self.precision and (self.blocks != "all" or narrowed):
+            raise ValueError(
+                "a stage in whole numbers rounds everything: it has blocks = 'all', and no still, image_size or "
+                f"solved. Received: {', '.join(narrowed) or f'blocks = {self.blocks!r}'}"
+            )
+        return self
 
 
 class Plan(Value):
@@ -145,9 +162,10 @@ class Plan(Value):
     minutes: float | None = Field(default=None, gt=0, le=100_000)
     """Of wall clock that all of it may take, from reading pictures to the test; size, recipe, epochs and views are then
     chosen by what is measured first. Not read where `stages` are given: what the clock decided stands there."""
-    unlabelled: Literal["propagate", "believe", "none"] | None = None
-    """How pictures without a label get one: it flows from alike to alike, or the likeliest is believed. Where it is
-    left out both are tried, and the better stands if validation gains by it; `none` leaves such pictures alone."""
+    unlabelled: Literal["curriculum", "believe", "propagate", "none"] | None = None
+    """How pictures without a label get one: the surest of each class are believed first and more in each turn, the
+    likeliest are believed at once, or labels flow from alike to alike. The first where it is left out; `none` leaves
+    such pictures alone."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""
@@ -270,6 +288,8 @@ class StageResult(Value):
 
     name: str
     index: int = Field(ge=0)
+    precision: Literal["int8"] | None = None
+    """Of the stage: what learnt in whole numbers lies beside the model, which stays as the stages before left it."""
     learned_blocks: tuple[int, ...]
     epochs: int
     best_epoch: int = Field(default=0, ge=0)
@@ -305,6 +325,16 @@ class StageResult(Value):
         names = {"accuracy": "merit", "validation_accuracy": "validation_merit"}
         rows = [{names.get(key, key): value for key, value in row.items()} for row in values.get("history", ())]
         return {names.get(key, key): value for key, value in values.items()} | {"history": rows}
+
+
+def _unset(plan: Plan) -> Any:
+    """What a plan does not ask for, of what plans came to know later: files and galleries that were made before still
+    name their run."""
+    without: dict[str, Any] = {name: True for name in ("minutes", "unlabelled") if getattr(plan, name) is None}
+    without |= {name: True for name in Plan.model_fields if name.startswith("teacher") and not plan.teacher}
+    later = {"average", "precision"}
+    without["stages"] = {"__all__": {name for name in later if not any(getattr(each, name) for each in plan.stages)}}
+    return without
 
 
 class RunRecord(Value):
@@ -343,10 +373,7 @@ class RunRecord(Value):
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over the plan, the data and the trained weights: what exported files carry."""
-        # Files and galleries that were made before plans had these keys still name their run.
-        without = {name for name in ("minutes", "unlabelled") if getattr(self.plan, name) is None}
-        without |= {name for name in Plan.model_fields if name.startswith("teacher") and not self.plan.teacher}
-        text = self.plan.model_dump_json(exclude=without) + self.data_digest + self.weights_digest
+        text = self.plan.model_dump_json(exclude=_unset(self.plan)) + self.data_digest + self.weights_digest
         return hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="before")
@@ -590,6 +617,8 @@ class Task:
     things are."""
     results: Callable[[str, Mapping[str, Any]], tuple[Mapping[str, Any], ...]] | None = None
     """`results(picture, what is said)`: the rows that other programs know such answers by, where there is a format."""
+    averaged: bool = False
+    """Whether the answers to several views of a picture have a mean that answers, too."""
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By precision: bounds of parity in place of those for answers that are one value a picture."""
     defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -1,30 +1,25 @@
 """Advice against every fixed recipe: accuracy, time, regret, and whether the ranking of backbones was right.
 
-    scripts/bench advise --cifar FOLDER --photographs FOLDER --fashion FOLDER [--out rows.json] [--tasks 'NAME;…']
+    scripts/bench advise [--cifar FOLDER …] [--out rows.json] [--tasks 'NAME;…']
         [--only head,full,advised,…] [--seeds 0,1,2] [--backbones A,B,C --sizes 64,96,128]
 
-FOLDERs hold train/CLASS and test/CLASS (`--cifar`: CIFAR-10 as JPEG), ImageNet photographs named INDEX_… as the
-validation set has them (`--photographs`), or the four Fashion-MNIST archives as published (`--fashion`).
+Which FOLDERs there can be is told in `benchmark_tasks.py`; `sample:fashion` needs none.
 Every training begins without stored features. A seed draws the validation pictures, the head and the order; the test is
 the same for all. Seconds are of the clock, which other work on the machine stretches; CPU-seconds stand beside them.
 """
 
 import argparse
-import gzip
 import itertools
 import json
 import os
-import random
-import re
-import shutil
 import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import benchmark_tasks
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
@@ -32,68 +27,6 @@ from scipy.stats import kendalltau
 from keras_transfer import workflow
 from keras_transfer.specs import Event, Listener, Plan
 from keras_transfer.training import recipes
-
-FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
-KINDS = (("bird", (*range(7, 25), *range(80, 101), *range(127, 147))), ("dog", range(151, 269)), ("animal", range(398)))
-"""What an ImageNet class shows, the first that fits."""
-
-
-def cifar(folder: Path, into: Path, per_class: int | None) -> Path:
-    """CIFAR-10 with as many training pictures of each class."""
-    for split, most in (("train", per_class), ("test", None)):
-        for each in sorted((folder / split).iterdir()):
-            files = sorted(each.iterdir())
-            random.Random(0).shuffle(files)
-            (into / split / each.name).mkdir(parents=True)
-            for file in files[:most]:
-                shutil.copy(file, into / split / each.name)
-    return into
-
-
-def photographs(folder: Path, into: Path) -> Path:
-    """Is it a bird, a dog, another animal or a thing? Of every five photographs two are for the test."""
-    for number, file in enumerate(sorted(folder.iterdir())):
-        index = re.match(r"(\d+)_", file.name)
-        if index is None:
-            continue
-        kind = next((name for name, classes in KINDS if int(index[1]) in classes), "thing")
-        place = into / ("test" if number % 5 < 2 else "train") / kind
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, place / f"{file.stem}.jpg")
-    return into
-
-
-def unpacked(archive: Path, header_bytes: int) -> np.ndarray:
-    with gzip.open(archive) as file:
-        return np.frombuffer(file.read(), np.uint8, offset=header_bytes)
-
-
-def fashion(folder: Path, into: Path, per_class: int = 200) -> Path:
-    """Fashion-MNIST with as many pictures of each class, drawn with a fixed seed."""
-    for split, prefix in (("train", "train"), ("test", "t10k")):
-        pictures = unpacked(folder / f"{prefix}-images-idx3-ubyte.gz", 16)
-        labels = unpacked(folder / f"{prefix}-labels-idx1-ubyte.gz", 8)
-        rng = np.random.default_rng(0)
-        for label, name in enumerate(FASHION):
-            (into / split / name).mkdir(parents=True)
-            for i in rng.choice(np.flatnonzero(labels == label), per_class, replace=False):
-                Image.fromarray(pictures.reshape(-1, 28, 28)[i]).save(into / split / name / f"{i}.png")
-    return into
-
-
-def tasks(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
-    """Name and source of each task whose pictures were given."""
-    made = {"sample:fashion": "sample:fashion"}
-    if arguments.photographs:
-        made["photographs"] = str(photographs(arguments.photographs, folder / "photographs"))
-    if arguments.cifar:
-        made["CIFAR-10, 1,000"] = str(cifar(arguments.cifar, folder / "cifar1k", 100))
-    if arguments.fashion:
-        made["Fashion-MNIST, 2,000"] = str(fashion(arguments.fashion, folder / "fashion2k"))
-    if arguments.cifar:
-        made["CIFAR-10, 5,000"] = str(cifar(arguments.cifar, folder / "cifar5k", None))
-    wanted = arguments.tasks.split(";") if arguments.tasks else made
-    return {name: made[name] for name in wanted}
 
 
 def trained(plan: Plan, listener: Listener) -> dict[str, Any]:
@@ -112,9 +45,7 @@ def trained(plan: Plan, listener: Listener) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("cifar", "photographs", "fashion"):
-        parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--tasks", help="only these, parted by semicolons")
+    benchmark_tasks.add_options(parser)
     parser.add_argument("--only", help="only these ways of training, parted by commas: recipes, advised")
     parser.add_argument("--seeds", default="0", help="train with each of these, parted by commas")
     parser.add_argument("--backbones", default="", help="rank these and train a head on each, parted by commas")
@@ -135,7 +66,7 @@ def main() -> None:
     ways |= {f"head on {name} at {size}": head_on for name, size in ranked}
     with tempfile.TemporaryDirectory() as folder:
         for (task, source), (how, way), seed in itertools.product(
-            tasks(arguments, Path(folder)).items(), ways.items(), map(int, arguments.seeds.split(","))
+            benchmark_tasks.made(arguments, Path(folder)).items(), ways.items(), map(int, arguments.seeds.split(","))
         ):
             if any((row["task"], row["how"], row["seed"]) == (task, how, seed) for row in rows):
                 continue

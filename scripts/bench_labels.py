@@ -1,6 +1,6 @@
 """What labels are worth: suggested ones beside as many random ones, and few of them beside pictures without any.
 
-    scripts/bench labels [SOURCE ...] [--only suggest,unlabelled] [--ways random,suggested,typical,torn]
+    scripts/bench labels [SOURCE ...] [--only suggest,unlabelled] [--ways random,suggested,typical,margin,torn]
                          [--labels 20,50,100,175,250] [--per-class 5,25] [--seeds 0,1,2] [--out rows.json]
 
 SOURCE is anything with one class a picture; `sample:fashion` where nothing is named. Labelling is simulated on frozen
@@ -9,15 +9,16 @@ on the test pictures.
 
     suggest     training pictures begin without labels; the first of `--labels` are drawn at random, the same for all
                 ways, and each further number is reached by random pictures or by those that `keras-transfer suggest`
-                would name. `typical` and `torn` are its two methods, `suggested` the one that suits how many labels
+                would name. The others are its methods, `suggested` the one that suits how many labels
                 there are.
     unlabelled  of each class `--per-class` training pictures are labelled and half as many validate, but two at
-                least; the rest has no label. Beside the labels alone: each way of giving labels, and what the gate
-                takes of them.
+                least; the rest has no label. Beside the labels alone: each way of giving labels, what the gate
+                takes of the first of them, and that where a fifth of them shows what the next SOURCE shows.
 """
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -31,7 +32,7 @@ from keras_transfer.selection import pseudo_labels, suggesting
 from keras_transfer.training import prefix
 from keras_transfer.workflow.building import fitting_size
 
-WAYS = ("random", "suggested", "typical", "torn")
+WAYS = ("random", "suggested", "typical", "margin", "torn")
 
 
 def described(source):
@@ -89,7 +90,7 @@ def curve(way, data, scaler, counts, seed):
     return reached
 
 
-def helped(data, scaler, per_class, seed):
+def helped(data, scaler, per_class, seed, foreign):
     """Test accuracy by how pictures without a label are used."""
     rows, labels, test_rows, test_labels = data
     order = np.random.default_rng(seed).permutation(len(rows))
@@ -102,15 +103,21 @@ def helped(data, scaler, per_class, seed):
         rows[train], labels[train], rows[validation], labels[validation], rows[rest], len(of_class)
     )
 
-    def reached(given, weights):
-        both, every = np.concatenate([rows[train], rows[rest]]), np.append(labels[train], given)
+    def reached(given, weights, known=known):
+        both, every = np.concatenate([rows[train], known.unlabelled]), np.append(labels[train], given)
         model = learnt(scaler, both, every, np.append(np.ones(len(train)), weights))
         return right(model, scaler, test_rows, test_labels)
 
     alone = right(learnt(scaler, rows[train], labels[train]), scaler, test_rows, test_labels)
-    found, _ = pseudo_labels.best(known, pseudo_labels.METHODS)
+    found, _ = pseudo_labels.gated(known, "curriculum")
     ways = {name: reached(*method(known)) for name, method in pseudo_labels.METHODS.items()}
-    return {"labels alone": alone, **ways, "gated": alone if found is None else reached(found.labels, found.weights)}
+    ways["gated"] = alone if found is None else reached(found.labels, found.weights)
+    if foreign is not None:
+        others = foreign[np.random.default_rng(seed).choice(len(foreign), len(rest) // 4)]
+        mixed = replace(known, unlabelled=np.concatenate([known.unlabelled, others]))
+        found, _ = pseudo_labels.gated(mixed, "curriculum")
+        ways["gated, a fifth foreign"] = alone if found is None else reached(found.labels, found.weights, mixed)
+    return {"labels alone": alone, **ways}
 
 
 def show(title, by_row):
@@ -136,11 +143,13 @@ def main():
     arguments = parser.parse_args()
     counts, seeds = [[int(each) for each in text.split(",")] for text in (arguments.labels, arguments.seeds)]
     kept = {}
-    for source in arguments.sources or ["sample:fashion"]:
-        data, scaler = described(source)
+    named = arguments.sources or ["sample:fashion"]
+    described_by = {source: described(source) for source in named}
+    for source, other in zip(named, [*named[1:], named[0]], strict=True):
+        (data, scaler), foreign = described_by[source], None if other == source else described_by[other][0][0]
         if "unlabelled" in arguments.only:
             kept[f"{source}, unlabelled"] = rows = {
-                f"{each} a class": [helped(data, scaler, int(each), seed) for seed in seeds]
+                f"{each} a class": [helped(data, scaler, int(each), seed, foreign) for seed in seeds]
                 for each in arguments.per_class.split(",")
             }
             show(f"{source}: test accuracy in percent, mean and deviation of {len(seeds)} seeds", rows)

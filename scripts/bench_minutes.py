@@ -1,8 +1,9 @@
 """What a budget of minutes gives: the plan that was chosen, the seconds the command took, and the accuracy.
 
-    scripts/bench minutes [SOURCE ...] [--minutes 0.5,1,2] [--seeds 0] [--backbone EfficientNetLite0] [--out rows.json]
+    scripts/bench minutes [--cifar FOLDER …] [--tasks 'NAME;…'] [--minutes 0.5,1,2] [--seeds 0]
+        [--backbone EfficientNetLite0] [--out rows.json]
 
-SOURCE is anything with one class a picture; `sample:fashion` where nothing is named. Each run is the command
+Which FOLDERs there can be is told in `benchmark_tasks.py`; `sample:fashion` needs none. Each run is the command
 `keras-transfer train SOURCE --minutes N` in a process of its own with nothing stored before it, timed from its start to
 its end. `allowed` is what a run may take: the budget, 5 % of it and 5 s. A budget that is refused is told as that.
 `--out` keeps the rows; rows that are there are not measured again.
@@ -18,10 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
-COLUMNS = ("source", "minutes", "seed", "seconds", "allowed", "validation", "test", "plan")
+import benchmark_tasks
+
+COLUMNS = ("task", "minutes", "seed", "seconds", "allowed", "validation", "test", "plan")
 
 
-def measured(source, minutes, seed, backbone):
+def measured(task, source, minutes, seed, backbone):
     """One run, as a row."""
     command = [sys.executable, "-m", "keras_transfer", "train", source, "--minutes", str(minutes), "--json"]
     with tempfile.TemporaryDirectory() as folder:
@@ -29,7 +32,7 @@ def measured(source, minutes, seed, backbone):
         began = time.perf_counter()
         done = subprocess.run([*command, *asked], capture_output=True, text=True, check=False, env=os.environ)
         seconds = time.perf_counter() - began
-    row = {"source": source, "minutes": minutes, "seed": seed, "seconds": round(seconds, 1)}
+    row = {"task": task, "minutes": minutes, "seed": seed, "seconds": round(seconds, 1)}
     row["allowed"] = round(minutes * 63 + 5, 1)
     if done.returncode:
         return {**row, "plan": done.stderr.strip().splitlines()[-1]}
@@ -65,7 +68,7 @@ def shown(row):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sources", nargs="*", metavar="SOURCE")
+    benchmark_tasks.add_options(parser)
     parser.add_argument("--minutes", default="0.5,1,2")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--backbone", default="EfficientNetLite0")
@@ -74,15 +77,17 @@ def main():
     rows = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else []
     budgets, seeds = map(float, arguments.minutes.split(",")), map(int, arguments.seeds.split(","))
     print(" | ".join(COLUMNS))
-    for source, minutes, seed in itertools.product(arguments.sources or ["sample:fashion"], budgets, seeds):
-        known = (source, minutes, seed)
-        row = next((row for row in rows if (row["source"], row["minutes"], row["seed"]) == known), None)
-        if row is None:
-            row = measured(source, minutes, seed, arguments.backbone)
-            rows.append(row)
-            if arguments.out:
-                arguments.out.write_text(json.dumps(rows, indent=1))
-        print(shown(row), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = benchmark_tasks.made(arguments, Path(folder))
+        for (task, source), minutes, seed in itertools.product(sources.items(), budgets, seeds):
+            known = (task, minutes, seed)
+            row = next((row for row in rows if (row["task"], row["minutes"], row["seed"]) == known), None)
+            if row is None:
+                row = measured(task, source, minutes, seed, arguments.backbone)
+                rows.append(row)
+                if arguments.out:
+                    arguments.out.write_text(json.dumps(rows, indent=1))
+            print(shown(row), flush=True)
 
 
 if __name__ == "__main__":

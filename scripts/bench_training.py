@@ -117,11 +117,11 @@ def peer_ours_short(folder, epochs):
     return ours(folder, stages=(head, top))
 
 
-def peer_ours_speed(folder):
+def peer_ours_speed(folder, batch_norm="train"):
     import keras_transfer as kt
 
     clock = Clock()
-    stage = kt.Stage(name="all", blocks="all", epochs=1)
+    stage = kt.Stage(name="all", blocks="all", epochs=1, batch_norm=batch_norm)
     with tempfile.TemporaryDirectory() as place:
         plan = kt.Plan(data=str(folder), backbone=BACKBONE, image_size=SIZE, stages=(stage,), batch_size=BATCH)
         kt.train(plan, folder=Path(place), callbacks=[stopping(clock)])
@@ -376,14 +376,21 @@ def line(name, found, **ratios):
 
 
 def speed(folder, options):
-    found = {peer: [] for peer in ("ours_speed", "fit_speed", "torch_speed")}
+    asked = {
+        "ours": ("ours_speed",),
+        "as full": ("ours_speed", "frozen"),
+        "fit": ("fit_speed",),
+        "torch": ("torch_speed",),
+    }
+    found = {name: [] for name in asked}
     for _ in range(options.rounds):
-        for peer, rates in found.items():
-            rates.append(run(peer, folder)["rate"])
-    rates = {peer.removesuffix("_speed"): statistics.median(each) for peer, each in found.items()}
-    print(f"\nEvery weight learns, {SIZE} px, batches of {BATCH}")
-    for peer, rate in rates.items():
-        print(f"  {peer:8} {rate:6.1f} pictures/s   ours: {rates['ours'] / rate:.2f} times that")
+        for name, (peer, *arguments) in asked.items():
+            found[name].append(run(peer, folder, *arguments)["rate"])
+    rates = {name: statistics.median(each) for name, each in found.items()}
+    print(f"\nEvery weight learns, {SIZE} px, batches of {BATCH}; as `full` does, batch norms keep their statistics")
+    for name, rate in rates.items():
+        ours = f"ours: {rates['ours'] / rate:.2f} times that, as full: {rates['as full'] / rate:.2f}"
+        print(f"  {name:8} {rate:6.1f} pictures/s   {ours}")
 
 
 def start(folder, options):
@@ -434,7 +441,8 @@ def versus(folder, recipes):
     peer = run("torch", folder)
     line("PyTorch, everything, 10 epochs", peer)
     for name in recipes.split(","):
-        mine = run("ours", folder, name)
+        short = name.removeprefix("top:")
+        mine = run("ours", folder, name) if short == name else run("ours_short", folder, short)
         line(f"ours, {name}", mine, PyTorch=mine["seconds"] / peer["seconds"])
 
 
@@ -462,7 +470,9 @@ def main():
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--recipes", default="head,head_then_top,gradual,full,surgical")
+    parser.add_argument(
+        "--recipes", default="head,head_then_top,gradual,full", help="top:4 is head_then_top with 4 epochs of its top"
+    )
     parser.add_argument("--epochs-224", type=int, default=2, help="of the guide's 20, which take ten minutes")
     parser.add_argument("--fine-epochs", type=int, default=10, help="of the guide's 10 after the head, five minutes")
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)

@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import campaigning
 import numpy as np
@@ -44,7 +45,9 @@ CONTRACT = Contract(
 LABELS = ("a", "b", "c")
 KEY = Key(**{**dict.fromkeys(Key.__dataclass_fields__, "a"), "seed": 0, "dtype": "float16"})
 MADE = """
-import keras, sys, pathlib
+import h5py, keras, sys, pathlib
+from campaign_artifacts import tiny
+from keras.src.legacy.saving import legacy_h5_format
 from keras_transfer.export import exporters
 from keras_transfer.specs import Contract
 folder = pathlib.Path(sys.argv[1])
@@ -53,6 +56,10 @@ x = keras.layers.Conv2D(4, 3, strides=2)(keras.layers.Rescaling(1 / 255)(image))
 x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
 model = keras.Model(image, keras.layers.Activation("softmax", name="probabilities")(x))
 model.save(folder / "model.keras")
+network = tiny(keras.Input((32, 32, 3)))
+network.save_weights(folder / "tiny.weights.h5")
+with h5py.File(folder / "tiny.h5", "w") as file:  # as Keras wrote them before, and its own pretrained ones still are
+    legacy_h5_format.save_weights_to_hdf5_group(file, network)
 exporters.export(model, folder / "exports", ["saved_model"], Contract(class_names=("a", "b", "c"), image_size=32))
 """
 """Writes the files that TensorFlow has to write, in a process of its own."""
@@ -62,8 +69,17 @@ exporters.export(model, folder / "exports", ["saved_model"], Contract(class_name
 def made() -> Path:
     """A folder with a small `model.keras` and `exports/saved_model`."""
     folder = Path(tempfile.mkdtemp(prefix="campaign-made-"))
-    subprocess.run([sys.executable, "-c", MADE, str(folder)], check=True, stderr=subprocess.DEVNULL)
+    code = [sys.executable, "-c", MADE, str(folder)]
+    subprocess.run(code, check=True, stderr=subprocess.DEVNULL, cwd=Path(__file__).parent)
     return folder
+
+
+def tiny(pixels: Any) -> Any:
+    """A backbone of 40 weights."""
+    import keras
+
+    x = keras.layers.Conv2D(2, 3, strides=2, name="first")(pixels)
+    return keras.Model(pixels, keras.layers.BatchNormalization(name="second")(x))
 
 
 def copied(source: Path) -> Callable[[Path], Path]:
@@ -130,6 +146,17 @@ def asked(path: Path) -> None:
     opened.predict(np.zeros((1, *opened.artifact.contract.shape), np.uint8))
 
 
+def given(path: Path) -> None:
+    """Take a file as the weights of a backbone."""
+    import keras
+
+    from keras_transfer.backbones import weights
+    from keras_transfer.specs import BackboneSpec, silent
+
+    spec = BackboneSpec("tiny", "tiny", tiny, 32, 32, "none", ())
+    weights.load(spec, keras.Input((32, 32, 3)), str(path), silent)
+
+
 def trusted(path: Path) -> None:
     """Trust a SavedModel and ask it."""
     runtime.trust(path.parent)
@@ -151,9 +178,14 @@ KINDS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object], bool]] 
     "tflite": (copied(REFERENCE / "contract_1" / "model.tflite"), asked, False),
     "onnx": (copied(REFERENCE / "contract_1" / "model.onnx"), asked, False),
     "keras": (lambda folder: Path(shutil.copy(made() / "model.keras", folder)), asked, False),
+    "h5": (lambda folder: Path(shutil.copy(made() / "tiny.h5", folder)), given, False),
+    "weights.h5": (lambda folder: Path(shutil.copy(made() / "tiny.weights.h5", folder)), given, False),
     "saved_model": (saved_model, trusted, False),
 }
 """What writes a file, what opens it, and whether it is text."""
+
+
+OF_TENSORFLOW = ("keras", "h5", "weights.h5", "saved_model")
 
 
 def attempt(kind: str, rng: random.Random, folder: Path) -> str:
@@ -162,7 +194,7 @@ def attempt(kind: str, rng: random.Random, folder: Path) -> str:
     path = write(folder)
     path.write_bytes(campaigning.changed(path.read_bytes(), rng, campaigning.OF_TEXT if text else campaigning.OF_BYTES))
     code = f"import campaign_artifacts as c, pathlib; c.told({kind!r}, pathlib.Path({str(path)!r}))"
-    if kind in ("keras", "saved_model"):  # TensorFlow has threads, and what has threads is not forked
+    if kind in OF_TENSORFLOW:  # TensorFlow has threads, and what has threads is not forked
         done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, check=False)
         return "" if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr.decode()[-300:]}"
 

@@ -1,4 +1,4 @@
-"""Verbs that meet a full disk at one of their writings, chosen by a seed.
+"""Verbs whose disk takes no more from one of their writings on, chosen by a seed: full, a quota, read-only, broken.
 
     scripts/campaign disk [--count 60] [--seed 0] [--only export]
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import campaigning
 import striking
+import verbs
 
 
 def attempt(kind: str, rng: random.Random, folder: Path) -> str:
@@ -19,4 +20,4 @@ def attempt(kind: str, rng: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    campaigning.main("disk", tuple(striking.VERBS), attempt, count=60)
+    campaigning.main("disk", tuple(verbs.VERBS), attempt, count=60)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import campaigning
 import striking
+import verbs
 
 
 def attempt(kind: str, rng: random.Random, folder: Path) -> str:
@@ -18,4 +19,4 @@ def attempt(kind: str, rng: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    campaigning.main("kill", tuple(striking.VERBS), attempt, count=60)
+    campaigning.main("kill", tuple(verbs.VERBS), attempt, count=60)

@@ -1,26 +1,36 @@
-"""Pictures that were changed by a seed, read as doctor, train and predict read them.
+"""Pictures and videos that were changed by a seed, read as doctor, train and predict read them.
 
     scripts/campaign pictures [--count 1000] [--seed 0] [--only JPEG]
 
 Each is read in a process of its own, of 6 GB of addresses and 10 s of computing. It holds where nothing but a sentence
-comes, and where doctor, train and predict say the same of it: that it cannot be read, or the same pixels.
+comes, and where doctor, train and predict say the same of it: that it cannot be read, or the same pixels. Of a video
+doctor looks at no frame: what it finds wrong train must, too.
 """
 
 import hashlib
 import io
+import itertools
 import random
+import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import campaigning
+import cv2
 import numpy as np
 from PIL import Image
 
-from keras_transfer.data import decoding
+from keras_transfer.data import clips, decoding
 from keras_transfer.data.decoding import square_rgb, upright_rgb, upright_size
 from keras_transfer.data.pictures import content_of
 from keras_transfer.errors import DataError
 
 SIZE = 96
+FRAMES = 4
+PICTURES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+VIDEOS = {"mp4": "mp4v", "avi": "MJPG", "webm": "VP80", "mkv": "mp4v"}
+"""How the file of each kind is encoded."""
 
 
 def encoded(kind: str, rng: random.Random) -> bytes:
@@ -66,30 +76,55 @@ def verdict(read: object) -> tuple[bool, str]:
     return True, hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def attempt(kind: str, rng: random.Random, folder: Path) -> str:
-    """Change a picture and read it every way; what was lost, in words."""
-    path = folder / f"picture.{kind.lower()}"
-    path.write_bytes(campaigning.changed(encoded(kind, rng), rng, (*campaigning.OF_BYTES, enlarged)))
+@cache
+def filmed(kind: str) -> bytes:
+    """A whole video of a kind, of few bytes, so that what is changed is often what describes it."""
+    cv2.setNumThreads(0)  # what has threads is not forked
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"video.{kind}"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*VIDEOS[kind]), 10, (48, 32))
+        for number in range(3 * FRAMES):
+            writer.write(np.full((32, 48, 3), 20 * number, np.uint8))
+        writer.release()
+        return path.read_bytes()
 
-    def work() -> list[tuple[bool, str]]:
-        content = content_of(str(path))
-        upright_size(str(path))
-        decoding.stored_size(str(path))
-        return [
-            verdict(lambda: upright_rgb(content, size=256)),  # as doctor looks
-            verdict(lambda: square_rgb(content, SIZE, "stretch")),
-            verdict(lambda: square_rgb(content_of(str(path)), SIZE, "stretch")),
-            verdict(lambda: upright_rgb(content)),  # as what is drawn of it is
-        ]
 
-    found, problem = campaigning.apart(work)
-    if problem:
-        return problem
-    doctor, train, predict, _ = found
+def of_picture(path: Path) -> str:
+    """Read a picture every way; where they differ, in words."""
+    content = content_of(str(path))
+    upright_size(str(path))
+    decoding.stored_size(str(path))
+    doctor = verdict(lambda: upright_rgb(content, size=256))
+    train = verdict(lambda: square_rgb(content, SIZE, "stretch"))
+    predict = verdict(lambda: square_rgb(content_of(str(path)), SIZE, "stretch"))
+    verdict(lambda: upright_rgb(content))  # as what is drawn of it is
     if train != predict:
         return f"train and predict differ: {train[1]}, {predict[1]}"
     return "" if doctor[0] == train[0] else f"doctor says {doctor}, train says {train}"
 
 
+def of_video(path: Path) -> str:
+    """Read a video every way; where they differ, in words."""
+    (doctor,) = clips.problems_of([str(path)])
+    (pixels,), (problem,) = clips.squares([str(path)], FRAMES, SIZE, "stretch")
+    predict = verdict(lambda: clips.read_clips([path], frames=FRAMES, image_size=SIZE, aspect="stretch"))
+    verdict(lambda: np.stack(clips.thumbnails(path, 1.0, width=200, height=20)))
+    verdict(lambda: len(list(itertools.islice(clips.stepped(path, 0.3), 2 * FRAMES))))  # as a long one is looked at
+    train = (False, f"'{path}' {problem.decode()}.") if problem else verdict(lambda: pixels)
+    if train != predict:
+        return f"train and predict differ: {train[1]}, {predict[1]}"
+    return f"doctor says '{doctor}', train reads it" if doctor and not problem else ""
+
+
+def attempt(kind: str, rng: random.Random, folder: Path) -> str:
+    """Change a picture or a video and read it every way; what was lost, in words."""
+    read: Callable[[Path], str] = of_video if kind in VIDEOS else of_picture
+    whole = filmed(kind) if kind in VIDEOS else encoded(kind, rng)
+    path = folder / f"picture.{kind.lower()}"
+    path.write_bytes(campaigning.changed(whole, rng, (*campaigning.OF_BYTES, enlarged)))
+    differ, problem = campaigning.apart(lambda: read(path))
+    return problem or differ
+
+
 if __name__ == "__main__":
-    campaigning.main("pictures", ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"), attempt, count=1000)
+    campaigning.main("pictures", (*PICTURES, *VIDEOS), attempt, count=1000)

@@ -17,6 +17,9 @@ from typing import Any
 SECONDS = 10
 """Of computing that one attempt may take."""
 
+PATIENCE = 300
+"""Seconds after which an attempt hangs, however busy the machine is."""
+
 MEMORY_BYTES = 6 * 2**30
 """Of addresses that one attempt may take; the largest picture that is decoded takes half of it."""
 
@@ -24,15 +27,15 @@ Attempt = Callable[[str, random.Random, Path], str]
 """What is tried of a kind; it returns what was lost, in words, or nothing where all held."""
 
 
-def main(name: str, kinds: Sequence[str], attempt: Attempt, *, count: int) -> None:
+def main(name: str, kinds: Sequence[str], attempt: Attempt, *, count: int, slow: Sequence[str] = ()) -> None:
     """Try `--count` cases of a campaign from `--seed` on, one kind after the other, and tell what held.
 
-    A case depends on its seed alone, so that each can be repeated.
+    A case depends on its seed alone, so that each can be repeated. slow: kinds that `--only` alone tries.
     """
     parser = argparse.ArgumentParser(prog=f"scripts/campaign {name}")
     parser.add_argument("--count", type=int, default=count)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=kinds, help="one kind alone")
+    parser.add_argument("--only", choices=(*kinds, *slow), help="one kind alone")
     given = parser.parse_args()
     tried, lost, began = Counter[str](), Counter[str](), time.monotonic()
     again = f" --only {given.only}" if given.only else ""
@@ -44,7 +47,7 @@ def main(name: str, kinds: Sequence[str], attempt: Attempt, *, count: int) -> No
         if found:
             lost[kind] += 1
             print(f"lost: {kind}, {found}\n  again: scripts/campaign {name} --count 1 --seed {seed}{again}", flush=True)
-    for kind in kinds:
+    for kind in (*kinds, *slow):
         if tried[kind]:
             print(f"{kind}: tried {tried[kind]}, held {tried[kind] - lost[kind]}, lost {lost[kind]}")
     total, all_lost = tried.total(), lost.total()
@@ -61,6 +64,7 @@ def apart(work: Callable[[], Any]) -> tuple[Any, str]:
         os.close(reading)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        signal.alarm(PATIENCE)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             said = json.dumps([work(), ""])

@@ -1,159 +1,162 @@
-"""Runs a verb that is struck while it writes, and looks at what is left: what the campaigns `kill` and `disk` share."""
+"""Runs a verb that is struck while it writes and looks at what is left, for `kill`, `stop`, `power` and `disk`."""
 
-import hashlib
+import errno
 import json
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+import verbs
+from losing import Losing
+
+from keras_transfer.files import DRAFTS
 
 WRITING = os.O_WRONLY | os.O_RDWR
 MAKING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
 UNFORESEEN = "Something unforeseen"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Of a full disk, a quota, a disk that was mounted read-only meanwhile, and one that is broken."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPED = 130
+"""The exit code of a verb that was asked to end."""
 
-PLAN = """data = "pictures"
-backbone = "MobileNetV2"
-weights = "none"
-image_size = 32
-[[stages]]
-name = "head"
-epochs = 2
-"""
-
-VERBS: dict[str, tuple[str, ...]] = {
-    "train": ("train", "--plan", "plan.toml", "--run", "small"),
-    "export": ("export", "saved_models/small", "--format", "tflite"),
-    "verify": ("verify", "saved_models/small"),
-    "report": ("report", "saved_models/small"),
-    "doctor": ("doctor", "pictures", "--write", "clean.csv", "--no-labels"),
-}
-"""Each begins where the ones before it ended; doctor where nothing is yet."""
-
-RESULTS: dict[str, tuple[str, ...]] = {
-    "train": ("saved_models/small/stages/0-head/weights.npz",),
-    "export": ("saved_models/small/exports/model.tflite",),
-    "verify": ("saved_models/small/exports/model.tflite",),
-    "report": ("saved_models/small/report.html",),
-    "doctor": ("clean.csv",),
-}
-"""Files that a verb ends with, the same bytes whenever it ran."""
+Strike = Callable[[int, str], None]
+"""What happens at a writing: its number from the one that was chosen on, and the event that Python has for it."""
 
 
-def begin(folder: Path) -> None:
-    """Write the pictures and the plan that the verbs take."""
-    for number, name in enumerate(("ant", "bee")):
-        (folder / "pictures" / name).mkdir(parents=True)
-        for each in range(12):
-            pixels = np.random.default_rng(100 * number + each).integers(0, 256, (32, 32, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / "pictures" / name / f"{each}.png")
-    (folder / "plan.toml").write_text(PLAN)
+def kill(number: int, event: str) -> None:
+    """End the process as nothing can be done about."""
+    if number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-@cache
-def reference(verb: str) -> tuple[Path, int, Mapping[str, str]]:
-    """The folder in which a verb begins, how often it writes, and what it ends with, from a run that nothing struck."""
-    place = Path(tempfile.mkdtemp(prefix="campaign-base-"))
-    before = {"export": "train", "verify": "export", "report": "export"}.get(verb)
-    shutil.copytree(after(before), place / "base") if before else begin(place / "base")
-    shutil.copytree(place / "base", place / "after")
-    code, said = run(verb, place / "after", count=place / "count")
-    if code:
-        raise SystemExit(f"'{verb}' fails by itself: {said}")
-    return place / "base", int((place / "count").read_text()), results(verb, place / "after")
+def stop(number: int, event: str, *, by: signal.Signals) -> None:
+    """Ask the process to end, once."""
+    if number == 0:
+        os.kill(os.getpid(), by)
 
 
-def after(verb: str) -> Path:
-    """The folder as a verb leaves it."""
-    return reference(verb)[0].parent / "after"
+def full(number: int, event: str, *, by: int) -> None:
+    """Let nothing be written any more; what is there can be taken away."""
+    if event not in ("os.remove", "os.rmdir"):
+        raise OSError(by, os.strerror(by))
 
 
-def results(verb: str, folder: Path) -> dict[str, str]:
-    """SHA-256 of each file that a verb ends with, empty where it is not there."""
-    found = {}
-    for name in RESULTS[verb]:
-        path = folder / name
-        found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-    return found
+def strike_of(how: str, seed: int, losing: Losing) -> Strike:
+    """The strike of a name; the seed chooses its kind."""
+    if how == "stop":
+        return lambda number, event: stop(number, event, by=STOPS[seed % len(STOPS)])
+    if how == "full":
+        return lambda number, event: full(number, event, by=FULL[seed % len(FULL)])
+    if how == "power":
+        return lambda number, event: losing.lose(names=bool(seed % 2)) if number == 0 else None
+    return kill
 
 
-def run(verb: str, folder: Path, **strike: Any) -> tuple[int, str]:
-    """Run a verb in a folder, struck or counted as `struck` takes it; its exit code and what it said."""
-    told = {name: str(value) for name, value in strike.items()}
-    code = f"import striking; striking.struck({str(folder)!r}, {VERBS[verb]!r}, **{told!r})"
-    home = {name: str(folder / f".{name}") for name in ("KERAS_TRANSFER_CACHE", "KERAS_TRANSFER_STATE")}
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env=os.environ | home | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    return done.returncode, (done.stdout + done.stderr).strip()
+def struck(folder: str, words: Sequence[str], *, at: int = 0, how: str = "", seed: int = 0, count: str = "") -> None:
+    """Run the command line with some words, and strike at its `at`-th writing below a folder.
 
-
-def struck(folder: str, arguments: Sequence[str], *, at: str = "0", how: str = "", count: str = "") -> None:
-    """Run the command line with arguments, and strike at its `at`-th writing below a folder.
-
-    A writing is a file that is opened to be written, a folder made, a name given or taken away. how: `kill` ends the
-    process as SIGKILL does, `full` raises what a full disk raises, from there on. count: where to write how many.
+    A writing is a file that is opened to be written, a folder made, a name given or taken away. count: where to write
+    how many there were, in place of a strike.
     """
     from keras_transfer.__main__ import main
 
-    seen = 0
+    seen, busy = 0, False
+    losing = Losing(Path(folder))
+    strike = strike_of(how, seed, losing)
 
     def hook(event: str, given: tuple[Any, ...]) -> None:
-        nonlocal seen
+        nonlocal seen, busy
         writes = event in MAKING or (event == "open" and isinstance(given[2], int) and given[2] & WRITING)
-        if not writes or not str(given[0]).startswith((folder, *map(str, ("saved_models", "clean", ".clean")))):
+        if busy or not writes or not isinstance(given[0], str | bytes | os.PathLike):
             return
-        seen += 1
-        if how == "kill" and seen == int(at):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if how == "full" and seen >= int(at) and event not in ("os.remove", "os.rmdir"):
-            raise OSError(28, os.strerror(28))
+        if not os.path.abspath(os.fsdecode(given[0])).startswith(folder):
+            return
+        busy = True  # what a strike itself does is no writing
+        try:
+            if how == "power" and event == "os.rename":
+                losing.renames(os.path.abspath(os.fsdecode(given[0])), os.path.abspath(os.fsdecode(given[1])))
+            seen += 1
+            if at and seen >= at:
+                strike(seen - at, event)
+        finally:
+            busy = False
 
+    if how == "power":
+        losing.watch()
     sys.addaudithook(hook)
-    sys.argv = ["keras-transfer", *arguments]
+    sys.argv = ["keras-transfer", *words]
     try:
         main()
     finally:
         if count:
-            made, seen = seen, -(10**9)
-            Path(count).write_text(str(made))
+            busy = True
+            Path(count).write_text(str(seen))
 
 
-def attempt(verb: str, rng: random.Random, folder: Path, how: str) -> str:
+@cache
+def writings(name: str) -> int:
+    """How often a verb writes where nothing strikes it."""
+    base, _ = verbs.reference(name)
+    with tempfile.TemporaryDirectory(prefix="campaign-count-") as place:
+        work = Path(place) / "work"
+        shutil.copytree(base, work)
+        code, said = run(name, work, count=str(Path(place) / "count"))
+        if code:
+            raise SystemExit(f"'{name}' fails where its writings are counted: {said}")
+        return int((Path(place) / "count").read_text())
+
+
+def run(name: str, folder: Path, **strike: Any) -> tuple[int, str]:
+    """Run a verb in a folder, struck or counted as `struck` takes it; its exit code and what it said."""
+    words = verbs.VERBS[name].words
+    return verbs.run(words, folder, code=f"import striking; striking.struck({str(folder)!r}, {words!r}, **{strike!r})")
+
+
+def attempt(name: str, rng: random.Random, folder: Path, how: str) -> str:
     """Strike a verb at a moment that the seed chooses, look at what it left, and run it again; what was lost."""
-    base, writings, wanted = reference(verb)
-    at, work = rng.randrange(1, writings + 1), folder / "work"
+    base, wanted = verbs.reference(name)
+    many, work = writings(name), folder / "work"
+    at, seed = rng.randrange(1, many + 1), rng.randrange(2**16)
     shutil.copytree(base, work)
-    code, said = run(verb, work, at=at, how=how)
-    when = f"at writing {at} of {writings}"
-    if how == "kill" and code != -signal.SIGKILL:
-        return f"{when}: was to be killed and ended with {code}: {said[-300:]}"
-    if UNFORESEEN in said or (code not in (0, 1, -signal.SIGKILL)):
-        return f"{when}: exit code {code}, {said[-300:]}"
+    code, said = run(name, work, at=at, how=how, seed=seed)
+    when = f"at writing {at} of {many}"
+    if wrong := wrongly_ended(how, code, said):
+        return f"{when}: {wrong}"
     if half := next((str(path.relative_to(work)) for path in work.rglob("*") if is_half(path)), ""):
         return f"{when}: '{half}' is half a file"
-    code, said = run(verb, work)
+    if how == "full" and (left := drafts(work)):
+        return f"{when}: '{left}' is left behind"
+    code, said = run(name, work)
     if code:
         return f"{when}: the same command then ended with {code}: {said[-300:]}"
-    found = results(verb, work)
+    if left := drafts(work):
+        return f"{when}: '{left}' is left behind by both"
+    found = verbs.results(name, work)
     return "" if found == wanted else f"{when}: the same command then ended with other bytes of {sorted(found)}"
+
+
+def wrongly_ended(how: str, code: int, said: str) -> str:
+    """How a verb that was struck ended, where it should not have ended so."""
+    if UNFORESEEN in said or "Traceback" in said:
+        return f"exit code {code}, {said[-300:]}"
+    expected = {"kill": (-signal.SIGKILL,), "power": (-signal.SIGKILL,), "stop": (STOPPED, 0), "full": (0, 1)}[how]
+    return "" if code in expected else f"ended with {code} and not with {expected[0]}: {said[-300:]}"
+
+
+def drafts(folder: Path) -> str:
+    """A file that somebody wrote aside and left; an empty folder that was one is no loss."""
+    left = (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+    found = (path.relative_to(folder) for path in left)
+    return next((str(path) for path in found if any(part.startswith(DRAFTS) for part in path.parts)), "")
 
 
 def is_half(path: Path) -> bool:
@@ -161,7 +164,7 @@ def is_half(path: Path) -> bool:
     if not path.is_file() or any(part.startswith(".") for part in path.parts[1:]):
         return False
     try:
-        if path.suffix in (".npz", ".keras"):
+        if path.suffix in (".npz", ".keras", ".zip"):
             with zipfile.ZipFile(path) as packed:
                 return packed.testzip() is not None
         if path.suffix == ".json":

@@ -1,16 +1,15 @@
 """The bundles for pages and for Node, in real Chromium and real Node, with nothing but what they bring along."""
 
 import base64
-import functools
-import http.server
 import json
 import shutil
 import subprocess
-import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import stock_clients
+from browsing import permit, shaped, static, status, wait
 from colours import shipped
 from PIL import Image
 
@@ -18,8 +17,6 @@ from keras_transfer import workflow
 
 READY = "return document.documentElement.dataset.ready ?? document.documentElement.dataset.error"
 TESTED = "return document.documentElement.dataset.selftest ?? document.documentElement.dataset.error"
-PATIENCE = 300
-"""Seconds until a page that says nothing is given up."""
 
 
 @pytest.fixture(scope="module")
@@ -49,45 +46,11 @@ def browser():
         yield driver
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture
 def served():
     """Serve a folder as any static server does; gives its address."""
-    servers = []
-
-    def serve(folder):
-        handler = functools.partial(Quiet, directory=str(folder))
-        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}/"
-
-    yield serve
-    for each in servers:
-        each.shutdown()
-        each.server_close()
-
-
-def wait(browser, script, wanted=None):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    found = WebDriverWait(browser, PATIENCE).until(
-        lambda each: [each.execute_script(script)] if _said(each, script) else 0
-    )
-    assert wanted is None or found == [wanted], status(browser)
-
-
-def _said(browser, script):
-    return browser.execute_script(script) not in (None, False)
-
-
-def status(browser):
-    return browser.execute_script("return document.getElementById('status').textContent")
+    with ExitStack() as servers:
+        yield lambda folder: servers.enter_context(static(folder))
 
 
 def opened(browser, address, width=1280, theme="light"):
@@ -95,20 +58,6 @@ def opened(browser, address, width=1280, theme="light"):
     browser.get(address)
     wait(browser, READY, "")
     return browser
-
-
-def shaped(browser, width, theme="light"):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def permit(browser, address, setting):
-    given = {"permission": {"name": "camera"}, "setting": setting, "origin": address}
-    browser.execute_cdp_cmd("Browser.setPermission", given)
 
 
 def choose(browser, *paths):

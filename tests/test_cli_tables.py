@@ -70,6 +70,15 @@ def test_what_a_run_is_worth_is_said_by_the_name_of_its_merit(tmp_path, capsys, 
     ]
 
 
+def test_what_few_pictures_say_comes_with_how_well_it_is_known(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training, "out", Console(file=sys.stdout, width=120))
+    training.show_worth(trained(tmp_path, counts={"test": 100}, scratch={"mean IoU": 0.25, "seconds": 13.0}))
+    assert capsys.readouterr().out.splitlines() == [
+        "test mean IoU with transfer: 50.0% ± 9.6 in 12 s",
+        "test mean IoU from scratch:  25.0% ± 8.4 in 13 s, the same network and budget",
+    ]
+
+
 def test_the_history_as_a_table_calls_the_merit_by_its_name(tmp_path):
     rows = ({"epoch": 1, "loss": 0.5, "merit": 0.25, "validation_merit": 0.125},)
     stage = StageResult(

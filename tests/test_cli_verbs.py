@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 from colours import NAMES, shipped, trained
 from export_model import CLASS_NAMES, exported, model
+from PIL import Image
 from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -247,7 +248,7 @@ def test_a_run_on_a_terminal_is_told_stage_by_stage_and_by_what_it_is_worth(monk
     monkeypatch.setitem(vars(workflow), "train", lambda plan, **others: done)
     said = screen("train", "sample:fashion")
     assert "│ head  │ head    │ 10     │" in said
-    assert f"test accuracy with transfer: {trained().record.test['accuracy']:.1%} in " in said
+    assert f"test accuracy with transfer: {trained().record.test['accuracy']:.1%} ± " in said
 
 
 def test_files_are_shown_whole_at_80_columns(run, screen):
@@ -256,6 +257,7 @@ def test_files_are_shown_whole_at_80_columns(run, screen):
         assert name in said
     assert "│ model.onnx   │ float32   │" in said
     assert "agrees: share of the pictures to which the file gives the answer" in " ".join(said.split())
+    assert "accuracy: on so many pictures known to ± " in " ".join(said.split())
 
 
 def test_files_in_a_pipe_are_a_line_each(made, piped):
@@ -360,10 +362,28 @@ def test_predict_reads_a_file_as_it_reads_its_run_and_json_has_every_class(made)
     assert sum(of_file["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_predict_draws_nothing_for_a_task_that_draws_nothing(made, tmp_path):
-    with pytest.raises(UsageError, match=r"Nothing is drawn of classification: leave --output out\."):
-        typed("predict", made.folder, picture(), "--output", tmp_path / "drawn")
+def test_predict_draws_nothing_of_a_file_that_does_not_know_where_it_looked(made, tmp_path):
+    told = r"Nothing is drawn of classification but where a run looked: name a run folder, or leave --output out\."
+    with pytest.raises(UsageError, match=told):
+        typed("predict", made.exports / "model.tflite", picture(), "--output", tmp_path / "drawn")
     assert not (tmp_path / "drawn").exists()
+
+
+def test_predict_draws_where_a_run_looked(made, tmp_path):
+    (said,) = json.loads(typed("predict", made.folder, picture(), "--output", tmp_path / "drawn", "--json")[1])
+    (file,) = said["files"]
+    assert Path(file).name == f"{picture().stem}-gradcam.png"
+    with Image.open(file) as drawn:
+        assert drawn.size == (320, 320)
+
+
+def test_evaluate_lists_the_pictures_that_a_run_is_wrong_about(made):
+    said = json.loads(typed("evaluate", made.folder, "--mistakes", 5, "--json")[1])
+    wrong = round((1 - said["accuracy"]) * said["count"])
+    assert len(said["mistakes"]) == min(wrong, 5)
+    assert all(each["says"]["class_name"] != each["truth"] for each in said["mistakes"])
+    with pytest.raises(UsageError, match="Mistakes are listed of a run and its own pictures"):
+        typed("evaluate", made.exports / "model.tflite", made.record.plan.data, "--mistakes", 5)
 
 
 @pytest.mark.parametrize("words", [("predict", "--gallery", "gallery.npz"), ("gallery", "--file", "gallery.npz")])

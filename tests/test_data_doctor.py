@@ -131,6 +131,7 @@ def test_suspicious_labels_reach_the_diagnosis(folder):
     assert finding.message.startswith(
         f"train: {splits.train.keys[4]} is called cat; a linear probe of the others says dog"
     )
+    assert finding.suggested == "dog"
 
 
 def test_the_cleaned_manifest_has_nothing_left_to_find(folder):

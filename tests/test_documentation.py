@@ -32,6 +32,7 @@ NOT_RUN = {
     "keras-transfer bench transfer": "trains a dozen times",
     "keras-transfer evaluate RUN FOLDER/pairs.txt": "pictures with its names: tests/test_embedding_end_to_end.py",
     "keras-transfer train faces:FOLDER": "OpenCV brings the cascade where Debian's opencv-data does",
+    "keras-transfer studio": "stays open until it is closed: tests/test_studio_page.py",
     "keras-transfer suggest": "pictures without a label: tests/test_workflow_suggesting.py",
     "keras-transfer train FOLDER --minutes": "counts from the start of a process, which many commands share here",
     "keras-transfer train FOLDER --task clips": "videos: tests/test_clips_end_to_end.py",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from keras_transfer.evaluation.intervals import NORMAL_95, margin, wilson
+from keras_transfer.evaluation.intervals import NORMAL_95, margin, spread_of, wilson
 
 COUNTS = st.integers(1, 100_000)
 
@@ -78,3 +78,9 @@ def test_a_mean_of_shares_never_spreads_more_than_the_interval_of_a_count_says()
     truth = worth.mean()
     held = [low <= truth <= high for low, high in (wilson(mean, 50) for mean in worth.mean(axis=1))]
     assert np.mean(held) > 0.99
+
+
+@pytest.mark.parametrize("name", ["Recall@1 spread", "Recall@1_spread", "Recall@1 standard error"])
+def test_a_spread_that_was_measured_is_taken_before_the_number_of_pictures(name):
+    assert spread_of({"Recall@1": 0.9, name: 0.05}, 10_000) == pytest.approx(NORMAL_95 * 0.05)
+    assert spread_of({"Recall@1": 0.9}, 100) == margin(0.9, 100)

@@ -13,6 +13,7 @@ from export_model import CONTRACT, exported, model, pictures
 
 from keras_transfer.errors import ArtifactError, ExportError
 from keras_transfer.export import exporters, manifest, runtime
+from keras_transfer.files import DRAFTS
 from keras_transfer.specs import Artifact
 
 OLD = Path(__file__).parent / "reference" / "contract_1"
@@ -83,7 +84,7 @@ with exporters.drafted(model(), pathlib.Path({str(tmp_path)!r}), ["onnx"], CONTR
     done = subprocess.run([sys.executable, "-c", code], check=False, env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr[-500:]
     (left,) = names(tmp_path)
-    assert left.startswith(".export-")
+    assert left.startswith(DRAFTS)
     written(tmp_path)
     assert names(tmp_path) == {"model.onnx", "manifest.json"}
 

@@ -328,3 +328,18 @@ def test_a_list_of_pairs_names_no_picture_outside_of_its_folder(tmp_path):
     (tmp_path / "pairs.txt").write_text("2 1\n.. 1 2\na 1 b 2\na 1 2\na 1 b 2\n")
     with pytest.raises(DataError, match=r"Line 2 of"):
         pairs.read(str(tmp_path / "pairs.txt"))
+
+
+def test_a_user_without_a_home_has_a_cache_for_as_long_as_the_process_lasts(monkeypatch):
+    for name in ("KERAS_TRANSFER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a mock: whoever runs this has a home
+    assert files.cache_folder().is_dir()
+    assert files.cache_folder() == files.cache_folder()
+
+
+def test_a_folder_named_like_somebodys_home_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody-of-that-name").mkdir()
+    with pytest.raises(DataError, match="nobody-of-that-name"):
+        sources.load("~nobody-of-that-name")

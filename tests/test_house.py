@@ -13,12 +13,14 @@ import keras_transfer
 from keras_transfer import cli
 
 PACKAGE = Path(keras_transfer.__file__).parent
-SIBLINGS = ("data", "backbones", "tasks", "training", "selection", "evaluation", "export", "bundles")
+SIBLINGS = ("data", "backbones", "tasks", "training", "selection", "evaluation", "export", "bundles", "studio")
 LOWER = (
     "plan",
     "devices",
     "drawing",
     "files",
+    "following",
+    "journal",
     "keras_files",
     "masks",
     "order",
@@ -55,6 +57,8 @@ def test_siblings_do_not_import_each_other(path):
         "specs": {"errors", "order"},
         "files": {"errors"},
         "keras_files": {"errors", "files"},
+        "following": {"specs"},
+        "journal": {"files", "specs"},
         "vouching": set(),
         "order": set(),
         "masks": {"placing"},
@@ -64,10 +68,11 @@ def test_siblings_do_not_import_each_other(path):
         "runs": {"errors", "specs", "plan", "files"},
         "devices": {"errors", "specs"},
         "workflow": {"workflow", *SIBLINGS, *LOWER, "runs"},
-        "cli": {"cli", "workflow", "plan", "runs", "files", "specs", "errors", "__version__"},
+        "cli": {"cli", "workflow", "plan", "runs", "files", "following", "journal", "specs", "errors", "__version__"},
         "__main__": {"cli", "errors"},
         "__init__": {"workflow", "errors", "specs"},
         **{sibling: {sibling, *LOWER} for sibling in SIBLINGS},
+        "studio": {"studio", *LOWER, "runs"},
     }
     assert imported(path) <= allowed[part]
 

@@ -223,3 +223,46 @@ def test_what_is_saved_after_mixed_precision_computes_in_whole_floats(tmp_path):
     (exported,) = workflow.export(run, ["onnx"])
     assert exported.parity.passed
     assert exported.parity.max_difference < 1e-4
+
+
+class Epochs(Steps):
+    """Keeps the head's weights after each epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Only epochs count."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.kernels.append(kernel(self.network))
+
+
+@pytest.mark.parametrize("rate", [0.01, 3.0], ids=["still learning", "jumping about"])
+def test_the_mean_of_the_last_epochs_is_kept_where_it_is_better(network, feed, tmp_path, rate):
+    epochs, notes = Epochs(network), []
+    stage = HEAD.model_copy(update={"epochs": 4, "average": 3, "learning_rate": rate, "schedule": "constant"})
+    listener = lambda event: notes.append(event.message) if "mean of the last" in event.message else None  # noqa: E731
+    (result,) = trainer.train(Job(network, feed, settings(callbacks=(epochs,)), tmp_path, listener), [stage])
+    mean, best = np.mean(epochs.kernels[2:5], axis=0), epochs.kernels[result.best_epoch]
+    taken = "taken over" in notes[0]
+    assert notes[0].startswith("head: the mean of the last 3 epochs' weights: ")
+    np.testing.assert_allclose(kernel(network), mean if taken else best, rtol=1e-5, atol=1e-6)
+    before = result.history[result.best_epoch - 1]
+    better = (result.validation_merit, -result.validation_loss) > (
+        before["validation_merit"],
+        -before["validation_loss"],
+    )
+    assert taken == better
+
+
+def test_the_mean_of_the_last_epochs_survives_a_resume(feed, tmp_path):
+    stage = HEAD.model_copy(update={"epochs": 4, "average": 3, "learning_rate": 3.0, "schedule": "constant"})
+
+    def stop(event):
+        if event.kind == "epoch" and event.done == 3:
+            raise KeyboardInterrupt
+
+    whole, again = make_network(), make_network()
+    trainer.train(Job(whole, feed, settings(), tmp_path / "whole"), [stage])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(Job(make_network(), feed, settings(), tmp_path / "resumed", stop), [stage])
+    trainer.train(Job(again, feed, settings(), tmp_path / "resumed"), [stage])
+    np.testing.assert_array_equal(kernel(whole), kernel(again))

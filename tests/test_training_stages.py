@@ -14,7 +14,7 @@ from conftest import SIZE, make_network
 
 from keras_transfer.errors import RunError, TrainingError, UsageError
 from keras_transfer.specs import Stage
-from keras_transfer.training import costs, freezing, learning_rates, prefix, rate_finder, recipes, surgery, trainer
+from keras_transfer.training import costs, freezing, learning_rates, prefix, rate_finder, recipes, trainer
 from keras_transfer.training.job import Job, Settings
 
 HEAD = Stage(name="head", epochs=3, learning_rate=0.01)
@@ -198,17 +198,9 @@ def test_sizes_that_would_shift_the_grid_are_refused(network, feed, tmp_path):
         trainer.train(Job(network, feed, settings(), tmp_path), [stage])
 
 
-def test_surgery_picks_the_blocks_that_the_task_pulls_at_most(network, feed, tmp_path):
-    """The weights of one block are made tiny, so that the same pull is relatively largest there."""
-    for layer in network.blocks[1].layers:
-        if hasattr(layer, "kernel"):
-            layer.kernel.assign(layer.kernel * 0.01)
-    before = values(network)
-    norms = surgery.relative_gradient_norms(Job(network, feed, settings(), tmp_path))
-    assert equal(before, values(network))
-    assert int(np.argmax(norms)) == 1
-    stage = Stage(name="surgical", blocks="surgical", epochs=1)
-    assert 1 in trainer.train(Job(network, feed, settings(), tmp_path), [stage])[0].learned_blocks
+def test_blocks_that_gradients_would_choose_are_trained_no_more(network, feed, tmp_path):
+    with pytest.raises(UsageError, match=r"'surgical'\) are trained no more.*take recipe head_then_top"):
+        trainer.train(Job(network, feed, settings(), tmp_path), [Stage(name="old", blocks="surgical")])
 
 
 @pytest.mark.parametrize("name", recipes.ADVISED)

@@ -234,10 +234,10 @@ def test_what_one_label_is_in_another_order_holds_for_boxes_too():
     assert using.reordered(moved, kind, ("dog", "cat"), ("cat", "dog"))[0] == stored[0]
 
 
-def test_a_run_that_draws_nothing_refuses_a_folder_before_any_picture_is_read(monkeypatch):
+def test_a_file_that_draws_nothing_refuses_a_folder_before_any_picture_is_read(monkeypatch):
     monkeypatch.setattr(using, "located", lambda model: (model, None))
     monkeypatch.setattr(using, "asked", lambda path, run, labels: SimpleNamespace(contract=CONTRACT, answers=None))
-    with pytest.raises(UsageError, match=r"Nothing is drawn of classification: leave --output out\."):
+    with pytest.raises(UsageError, match=r"Nothing is drawn of classification but where a run looked"):
         using.predict("model.tflite", ["nowhere.png"], output="drawn")
 
 

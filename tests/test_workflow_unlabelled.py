@@ -36,15 +36,15 @@ def test_labels_that_were_given_are_learned_from_and_told(pictures, tmp_path, mo
         labels = np.arange(len(known.unlabelled)) % 3
         return labels, (np.arange(len(labels)) < 15).astype("float32")
 
-    def always(known, names):
+    def always(known, name):
         without = pseudo_labels.Given("none", np.zeros(30, int), np.zeros(30, "float32"), 0.5)
-        return pseudo_labels.Given("propagate", *first_half(known), 0.75), without
+        return pseudo_labels.Given("curriculum", *first_half(known), 0.75), without
 
-    monkeypatch.setattr(pseudo_labels, "best", always)
+    monkeypatch.setattr(pseudo_labels, "gated", always)
     said = []
     run = workflow.train(plan(pictures), folder=tmp_path, listener=lambda event: said.append(event))
     notes = [event.message for event in said]
-    assert any(note.startswith("15 of 30 pictures without a label are given one (propagate)") for note in notes)
+    assert any(note.startswith("15 of 30 pictures without a label are given one (curriculum)") for note in notes)
     steps = {event.total for event in said if event.kind == "progress" and event.message.startswith("head, epoch")}
     assert steps == {-(-(run.record.counts["train"] + 15) // 32)}
     assert run.record.counts["train"] < 60  # the record counts what somebody labelled

@@ -18,6 +18,7 @@ from keras_transfer import runs, workflow
 from keras_transfer.data import sources
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.errors import ArtifactError, DataError, RunError, UsageError
+from keras_transfer.evaluation.intervals import margin
 from keras_transfer.files import write_bytes
 from keras_transfer.selection import advisor, alike
 from keras_transfer.specs import Contract, Output, Plan, Split, Splits
@@ -268,6 +269,7 @@ def test_a_run_is_listed_with_what_a_person_chooses_by(made):
     assert found.folder == made.folder
     assert (found.state, found.task, found.backbone) == ("finished", "classification", "EfficientNetLite0")
     assert found.merit == made.record.test["accuracy"]
+    assert found.spread == margin(found.merit, made.record.counts["test"])
     assert found.seconds == made.record.seconds
     assert found.exports == tuple(path.name for path in workflow.exported_files(made))
 

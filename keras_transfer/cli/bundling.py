@@ -16,7 +16,8 @@ from keras_transfer.cli.showing import err, out, plain, print_json
 def bundle(
     run: RunArgument = None,
     target: Annotated[
-        str, typer.Option("--for", metavar="TARGET", help="python, web, node or server.", show_default=False)
+        str,
+        typer.Option("--for", metavar="TARGET", help="python, web, node, server, android or ios.", show_default=False),
     ] = ...,  # type: ignore[assignment]
     file: Annotated[
         Path | None, typer.Option("--file", help="An exported file; the smallest proven one where left out.")

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
+from keras_transfer.cli.figures import known
 from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, Trust, check_paths, labels_of, run_of
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import err, out, print_json, show, suggest
@@ -18,7 +19,7 @@ from keras_transfer.errors import UsageError
 from keras_transfer.specs import Run
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import Candidate, Operator, Verified
+    from keras_transfer.workflow import Candidate, Operator, Readiness, Verified
 
 
 def export(
@@ -96,6 +97,9 @@ def bench_latency(
         Path | None, typer.Option("--adb", metavar="BINARY", help="On a plugged-in phone, by this benchmark_model.")
     ] = None,
     by_operator: Annotated[bool, typer.Option("--profile", help="Instead: each operator of .tflite files.")] = False,
+    delegates: Annotated[
+        bool, typer.Option("--delegates", help="Instead: what a phone's GPU, NNAPI and Core ML take, by their lists.")
+    ] = False,
     trust: Trust = False,
     as_json: Json = False,
 ) -> None:
@@ -116,6 +120,9 @@ def bench_latency(
     if by_operator:
         profiles = {file: workflow.profile(file, threads=(threads or [1])[0], repeats=repeats) for file in files}
         _show_profiles(profiles, as_json)
+        return
+    if delegates:
+        _show_delegates({file: workflow.delegated(file) for file in files}, as_json)
         return
     results = workflow.bench_latency(files, batch_sizes=batch or [1], threads=threads or [1], repeats=repeats)
     if as_json:
@@ -182,11 +189,14 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool, clients: Seque
 
 
 def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str]) -> None:
+    _, _, points = known(run.record.test, run.record.counts["test"]).partition(" ± ")
     in_clients = "; in …: what is left where that client reads and resizes the original pictures" if clients else ""
     table = Table(
         title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures",
         caption="agrees: share of the pictures to which the file gives the answer that the trained model gives; "
-        f"largest diff.: of any of the numbers it answers with{in_clients}",
+        f"largest diff.: of any of the numbers it answers with; {run.record.merit_name}: on so many pictures known to "
+        f"± {points} points; whole on: delegates of phones that take all its operators (what others leave: "
+        f"keras-transfer bench latency RUN --delegates){in_clients}",
     )
     for column in (
         "file",
@@ -196,9 +206,10 @@ def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str])
         "agrees with Keras",
         "largest diff.",
         "ms a picture",
+        "whole on",
         *(f"in {name}" for name in clients),
     ):
-        table.add_column(column, justify="left" if column in ("file", "precision") else "right")
+        table.add_column(column, justify="left" if column in ("file", "precision", "whole on") else "right")
     for result in results:
         parity, artifact = result.parity, result.artifact
         table.add_row(
@@ -209,6 +220,7 @@ def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str])
             f"{parity.agreement:.1%}",
             f"{parity.max_difference:.1e}",
             f"{result.latency.median_ms:.2f}",
+            ", ".join(each.delegate for each in result.delegates if not each.left) or "-",
             *(_left(result, name) for name in clients),
         )
     show(table)
@@ -240,6 +252,27 @@ def _show_profiles(profiles: Mapping[Path, Sequence[Operator]], as_json: bool) -
         show(table)
 
 
+def _show_delegates(told: Mapping[Path, Sequence[Readiness]], as_json: bool) -> None:
+    if as_json:
+        print_json({str(file): [each.model_dump() for each in found] for file, found in told.items()})
+        return
+    sources = {each.delegate + file.suffix: each.source for file, found in told.items() for each in found}
+    table = Table(
+        title="by published lists: a device may still refuse a shape",
+        caption="left to the CPU: numbers go there and back for each; " + "; ".join(sources.values()),
+    )
+    for column in ("file", "delegate", "takes", "left to the CPU"):
+        table.add_column(column, justify="right" if column == "takes" else "left")
+    for file, found in told.items():
+        if not found:
+            table.add_row(file.name, "-", "-", "everything: no delegate opens this format")
+        for each in found:
+            taken = each.operators - sum(each.left.values())
+            left = ", ".join(f"{count} {name}" for name, count in each.left.items())
+            table.add_row(file.name, each.delegate, f"{taken} of {each.operators}", left or "nothing")
+    show(table)
+
+
 def _show_precisions(run: Run, measured: Sequence[Candidate]) -> None:
     caption = "Pareto: no other is better in one of size, time and what it says without being worse in another"
     table = Table(title="precisions, on this host", caption=caption)
@@ -248,5 +281,6 @@ def _show_precisions(run: Run, measured: Sequence[Candidate]) -> None:
     for each in measured:
         size, accuracy = f"{each.size_bytes / 1e6:.1f}", f"{each.accuracy:.1%}"
         marks = ("yes" if each.pareto else "-", "chosen" if each.chosen else "")
-        table.add_row(each.name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
+        name = f"{each.name}, learnt" if each.learnt else each.name
+        table.add_row(name, size, accuracy, f"{each.drop_points:.2f}", f"{each.median_ms:.2f}", *marks)
     show(table)

@@ -24,6 +24,7 @@ def runs(folder: Folder = kept.DEFAULT_FOLDER, as_json: Json = False) -> None:
     table = Table("run", "task", "backbone", "px", "test", "training", "exported", "state")
     for each in found:
         merit = "-" if each.merit is None else f"{each.merit_name} {each.merit:.1%}"
+        merit += f" ± {100 * each.spread:.1f}" if each.spread else ""
         seconds = "-" if each.seconds is None else f"{each.seconds:.0f} s"
         seconds += f", {each.instructions}" if each.instructions else ""
         size, files = str(each.image_size or "-"), ", ".join(each.exports) or "-"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,93 +15,11 @@ from rich.text import Text
 
 from keras_transfer.cli.progress import STYLES, progress, said, stoppable
 from keras_transfer.cli.showing import err
+from keras_transfer.following import Seen, after, running, seconds_left
 from keras_transfer.specs import Event, Listener
 
 RECENT = 5
 """Epochs of the running stage that have a line of their own; all of them are in history.csv."""
-
-
-@dataclass(frozen=True)
-class StageSeen:
-    """What is known of one stage so far."""
-
-    epochs: int
-    """How many it was asked for; 0 where seconds decide."""
-    state: str = "to come"
-    began: float = 0.0
-    budget_seconds: float | None = None
-    rows: tuple[Mapping[str, float], ...] = ()
-    """The epochs that this process saw the end of."""
-    done: int = 0
-    """Epochs behind it, those of earlier processes included."""
-    part: float = 0.0
-    """Of the epoch that runs."""
-    result: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is known of a training so far."""
-
-    stages: Mapping[str, StageSeen] = field(default_factory=dict)
-    doing: str = ""
-    done: int = 0
-    total: int | None = None
-
-
-def after(seen: Seen, event: Event, now: float) -> Seen:
-    """Return what is known after `event`; now: seconds by the clock that `table` is given."""
-    learn = LEARNT_FROM.get(event.kind)
-    return learn(seen, event, now) if learn else seen
-
-
-def _stages(seen: Seen, event: Event, now: float) -> Seen:
-    return Seen({**seen.stages, **{name: StageSeen(int(epochs)) for name, epochs in event.values.items()}})
-
-
-def _stage(seen: Seen, event: Event, now: float) -> Seen:
-    name = next(name for name, stage in seen.stages.items() if stage.state == "to come")
-    return _with(seen, name, state="learns", began=now, budget_seconds=event.values.get("budget_seconds"))
-
-
-def _progress(seen: Seen, event: Event, now: float) -> Seen:
-    seen = replace(seen, doing=event.message, done=event.done or 0, total=event.total)
-    name = _running(seen)
-    if name is None or "epoch" not in event.values:
-        return seen
-    return _with(seen, name, done=int(event.values["epoch"]) - 1, part=(event.done or 0) / (event.total or 1))
-
-
-def _epoch(seen: Seen, event: Event, now: float) -> Seen:
-    rows = (*seen.stages[event.message].rows, event.values)
-    return _with(seen, event.message, rows=rows, done=int(event.done or 0), part=0.0)
-
-
-def _finished(seen: Seen, event: Event, now: float) -> Seen:
-    state = "kept" if event.values["kept"] else "rolled back"
-    seen = replace(seen, doing="")
-    return _with(seen, event.message, state=state, done=int(event.values["epochs"]), result=event.values)
-
-
-LEARNT_FROM = {"stages": _stages, "stage": _stage, "progress": _progress, "epoch": _epoch, "finished": _finished}
-
-
-def _with(seen: Seen, name: str, **changes: object) -> Seen:
-    return replace(seen, stages={**seen.stages, name: replace(seen.stages[name], **changes)})  # type: ignore[arg-type]
-
-
-def _running(seen: Seen) -> str | None:
-    return next((name for name, stage in seen.stages.items() if stage.state == "learns"), None)
-
-
-def seconds_left(stage: StageSeen, now: float) -> float | None:
-    """Return how long the running stage takes at most, by its epochs so far; None where nothing is known yet."""
-    if stage.budget_seconds is not None:
-        return max(stage.began + stage.budget_seconds - now, 0.0)
-    if not stage.rows:
-        return None
-    each = sum(row["seconds"] for row in stage.rows) / len(stage.rows)
-    return max(stage.epochs - stage.done - stage.part, 0.0) * each
 
 
 def table(seen: Seen, now: float, merit_name: str = "accuracy") -> RenderableType:
@@ -150,7 +68,7 @@ def _doing(seen: Seen, now: float) -> RenderableType:
 
 def _outlook(seen: Seen, now: float) -> str:
     """How long the run still takes, as far as that can be known: a stage that has not begun has no pace yet."""
-    name = _running(seen)
+    name = running(seen)
     left = seconds_left(seen.stages[name], now) if name else None
     coming = [f"{each} ({stage.epochs} epochs)" for each, stage in seen.stages.items() if stage.state == "to come"]
     if left is None:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from keras_transfer import journal
 from keras_transfer.cli.showing import err, plain
 from keras_transfer.errors import StoppedError
 from keras_transfer.specs import Event, Listener
@@ -58,7 +59,8 @@ def progress(merit_name: str = "accuracy") -> Iterator[Listener]:
             heed()
             shown.get(event.kind, _unsaid)(event)
 
-        yield hear
+        with journal.asked_for(hear) as kept:
+            yield kept
 
 
 def said(console: Console, event: Event) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from keras_transfer import plan as plans
 from keras_transfer import runs
+from keras_transfer.cli.figures import known
 from keras_transfer.cli.live import live
 from keras_transfer.cli.options import (
     BackboneOfPlan,
@@ -220,17 +221,18 @@ def _show_run(run: Run) -> None:
     for stage in run.record.stages:
         learned = "head" + (f" + blocks {', '.join(map(str, stage.learned_blocks))}" if stage.learned_blocks else "")
         kept = "yes" if stage.kept else "rolled back"
-        seconds, merit = f"{stage.seconds:.1f}", f"{stage.validation_merit:.1%}"
+        merit = known({"merit": stage.validation_merit}, run.record.counts.get("validation", 0))
+        seconds = f"{stage.seconds:.1f}"
         table.add_row(stage.name, learned, str(stage.epochs), seconds, merit, kept)
     show(table)
     show_worth(run)
 
 
 def show_worth(run: Run) -> None:
-    """Print what a run reached on its test split, with transfer and from scratch."""
+    """Print what a run reached on its test split, with transfer and from scratch, and how well that is known."""
     record = run.record
-    name, merit = record.merit_name, next(iter(record.test.values()))
-    out.print(f"test {name} with transfer: [bold]{merit:.1%}[/] in {record.seconds:.0f} s")
+    name, count = record.merit_name, record.counts.get("test", 0)
+    out.print(f"test {name} with transfer: [bold]{known(record.test, count)}[/] in {record.seconds:.0f} s")
     if record.scratch:
-        merit, seconds = next(iter(record.scratch.values())), record.scratch["seconds"]
-        out.print(f"test {name} from scratch:  {merit:.1%} in {seconds:.0f} s, the same network and budget")
+        merit, seconds = known(record.scratch, count), record.scratch["seconds"]
+        out.print(f"test {name} from scratch:  {merit} in {seconds:.0f} s, the same network and budget")

@@ -10,14 +10,15 @@ import typer
 from rich.table import Table
 
 from keras_transfer import runs
-from keras_transfer.cli.figures import OF_CLASSES, meanings_of
+from keras_transfer.cli.figures import OF_CLASSES, known, meanings_of
 from keras_transfer.cli.options import Folder, Json, Labels, Trust, check_paths, check_source, labels_of, run_of
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import explain, out, print_json, score, show, suggest
+from keras_transfer.cli.showing import explain, out, plain, print_json, score, show, suggest
 from keras_transfer.errors import UsageError
+from keras_transfer.specs import Listener, Scored
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import Prediction
+    from keras_transfer.workflow import Mistake, Prediction
 
 COLUMNS = {
     "prevalence": "prevalence",
@@ -46,6 +47,9 @@ def evaluate(
         str | None, typer.Argument(help="Pictures, or a list of pairs; those of the run where left out.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    mistakes: Annotated[
+        int, typer.Option(min=0, help="List so many pictures that a run is wrong about, the surest first.")
+    ] = 0,
     labels: Labels = None,
     trust: Trust = False,
     folder: Folder = runs.DEFAULT_FOLDER,
@@ -64,25 +68,48 @@ def evaluate(
         workflow.trust(model)
     with progress() as listener:
         metrics = workflow.evaluate(model, source, split=split, labels=labels_of(labels), listener=listener)
+        wrong = _mistakes(model, source, split, mistakes, listener) if mistakes else ()
     if as_json:
-        print_json(metrics.model_dump(mode="json"))
+        listed = {"mistakes": [each.model_dump(mode="json") for each in wrong]} if mistakes else {}
+        print_json({**metrics.model_dump(mode="json"), **listed})
         return
+    _show_metrics(metrics, f"{model} on the {split} split")
+    if wrong:
+        table = Table("picture", "is called", "the model says", title=f"{len(wrong)} mistakes, the surest first")
+        for each in wrong:
+            table.add_row(plain(each.picture), plain(each.truth), plain(_listed_says(each.says)))
+        show(table)
+    suggest("predict", model, "PICTURE.jpg")
+
+
+def _show_metrics(metrics: Scored, title: str) -> None:
     rows = [row for row in getattr(metrics, "per_class", ()) if hasattr(row, "recall")]
     meanings: dict[str, str] = {}
     if rows:
         shown = [name for name in COLUMNS if hasattr(rows[0], name)]
         headings = [COLUMNS[name] for name in shown]
         meanings = {heading: OF_CLASSES[heading] for heading in headings}
-        table = Table("class", "pictures", *headings, title=f"{model} on the {split} split")
+        table = Table("class", "pictures", *headings, title=title)
         for row in rows:
             table.add_row(row.name, str(row.count), *(score(getattr(row, name)) for name in shown))
         show(table)
     figures = {name: value for name, value in metrics.figures.items() if value is not None}
-    out.print(
-        ", ".join(f"{name} {value:.3f}" if "loss" in name else f"{name} {value:.1%}" for name, value in figures.items())
-    )
+    said = {name: f"{value:.3f}" if "loss" in name else f"{value:.1%}" for name, value in figures.items()}
+    said[metrics.merit_name] = known(figures, metrics.count)
+    out.print(", ".join(f"{name} {value}" for name, value in said.items()))
     explain(meanings | meanings_of(figures))
-    suggest("predict", model, "PICTURE.jpg")
+
+
+def _mistakes(model: Path, source: str | None, split: str, most: int, listener: Listener) -> Sequence[Mistake]:
+    if source is not None or not (model / runs.RECORD).exists():
+        raise UsageError("Mistakes are listed of a run and its own pictures: name a run folder, and no SOURCE.")
+    from keras_transfer import workflow
+
+    return workflow.mistakes(runs.open_run(model), split, most=most, listener=listener)
+
+
+def _listed_says(says: Mapping[str, Any]) -> str:
+    return ", ".join(_cell(name, each) for name, each in says.items())
 
 
 def predict(
@@ -90,11 +117,14 @@ def predict(
     pictures: Annotated[list[Path], typer.Argument(help="Picture files; videos, of a model of clips.")],
     labels: Labels = None,
     gallery: Annotated[Path | None, typer.Option(help="A gallery: says who it is, or unknown.")] = None,
-    output: Annotated[Path | None, typer.Option(help="A folder for masks, overlays and strips of videos.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A folder for masks, boxes, strips of videos, and where a run looked.")
+    ] = None,
     crop: Crop = None,
     window: Annotated[
         float | None, typer.Option(help="Seconds of a video that an answer is of; a training clip's where left out.")
     ] = None,
+    views: Annotated[int, typer.Option(help="Looks at each picture, mirrored and nearer; their mean answers.")] = 1,
     trust: Trust = False,
     as_json: Json = False,
 ) -> None:
@@ -104,7 +134,7 @@ def predict(
 
     if trust:
         workflow.trust(model)
-    options: dict[str, Any] = {"output": output, "gallery": gallery, "window": window, "crop": crop}
+    options: dict[str, Any] = {"output": output, "gallery": gallery, "window": window, "crop": crop, "views": views}
     with progress() as listener:
         predictions = workflow.predict(model, pictures, labels=labels_of(labels), listener=listener, **options)
     if as_json:

@@ -15,6 +15,7 @@ from keras_transfer.data.annotations import ANNOTATIONS, BAR
 from keras_transfer.data.doctor import Examination, Look, near_pairs
 from keras_transfer.data.splitting import digest_of
 from keras_transfer.errors import DataError
+from keras_transfer.files import aside, put
 from keras_transfer.specs import SPLIT_NAMES, Listener, Split, Splits, silent
 
 
@@ -79,15 +80,12 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         columns["split"] += [name] * len(part)
         columns["weight"] += [float(weight) for weight in weights]
         columns["group"] += [""] * len(part) if part.groups is None else part.groups.tolist()
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _TABLES[path.suffix.lower()](pyarrow.table(columns), draft)
-        draft.rename(path)
+        with aside(path.parent) as place:
+            _TABLES[path.suffix.lower()](pyarrow.table(columns), place / path.name)
+            put(place / path.name, path)
     except OSError as error:
         raise DataError(f"'{path}' cannot be written: {error.strerror}.") from None
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 

@@ -16,7 +16,7 @@ from keras_transfer.data.box_files import gather_boxes
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError
-from keras_transfer.files import MOST_TEXT_BYTES, read_text, regular
+from keras_transfer.files import MOST_TEXT_BYTES, expanded, read_text, regular
 from keras_transfer.specs import Listener, Splits, silent
 
 FIELDS = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("image_id", "category_id")}
@@ -34,7 +34,7 @@ def load(source: str, *, annotation: str = "classes", seed: int = 0, listener: L
     annotation have no label. Raises DataError for what is no COCO file, a repeated id, an id that nothing has.
     """
     annotation_of(source, annotation if annotation in ("mask", "boxes") else "classes", asked=annotation)
-    path = Path(source).expanduser()
+    path = expanded(source)
     files = [path] if path.is_file() else files_in(path)
     root = path.parent if path.is_file() else path
     read = [(file, _read(file)) for file in files]

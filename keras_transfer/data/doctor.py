@@ -68,6 +68,8 @@ class Finding(Value):
     message: str
     pictures: tuple[str, ...] = ()
     """Keys of the pictures it is about, as `SPLIT: KEY`."""
+    suggested: str | None = None
+    """The class that a probe takes the picture for, where it doubts the label."""
 
 
 class Diagnosis(Value):
@@ -335,4 +337,4 @@ def _suspicious_labels(
             f"{look.name} is called {look.label}; a linear probe of the others says "
             f"{class_names[label]} ({probability:.0%})."
         )
-        yield Finding(kind="suspicious label", message=message, pictures=(look.name,))
+        yield Finding(kind="suspicious label", message=message, pictures=(look.name,), suggested=class_names[label])

@@ -16,6 +16,7 @@ from PIL import Image
 from keras_transfer.data.doctor import Diagnosis, Examination, Finding
 from keras_transfer.data.label_views import FIRST
 from keras_transfer.drawing import colour
+from keras_transfer.files import write_bytes
 
 SHOWN = 200
 """Findings of one kind that are shown with their pictures; the rest is counted."""
@@ -75,8 +76,7 @@ def write(examination: Examination, path: Path, *, views: Mapping[str, np.ndarra
         findings="".join(sections) or "<p>Nothing is wrong.</p>",
         labelled=_labelled(views),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write_bytes(path, page.encode())
     return path
 
 

@@ -20,7 +20,7 @@ from keras_transfer.data.files import picture_paths
 from keras_transfer.data.pictures import content_of
 from keras_transfer.data.squaring import square
 from keras_transfer.errors import DataError
-from keras_transfer.files import cache_folder, drafted, write_bytes
+from keras_transfer.files import cache_folder, drafted, expanded, write_bytes
 from keras_transfer.specs import Event, Listener, silent
 
 PREFIX = "faces:"
@@ -50,7 +50,7 @@ def folder_of(source: str) -> Path:
     >>> folder_of("faces:people")
     PosixPath('people')
     """
-    return Path(source.removeprefix(PREFIX)).expanduser()
+    return expanded(source.removeprefix(PREFIX))
 
 
 def cropped(folder: Path, *, find: Find | None = None, listener: Listener = silent) -> Path:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_transfer.files import MOST_PICTURE_BYTES, MOST_VIDEO_BYTES, cache_folder, read_bytes, regular
+from keras_transfer.errors import RunError
+from keras_transfer.files import MOST_PICTURE_BYTES, MOST_VIDEO_BYTES, cache_folder, read_bytes, regular, write_bytes
 from keras_transfer.specs import Event, Listener, silent
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
@@ -142,14 +143,8 @@ def _remember(index: Path, paths: Sequence[str], stamps: Sequence[Stamp | None],
     ]
     # A list for each column: 100,000 little lists take three times as long to read.
     columns = dict(zip(("paths", "sizes", "times", "contents", "problems"), zip(*rows, strict=True), strict=False))
-    draft = index.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):  # it would only have saved time
-        index.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_text(json.dumps({"version": INDEX_VERSION, **columns}))
-            draft.replace(index)
-        finally:
-            draft.unlink(missing_ok=True)
+    with suppress(RunError):  # it would only have saved time
+        write_bytes(index, json.dumps({"version": INDEX_VERSION, **columns}).encode())
 
 
 def _facts(path: str) -> FileFacts:

@@ -11,6 +11,7 @@ from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.files import SUFFIXES, paths_below
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError
+from keras_transfer.files import expanded
 from keras_transfer.specs import Listener, Splits, silent
 
 SPLIT_FOLDERS = {
@@ -38,7 +39,7 @@ def load_class_folders(source: str, *, annotation: str = "class", seed: int = 0,
     such folders, these are groups (sessions) that no split parts. Asked for one class a picture, the folder
     `unlabelled` holds those of which none is known. Raises DataError for a class without pictures.
     """
-    root = Path(source).expanduser()
+    root = expanded(source)
     return _gathered(source, root, [(root, None)], annotation, seed, listener)
 
 
@@ -48,9 +49,21 @@ def load_split_folders(source: str, *, annotation: str = "class", seed: int = 0,
     A split that has no folder is taken out of the training pictures. A class that validation or test lacks shifts
     no label: the class order is that of the training folder.
     """
-    root = Path(source).expanduser()
+    root = expanded(source)
     parts = [(each, SPLIT_FOLDERS.get(each.name.casefold())) for each in _folders(root)]
     return _gathered(source, root, [part for part in parts if part[1]], annotation, seed, listener)
+
+
+def listings(root: Path) -> list[Listing]:
+    """Return the pictures of a folder of classes, or of splits, one class each; nothing but names is read.
+
+    Those without a label come last. Folders without pictures are no mistake here: somebody may be about to fill them.
+    """
+    splits = [(each, SPLIT_FOLDERS.get(each.name.casefold())) for each in _folders(root)]
+    parts = [part for part in splits if part[1]] if has_split_folders(root) else [(root, None)]
+    passed: list[str] = []
+    listed = [each for folder, split in parts for each in _listed(root, folder, split, "class", passed, empty=True)]
+    return [*listed, *_without_label(root)]
 
 
 def _gathered(
@@ -88,11 +101,13 @@ def has_split_folders(root: Path) -> bool:
         return False
 
 
-def _listed(root: Path, folder: Path, split: str | None, annotation: str, passed: list[str]) -> Iterator[Listing]:
+def _listed(
+    root: Path, folder: Path, split: str | None, annotation: str, passed: list[str], *, empty: bool = False
+) -> Iterator[Listing]:
     classes, start = _folders(folder), len(os.path.join(root, ""))
     if annotation == "class":
         classes = [each for each in classes if not _is_unlabelled(each)]
-    if not classes:
+    if not classes and not empty:
         raise DataError(
             f"'{folder}' holds no class folders. Make one folder per class and put its pictures in: "
             f"{folder.name}/cat/1.jpg, {folder.name}/dog/2.jpg."
@@ -103,7 +118,7 @@ def _listed(root: Path, folder: Path, split: str | None, annotation: str, passed
         passed += others
     sessions = _hold_sessions(listed)
     for each, paths in listed.items():
-        if not paths and split in (None, "train"):
+        if not paths and split in (None, "train") and not empty:
             raise DataError(
                 f"Class folder '{each}' holds no {ANNOTATIONS[annotation].thing}s. Put some in or remove the folder."
                 f"{_holds_others(each, annotation)}"

@@ -15,7 +15,7 @@ from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.errors import DataError, unknown
-from keras_transfer.files import MOST_TEXT_BYTES, read_bytes, regular
+from keras_transfer.files import MOST_TEXT_BYTES, expanded, read_bytes, regular
 from keras_transfer.specs import Listener, Splits, silent
 
 COLUMNS = ("path", "label", "split", "weight", "group")
@@ -72,24 +72,14 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
     a weight that is no weight.
     """
-    path = Path(source).expanduser()
-    import pyarrow
-
-    try:
-        table = READERS[path.suffix.lower()](path)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        said = str(error).splitlines()[0]
-        reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
-        raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
+    path = expanded(source)
+    table = _table(path)
     kind = annotation_of(source, tags.held(table, annotation), asked=annotation)
     if annotation == "identity" and "identity" in table.column_names:
         table = table.append_column("label", table["identity"]) if "label" not in table.column_names else table
         table = table.set_column(table.column_names.index("label"), "label", table["identity"])
     needed = {"classes": ("path",), "identity": ("path", "label")}.get(annotation, kind.columns)
-    for name in needed:
-        if name not in table.column_names:
-            meant = unknown("column", name, table.column_names)
-            raise DataError(f"'{path}' has no column '{name}'. It has: {', '.join(table.column_names)}. {meant}")
+    _check_columns(path, table, needed)
     if not table.num_rows:
         raise DataError(f"'{path}' lists no pictures. Write a row for each: {','.join(kind.columns)}")
     columns = {name: table[name].to_pylist() for name in COLUMNS if name in table.column_names}
@@ -115,6 +105,35 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     return gather(
         source, listings, annotation=annotation, declared=declared, unlabelled=free, seed=seed, listener=listener
     )
+
+
+def listings(path: Path) -> list[Listing]:
+    """Return the pictures of a table, one class each; nothing but the table is read. Those without a label come last.
+
+    Raises DataError as `load` does.
+    """
+    table = _table(path)
+    _check_columns(path, table, ("path", "label"))
+    columns = {name: table[name].to_pylist() for name in COLUMNS if name in table.column_names}
+    return [*_listed(path, columns, beside_unlabelled=True), *_without_label(path, columns)]
+
+
+def _table(path: Path) -> Any:
+    import pyarrow
+
+    try:
+        return READERS[path.suffix.lower()](path)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        said = str(error).splitlines()[0]
+        reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
+        raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
+
+
+def _check_columns(path: Path, table: Any, needed: Sequence[str]) -> None:
+    for name in needed:
+        if name not in table.column_names:
+            meant = unknown("column", name, table.column_names)
+            raise DataError(f"'{path}' has no column '{name}'. It has: {', '.join(table.column_names)}. {meant}")
 
 
 def _without_label(manifest: Path, columns: Mapping[str, Sequence[Any]]) -> Iterator[Listing]:

@@ -20,7 +20,7 @@ from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
 from keras_transfer.data.pictures import CORES
 from keras_transfer.errors import DataError
-from keras_transfer.files import MOST_PICTURE_BYTES, read_text, regular
+from keras_transfer.files import MOST_PICTURE_BYTES, expanded, read_text, regular
 from keras_transfer.masks import VOID
 from keras_transfer.specs import Event, Listener, Splits, silent
 
@@ -51,7 +51,7 @@ def load(source: str, *, annotation: str = "mask", seed: int = 0, listener: List
     Raises DataError for pictures without a mask, masks of another size than their picture, values without a class.
     """
     annotation_of(source, "mask", asked=annotation)
-    root = Path(source).expanduser()
+    root = expanded(source)
     pairs = [(_paired(root, place, split), place) for place, split in _places(root)]
     listings = [each for rows, _ in pairs for each in rows]
     passed = tuple(each for rows, place in pairs for each in _alone(root, place, rows))

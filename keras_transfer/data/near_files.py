@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,8 +14,8 @@ import numpy as np
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.data.near import THUMBNAIL, Glance, glance_at, joined, pairs_of
 from keras_transfer.data.pictures import CORES, content_of
-from keras_transfer.errors import DataError
-from keras_transfer.files import cache_folder
+from keras_transfer.errors import DataError, RunError
+from keras_transfer.files import cache_folder, write_bytes
 from keras_transfer.specs import Event, Listener, silent
 
 MOST = 20_000
@@ -71,8 +70,5 @@ def _remembered(place: Path) -> list[tuple[int, int]] | None:
 
 
 def _remember(place: Path, pairs: list[tuple[int, int]]) -> None:
-    draft = place.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):  # it would only have saved time
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(pairs))
-        draft.replace(place)
+    with suppress(RunError):  # it would only have saved time
+        write_bytes(place, json.dumps(pairs).encode())

@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from keras_transfer.errors import DataError, UsageError
-from keras_transfer.files import read_text
+from keras_transfer.files import expanded, read_text
 
 STEM, SUFFIX = "pairs", ".txt"
 
@@ -42,7 +42,7 @@ def are_listed_in(source: str) -> bool:
     >>> are_listed_in("lfw/people.csv")
     False
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     return path.suffix.lower() == SUFFIX and path.name.casefold().startswith(STEM) and path.is_file()
 
 
@@ -54,7 +54,7 @@ def read(source: str) -> ListedPairs:
 
     Raises DataError, in one sentence, for a line that is none of a list, and for a picture that is not there.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     lines = _lines(path)
     folds, pairs = _header(path, lines)
     if len(lines) - 1 != 2 * folds * pairs:

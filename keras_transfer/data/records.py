@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
 from keras_transfer.data.pictures import content_of
 from keras_transfer.errors import DataError
-from keras_transfer.files import read_text
+from keras_transfer.files import aside, expanded, put, read_text
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 INDEX = "shards.json"
@@ -39,27 +37,25 @@ def write(splits: Splits, folder: Path, *, listener: Listener = silent) -> Path:
     """
     if folder.exists():
         raise DataError(f"'{folder}' is there already. Name a folder that is not.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        index = {
-            "version": VERSION,
-            "annotation": splits.annotation,
-            "class_names": list(splits.class_names),
-            "digest": splits.digest,
-            "typical_size": splits.typical_size,
-            "given": list(splits.given),
-            "splits": {
-                name: _write_split(splits, _stirred(splits[name]), unfinished, listener) for name in SPLIT_NAMES
-            },
-        }
-        (unfinished / INDEX).write_text(json.dumps(index), encoding="utf-8")
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
+        with aside(folder.parent) as place:
+            unfinished = place / folder.name
+            unfinished.mkdir()
+            index = {
+                "version": VERSION,
+                "annotation": splits.annotation,
+                "class_names": list(splits.class_names),
+                "digest": splits.digest,
+                "typical_size": splits.typical_size,
+                "given": list(splits.given),
+                "splits": {
+                    name: _write_split(splits, _stirred(splits[name]), unfinished, listener) for name in SPLIT_NAMES
+                },
+            }
+            (unfinished / INDEX).write_text(json.dumps(index), encoding="utf-8")
+            put(unfinished, folder)
     except OSError as error:
         raise DataError(f"'{folder}' cannot be written: {error.strerror}.") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
@@ -68,7 +64,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
 
     Raises DataError for an index of another version or shards that are missing.
     """
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     try:
         index = json.loads(read_text(folder / INDEX))
         if index["version"] not in range(1, VERSION + 1):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from keras_transfer.data import augment
+from keras_transfer.files import drafted
 
 MARGIN = 4
 CAPTION = 16
@@ -37,8 +38,8 @@ def draw(pictures: np.ndarray, path: Path, *, views: int = 3, seed: int = 0) -> 
             for column, picture in enumerate(row):
                 sheet.paste(Image.fromarray(picture), (MARGIN + cell * column, top))
             top += cell
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, "PNG")
+    with drafted(path) as draft:
+        sheet.save(draft, "PNG")
     return path
 
 

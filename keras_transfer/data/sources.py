@@ -27,6 +27,7 @@ from keras_transfer.data import (
 )
 from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
 from keras_transfer.errors import DataError, UsageError, unknown
+from keras_transfer.files import expanded
 from keras_transfer.specs import Listener, Splits, silent
 
 
@@ -185,7 +186,7 @@ def _examples() -> str:
 def _path(text: str) -> Path:
     if "\0" in text:
         raise UsageError(f"A source must not hold a NUL character. Received: {text!r}")
-    return Path(text).expanduser()
+    return expanded(text)
 
 
 def _is_coco(path: Path) -> bool:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import SIZED, check_class_names
 from keras_transfer.data.splitting import TEST_SHARE, VALIDATION_SHARE, digest_of, split_by_content
 from keras_transfer.errors import DataError
+from keras_transfer.files import expanded
 from keras_transfer.masks import VOID, pack
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
@@ -31,8 +31,8 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
 
     name = source.partition(":")[2]
     try:
-        if Path(name).expanduser().is_dir():
-            builder = tfds.builder_from_directory(str(Path(name).expanduser()))
+        if expanded(name).is_dir():
+            builder = tfds.builder_from_directory(str(expanded(name)))
         else:
             builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
             if not builder.data_path.exists():

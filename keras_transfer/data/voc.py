@@ -14,7 +14,7 @@ from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing
 from keras_transfer.data.mask_files import gather_masks
 from keras_transfer.errors import DataError
-from keras_transfer.files import MOST_TEXT_BYTES, read_text, regular
+from keras_transfer.files import MOST_TEXT_BYTES, expanded, read_text, regular
 from keras_transfer.specs import Listener, Splits, silent
 
 PICTURES, BOXES, MASKS = "JPEGImages", "Annotations", "SegmentationClass"
@@ -33,7 +33,7 @@ def load(source: str, *, annotation: str = "boxes", seed: int = 0, listener: Lis
     Corners are taken as they are written. Raises DataError for XML that cannot be read or that expands entities, for a
     picture without its XML or its mask, and for what `gather_boxes` and `gather_masks` refuse.
     """
-    root = Path(source).expanduser()
+    root = expanded(source)
     held = annotation if annotation in _held(root) else _held(root)[0]
     annotation_of(source, held, asked=annotation)
     pictures = {Path(path).stem: path for path in picture_paths(root / PICTURES)[0]}

@@ -12,7 +12,7 @@ from keras_transfer.data.box_files import Found, gather_boxes
 from keras_transfer.data.files import picture_paths
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.errors import DataError
-from keras_transfer.files import read_text
+from keras_transfer.files import expanded, read_text
 from keras_transfer.specs import Listener, Splits, silent
 
 CARD = "data.yaml"
@@ -30,7 +30,7 @@ def load(source: str, *, annotation: str = "boxes", seed: int = 0, listener: Lis
     splits, a line that is no box, a class number without a name.
     """
     annotation_of(source, "boxes", asked=annotation)
-    card = Path(source).expanduser()
+    card = expanded(source)
     card = card / CARD if card.is_dir() else card
     content = _read(card)
     names = _names(card, content.get("names"))

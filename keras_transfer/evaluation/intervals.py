@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 NORMAL_95 = 1.959963984540054
 """Standard deviations of the normal distribution that hold 95 % of it."""
@@ -34,3 +35,20 @@ def margin(share: float, count: int) -> float:
     """
     low, high = wilson(share, count)
     return (high - low) / 2
+
+
+def spread_of(figures: Mapping[str, float | None], count: int) -> float:
+    """Return half the width of the 95 % interval of the first of some figures, 0-1.
+
+    >>> round(spread_of({"accuracy": 0.5}, 100), 4)
+    0.0962
+    >>> round(spread_of({"Recall@1": 0.9, "Recall@1 spread": 0.05}, 100), 4)
+    0.098
+
+    count: pictures that it is of. A figure whose spread was measured has that: pictures of one identity fail together,
+    and so their number promises too much.
+    """
+    name, value = next(iter(figures.items()))
+    ways = (f"{name} spread", f"{name}_spread", f"{name} standard error")
+    measured = next((found for way in ways if (found := figures.get(way)) is not None), None)
+    return margin(value or 0.0, count) if measured is None else NORMAL_95 * measured

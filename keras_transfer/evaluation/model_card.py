@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from keras_transfer.evaluation.intervals import margin
+from keras_transfer.evaluation.intervals import spread_of
 from keras_transfer.evaluation.shipping import judged
 from keras_transfer.evaluation.templates import template
 from keras_transfer.evaluation.verdict import verdict
@@ -90,7 +90,7 @@ def card(
         environment=record.environment,
         merit_name=scored.merit_name,
         metrics=dict(scored.figures),
-        margin=margin(scored.merit, scored.count),
+        margin=spread_of(scored.figures, scored.count),
         per_class=tuple(row.model_dump() for row in getattr(scored, "per_class", ())),
         per_group=tuple(row.model_dump() for row in getattr(scored, "per_group", ())),
         exports=tuple(dict(row) for row in rows),
@@ -105,7 +105,7 @@ def markdown(card: ModelCard) -> str:
 
 
 def _limits(record: RunRecord, scored: Scored) -> tuple[str, ...]:
-    known = margin(scored.merit, scored.count)
+    known = spread_of(scored.figures, scored.count)
     said = {
         f"Its {scored.merit_name} was measured on {scored.count} {scored.things} only, so it is known to within "
         f"{known:.1%}.": scored.count < FEW_TEST_PICTURES,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from keras_transfer.evaluation.intervals import margin
 from keras_transfer.specs import PROBABILITIES_OUTPUT, Answers, Contract, Scored, Settled, Value
 
 RARE = 10
@@ -63,7 +64,7 @@ class MultilabelMetrics(Scored):
         found = self.mean_average_precision
         said = [
             f"On {self.count:,} pictures it had never seen, the model names all labels and no other of "
-            f"{self.exact_match:.0%}."
+            f"{self.exact_match:.0%} (give or take {margin(self.exact_match, self.count):.0%})."
         ]
         if found is not None:
             said.append(f"Its mAP is {found:.1%}, where saying labels at random gives {self.prevalence:.1%}.")

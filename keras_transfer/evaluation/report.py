@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_transfer.errors import DataError
 from keras_transfer.evaluation import plots
-from keras_transfer.evaluation.intervals import margin
+from keras_transfer.evaluation.intervals import spread_of
 from keras_transfer.evaluation.shipping import judged
 from keras_transfer.evaluation.templates import template
 from keras_transfer.evaluation.thumbnails import Explain, Pictures
@@ -61,6 +61,7 @@ def render(evidence: Evidence, section: str, show: Show | None = None) -> str:
         evidence=evidence,
         record=evidence.record,
         scored=evidence.scored,
+        margin=spread_of(evidence.scored.figures, evidence.scored.count),
         exports=exports,
         clients=list(dict.fromkeys(name for row in exports for name in row.get("clients", ()))),
         verdict=verdict(evidence.scored, evidence.record, exports),
@@ -93,7 +94,7 @@ def render_comparison(runs: Sequence[Evidence]) -> str:
         runs=runs,
         same_data=same_data,
         best=best,
-        margin=margin(best.scored.merit, best.scored.count),
+        margin=spread_of(best.scored.figures, best.scored.count),
         curves=[plots.learning_curves(each.record.stages, each.record.merit_name) for each in runs],
         rows=rows,
         names=best.record.class_names if same_data and all(rows) else [],
@@ -112,7 +113,9 @@ def _figures(evidence: Evidence) -> dict[str, str]:
         figures["transfer"] = plots.labels_against_accuracy(evidence.transfer)
     blocks = (evidence.advice or {}).get("blocks", ())
     if blocks:
-        learned = {block for stage in record.stages if stage.kept for block in stage.learned_blocks}
+        learned = {
+            block for stage in record.stages if stage.kept and not stage.precision for block in stage.learned_blocks
+        }
         figures["probes"] = plots.block_probes(
             [row["accuracy"] for row in blocks],
             [row["standard_error"] for row in blocks],

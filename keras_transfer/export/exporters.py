@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +13,19 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from filelock import FileLock, Timeout
 
 from keras_transfer import vouching
 from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
 from keras_transfer.export import graph, halves, manifest, onnx, saved_model, tflite
+from keras_transfer.export.graph import Graph
 from keras_transfer.export.halves import Half, Halve
 from keras_transfer.export.metadata import Card
-from keras_transfer.files import sync
+from keras_transfer.files import aside, put
 from keras_transfer.specs import EMBEDDING_OUTPUT, Artifact, Contract, Event, Listener, silent
 
 REJECTED = ".rejected"
-DRAFTS, LOCK = ".export-", ".lock"
+LEARNED = "tflite-int8"
+"""The format that a model can be trained for."""
 FEW_PICTURES = 8
 """Below so many to calibrate on, ranges of activations are hearsay; more than that need not hold every class."""
 
@@ -35,17 +34,25 @@ FEW_PICTURES = 8
 class Material:
     """What every exporter reads: the traced model, the pictures to calibrate on, a place for intermediate files."""
 
-    graph: graph.Graph
+    graph: Graph
     calibration: np.ndarray | None
     scratch: Path
     contract: Contract
     decode: saved_model.Decode | None = None
     halve: Callable[[], tuple[keras.Model, keras.Model]] | None = None
+    learned: Graph | None = None
+    """Of the model as it was trained in whole numbers, where it was."""
 
     @cached_property
     def frozen(self) -> tflite.Frozen:
         """A SavedModel of constants with a batch of 1, written once for all TFLite files."""
         return _frozen(self.graph, self.scratch / "frozen")
+
+    def source(self, precision: str) -> tflite.Frozen:
+        """What a TFLite file of a precision is converted from: `int8` from what learnt to be right in it."""
+        if self.learned is None or precision != "int8":
+            return self.frozen
+        return _frozen(self.learned, self.scratch / "learned")
 
     @cached_property
     def halves(self) -> tuple[Half, ...]:
@@ -57,7 +64,8 @@ class Material:
 def _frozen(traced: graph.Graph, path: Path) -> tflite.Frozen:
     saved_model.write_frozen(traced, path, batch=1)
     ends_in_float = any(output.kind == "boxes" or output.name == EMBEDDING_OUTPUT for output in traced.outputs)
-    return tflite.Frozen(path, traced.affine, tflite.whole_outputs(traced.outputs), ends_in_float)
+    whole = tflite.whole_outputs(traced.outputs)
+    return tflite.Frozen(path, traced.affine, whole, ends_in_float, learned=traced.ranged)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def _saved_model(material: Material, path: Path, card: Card) -> None:
 
 
 def _tflite(material: Material, path: Path, card: Card) -> None:
-    path.write_bytes(tflite.convert(material.frozen, card, material.calibration))
+    path.write_bytes(tflite.convert(material.source(card.precision), card, material.calibration))
 
 
 def _onnx(material: Material, path: Path, card: Card) -> None:
@@ -112,6 +120,9 @@ EXPORTERS: dict[str, Exporter] = {
     "tflite-weight-int8": Exporter("model-weight-int8.tflite", "tflite", _tflite, "weight-int8"),
     "tflite-int16x8": Exporter("model-int16x8.tflite", "tflite", _tflite, "int16x8", calibrated=True),
     "tflite-int8": Exporter("model-int8.tflite", "tflite", _tflite, "int8", output_dtype="uint8", calibrated=True),
+    "tflite-int8-mixed": Exporter(
+        "model-int8-mixed.tflite", "tflite", _tflite, "int8-mixed", output_dtype="uint8", calibrated=True
+    ),
     "onnx": Exporter("model.onnx", "onnx", _onnx),
     "onnx-float16": Exporter("model-float16.onnx", "onnx", _onnx, "float16"),
     "onnx-int8": Exporter("model-int8.onnx", "onnx", _onnx, "int8", calibrated=True),
@@ -130,6 +141,7 @@ def export(
     calibration: np.ndarray | None = None,
     decode: saved_model.Decode | None = None,
     halve: Halve | None = None,
+    learned: keras.Model | None = None,
     listener: Listener = silent,
 ) -> tuple[Artifact, ...]:
     """Write a model in the named formats, unproven, and `manifest.json` beside them; return one artifact per name.
@@ -139,7 +151,8 @@ def export(
 
     Takes and raises what `drafted` does.
     """
-    given: dict[str, Any] = {"calibration": calibration, "decode": decode, "halve": halve, "listener": listener}
+    given: dict[str, Any] = {"calibration": calibration, "decode": decode, "halve": halve, "learned": learned}
+    given["listener"] = listener
     with drafted(model, folder, names, contract, **given) as artifacts:
         return promote(artifacts, folder)
 
@@ -154,6 +167,7 @@ def drafted(
     calibration: np.ndarray | None = None,
     decode: saved_model.Decode | None = None,
     halve: Halve | None = None,
+    learned: keras.Model | None = None,
     listener: Listener = silent,
 ) -> Iterator[tuple[Artifact, ...]]:
     """Write a model in the named formats where nobody looks for them, and give one artifact per name, in order.
@@ -167,20 +181,22 @@ def drafted(
     model: `image` uint8 (None, side, side, 3) to the contract's outputs, float32. contract: travels inside every file.
     calibration: uint8 (n, side, side, 3), read by the fully quantized formats. decode: how training read pictures;
     with it the SavedModel also takes encoded ones. halve: makes two of a model of clips, for the pair of files.
+    learned: the model as it was trained in whole numbers, with the ranges of what it rounds; `tflite-int8` is then
+    written from it, and measures nothing.
     Raises UsageError for a name that the table has not, ExportError where a format cannot be written as promised.
     """
     names = tuple(dict.fromkeys(names))
     rows = [_row(name) for name in names]
     check_halves(names, halve)
-    if measured(names):
+    if measured(names, learned=learned is not None):
         _check_calibration(calibration, listener)
     with _left_alone():
         traced = graph.trace(model, contract.outputs)
         _agree(traced, contract)
-        with _drafts(folder) as place:
-            material = Material(
-                traced, calibration, place / "scratch", contract, decode, partial(halve, model) if halve else None
-            )
+        with aside(folder) as place:
+            halving = partial(halve, model) if halve else None
+            whole = graph.trace(learned, contract.outputs) if learned else None
+            material = Material(traced, calibration, place / "scratch", contract, decode, halving, whole)
             artifacts = []
             for position, (name, row) in enumerate(zip(names, rows, strict=True)):
                 listener(Event("progress", f"Writing {name}", done=position, total=len(names)))
@@ -200,7 +216,7 @@ def promote(artifacts: Sequence[Artifact], folder: Path) -> tuple[Artifact, ...]
     promoted = []
     for artifact in artifacts:
         final = folder / artifact.path.name
-        _move(artifact.path, final)
+        put(artifact.path, final)
         _remove(final.with_name(final.name + REJECTED))
         promoted.append(artifact.model_copy(update={"path": final}))
     manifest.write(folder, promoted)
@@ -216,22 +232,24 @@ def reject(artifact: Artifact, folder: Path, reason: str) -> Artifact:
     artifact: a draft, or a file of `folder` that proved wrong later; what is rejected already stays and gets the new
     reason. An accepted file that has the name of a rejected draft stays as it is: it was proven.
     """
-    aside = folder / (artifact.path.name.removesuffix(REJECTED) + REJECTED)
-    if artifact.path != aside:
-        _move(artifact.path, aside)
-    moved = artifact.model_copy(update={"path": aside})
+    place = folder / (artifact.path.name.removesuffix(REJECTED) + REJECTED)
+    if artifact.path != place:
+        put(artifact.path, place)
+    moved = artifact.model_copy(update={"path": place})
     manifest.write(folder, rejected=[manifest.Rejected(artifact=moved, reason=reason)])
     return moved
 
 
-def measured(names: Sequence[str]) -> bool:
+def measured(names: Sequence[str], *, learned: bool = False) -> bool:
     """Return whether any of these formats measures activations on pictures; UsageError for a name that is none.
 
     >>> measured(["tflite", "tflite-int8"])
     True
+
+    learned: whether `tflite-int8` is written from a model that was trained in whole numbers.
     """
-    rows = [_row(name) for name in names]
-    return any(row.calibrated for row in rows)
+    rows = {name: _row(name) for name in names}
+    return any(row.calibrated and not (learned and name == LEARNED) for name, row in rows.items())
 
 
 def check_halves(names: Sequence[str], halve: Halve | None) -> None:
@@ -302,41 +320,6 @@ def _left_alone() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextmanager
-def _drafts(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder inside `folder` that is gone at the end, and sweep out those of processes that died."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    place = Path(tempfile.mkdtemp(prefix=DRAFTS, dir=folder))
-    try:
-        # The system lets go of the lock when the process ends, however it ends.
-        with FileLock(place / LOCK, timeout=0):
-            yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _sweep(folder: Path) -> None:
-    for place in folder.glob(f"{DRAFTS}*"):
-        try:
-            with FileLock(place / LOCK, timeout=0):
-                shutil.rmtree(place, ignore_errors=True)
-        except (Timeout, OSError):
-            continue  # somebody is writing it
-
-
-def _move(path: Path, to: Path) -> None:
-    """Put a file or folder in the place of another, which is gone only when the new one stands."""
-    sync(path)
-    if to.is_dir():  # a folder that is not empty cannot be written over
-        old = path.with_name(f"old-{to.name}")
-        os.replace(to, old)
-        os.replace(path, to)
-        shutil.rmtree(old)
-    else:
-        os.replace(path, to)
 
 
 def _remove(path: Path) -> None:

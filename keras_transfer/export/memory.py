@@ -29,18 +29,18 @@ def peak_bytes(path: Path, contract: Contract) -> int:
     return int(done.stdout)
 
 
-def _peak() -> int:
+def peak() -> int:
     """Largest resident size so far, in bytes; getrusage would tell that of the process that started this one."""
     status = Path("/proc/self/status").read_text()
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def _main(path: str, contract: str) -> None:
-    before = _peak()
+    before = peak()
     opened = runtime.load(Path(path), threads=1, contract=Contract.model_validate_json(contract))
     given = opened.artifact.contract
     opened.predict(np.zeros((1, *given.shape), DTYPES[given.takes]))
-    print(_peak() - before)
+    print(peak() - before)
 
 
 if __name__ == "__main__":

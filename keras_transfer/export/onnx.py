@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
-from keras_transfer.export import metadata, operators
+from keras_transfer.export import metadata, operators, weightless
 from keras_transfer.export.graph import Graph, node_of
 from keras_transfer.export.metadata import Card
 from keras_transfer.specs import IMAGE_INPUT
@@ -45,7 +44,8 @@ def convert(graph: Graph, card: Card, calibration: np.ndarray | None = None, *, 
         with _few_words():
             model = PRECISIONS[card.precision](_simplified(graph, card, layout), calibration)
         metadata.into_onnx(model, card)
-        onnx.checker.check_model(model, full_check=True)
+        if card.precision != "float32":  # that one was checked before its weights, which would be copied twice
+            onnx.checker.check_model(model, full_check=True)
     except KerasTransferError:
         raise
     except Exception as error:
@@ -63,50 +63,48 @@ def _few_words() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _sparing(convert: Callable[..., Any]) -> Callable[..., Any]:
-    """Return tf2onnx's converter without the copy of the whole graph that it makes before each of its passes.
-
-    The copies are there to go on after a pass that failed, and take half of the time; they are made where one fails.
-    """
-
-    def sparingly(*given: Any, **named: Any) -> Any:
-        before = os.environ.get(_KEEP_COPIES)
-        os.environ[_KEEP_COPIES] = "no"  # any value at all means no copies
-        try:
-            return convert(*given, **named)
-        except Exception:
-            os.environ.pop(_KEEP_COPIES)
-            return convert(*given, **named)
-        finally:
-            os.environ.pop(_KEEP_COPIES, None)
-            if before is not None:
-                os.environ[_KEEP_COPIES] = before
-
-    return sparingly
-
-
-_KEEP_COPIES = "TF2ONNX_CATCH_ERRORS"
-
-
 def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
+    import onnx
     import onnxsim
-    import tf2onnx
 
-    model, _ = _sparing(tf2onnx.convert.from_graph_def)(
-        graph.frozen,
-        name=card.contract.backbone or "model",
-        input_names=[f"{graph.takes}:0"],
-        output_names=[f"{node_of(output)}:0" for output in graph.outputs],
-        opset=OPSET,
-        custom_op_handlers=operators.HANDLERS,
-        inputs_as_nchw=[f"{IMAGE_INPUT}:0"] if layout == "nchw" else None,
-    )
-    _name(model, graph)
+    gives = [node_of(output) for output in graph.outputs]
+    light, weights = weightless.folded(graph.light, graph.weights, graph.takes, gives)
+    inputs, outputs = ([f"{name}:0" for name in names] for names in ((graph.takes, *weights), gives))
+    model = _converted(light, inputs, outputs, card.contract.backbone or "model", layout)
+    weights = dict(zip(inputs[1:], weights.values(), strict=True))
+    _name(model, graph, weights)
     model, same = onnxsim.simplify(model)
     if not same:
         raise ExportError("ONNX: the simplified model does not compute what the converted one does.")
     operators.keep_padding(model)
+    weights = weightless.settled(model, weights)
+    onnx.checker.check_model(model, full_check=True)
+    weightless.fill(model, weights)
     return model
+
+
+def _converted(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str], name: str, layout: Layout) -> Any:
+    """What tf2onnx makes of a graph that TensorFlow has optimized already."""
+    import tensorflow as tf
+    from tf2onnx import optimizer, tfonnx
+
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph_def, name="")
+        settings: dict[str, Any] = {
+            "opset": OPSET,
+            "input_names": inputs,
+            "output_names": outputs,
+            "inputs_as_nchw": inputs[:1] if layout == "nchw" else None,
+            "custom_op_handlers": operators.HANDLERS,
+            "continue_on_error": True,
+        }
+        converted = tfonnx.process_tf_graph(whole, **settings)
+        try:
+            # It can copy the whole graph before each of its passes, to go on after one that failed: half of the time.
+            converted = optimizer.optimize_graph(converted, catch_errors=False)
+        except Exception:
+            converted = optimizer.optimize_graph(tfonnx.process_tf_graph(whole, **settings), catch_errors=True)
+    return converted.make_model(f"converted from {name}")
 
 
 def _float32(model: Any, calibration: np.ndarray | None) -> Any:
@@ -180,15 +178,16 @@ def _large_weights(model: Any) -> dict[str, str]:
     }
 
 
-def _name(model: Any, graph: Graph) -> None:
+def _name(model: Any, graph: Graph, weights: Collection[str]) -> None:
     """Give input and outputs the contract's names, without TensorFlow's `:0`, and the batch a name of its own."""
     names = {f"{graph.takes}:0": graph.takes} | {f"{node_of(output)}:0": output.name for output in graph.outputs}
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-    for value in [*model.graph.input, *model.graph.output]:
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    for value in [*inputs, *model.graph.output]:
         value.name = names.get(value.name, value.name)
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    if len(model.graph.input) != 1:
-        extra = ", ".join(value.name for value in model.graph.input[1:])
+    if len(inputs) != 1:
+        extra = ", ".join(value.name for value in inputs[1:])
         raise ExportError(f"ONNX: constants became inputs that nobody can fill: {extra}.")

@@ -9,6 +9,10 @@ import numpy as np
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import Value
 
+STEP = 1 / 256
+"""Of a probability in whole numbers."""
+WITHIN_A_STEP = 0.99
+"""Least share of its numbers that a file gives as training in whole numbers gave them, to one step."""
 WORST = 10
 """How many of the pictures that differ most are named."""
 
@@ -31,6 +35,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "weight-int8": Tolerance(drop_points=1.0),
     "int16x8": Tolerance(drop_points=0.5),
     "int8": Tolerance(drop_points=1.0),
+    "int8-mixed": Tolerance(drop_points=1.0),
 }
 """Floats must decide alike; whole numbers may decide otherwise as long as they are right about as often."""
 
@@ -73,6 +78,9 @@ class Parity(Value):
     passed: bool
     reason: str
     """Empty where it passed; else every bound that was not met."""
+    within_a_step: float | None = None
+    """Of a file whose network was trained in whole numbers: the share of its numbers that lie at most one step from
+    what that network says; None of other files."""
 
 
 def compare(
@@ -128,6 +136,18 @@ def compare(
         passed=not reasons,
         reason="; ".join(reasons),
     )
+
+
+def held_to_training(found: Parity, within_a_step: float) -> Parity:
+    """Return what was found of a file whose network was trained in whole numbers, held to that network as well.
+
+    within_a_step: the share of the file's numbers that lie at most one step from what the network says.
+    """
+    now = found.model_copy(update={"within_a_step": within_a_step})
+    if within_a_step >= WITHIN_A_STEP:
+        return now
+    told = f"{within_a_step:.2%} of its numbers are as training in whole numbers had them ({WITHIN_A_STEP:.0%} must be)"
+    return now.model_copy(update={"passed": False, "reason": "; ".join(filter(None, (found.reason, told)))})
 
 
 def _unmet(

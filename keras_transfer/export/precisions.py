@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from keras_transfer.errors import ExportError
 from keras_transfer.specs import Value
 
-CANDIDATES = ("tflite-int8", "tflite-dynamic", "tflite-weight-int8", "tflite-float16", "tflite")
+CANDIDATES = ("tflite-int8", "tflite-int8-mixed", "tflite-dynamic", "tflite-weight-int8", "tflite-float16", "tflite")
 """What `auto` tries, whatever the backbone: networks with squeeze-excite or swish are said to collapse under full int8
 (tensorflow/tpu issue 549, tensorflow/models issue 11274). Of two trained on `sample:fashion` an EfficientNetB0 did, by
 6 points, and a MobileNetV3-Small lost 0.1, so measuring decides. Without int16x8, for which LiteRT has no fast kernels
@@ -19,6 +19,8 @@ class Candidate(Value):
     """One precision and what it was measured to be."""
 
     name: str
+    learnt: bool = False
+    """Whether the network was trained in these whole numbers; else they were measured on pictures, or are none."""
     size_bytes: int
     accuracy: float
     drop_points: float
@@ -62,7 +64,7 @@ def plot(measured: Sequence[Candidate]) -> bytes:
         axes.scatter(size_mb, accuracy, s=60, color="C0", facecolor="C0" if each.pareto else "none")
         if each.chosen:
             axes.scatter(size_mb, accuracy, s=220, facecolor="none", edgecolor="C3", linewidth=2)
-        label = f"{each.name}\n{each.median_ms:.2f} ms"
+        label = f"{each.name}{', learnt' if each.learnt else ''}\n{each.median_ms:.2f} ms"
         axes.annotate(label, (size_mb, accuracy), xytext=(6, 4), textcoords="offset points", fontsize=8)
     axes.set(xlabel="size in MB", ylabel="accuracy in %", title="precisions (times are this host's)")
     axes.margins(0.2)

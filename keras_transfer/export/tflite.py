@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
-from keras_transfer.export import activations, float_tail, metadata, pixels
+from keras_transfer.export import activations, float_tail, metadata, pixels, selective
 from keras_transfer.export.activations import Ranges
 from keras_transfer.export.graph import Affine
 from keras_transfer.export.metadata import Card
@@ -40,6 +40,8 @@ class Frozen:
     ends_in_float: bool = False
     """Whether whole numbers are too coarse for the operations behind the last weights: for those that choose among
     boxes, and for those that give an embedding unit length."""
+    learned: bool = False
+    """Whether it was trained in whole numbers, and brings the ranges of its activations: none are measured."""
 
     @cached_property
     def float32(self) -> bytes:
@@ -61,8 +63,8 @@ def whole_outputs(outputs: Sequence[Output]) -> bool:
 def convert(source: Frozen, card: Card, calibration: np.ndarray | None = None) -> bytes:
     """Return a TFLite file at the card's precision.
 
-    calibration: uint8 (n, side, side, 3), read by `int8` and
-    `int16x8`; the ranges of activations are measured on it.
+    calibration: uint8 (n, side, side, 3), read by `int8` and `int16x8`; the ranges of activations are measured on it,
+    where the source does not bring those that it learnt.
     Raises ExportError for a precision that does not exist, or where the graph needs operators that are not builtin.
     """
     if card.precision not in PRECISIONS:
@@ -109,24 +111,51 @@ def _dynamic(source: Frozen, calibration: np.ndarray | None) -> bytes:
 
 
 def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
-    # The converter's own full quantization, but of the float32 file that it wrote before: it would convert the graph
-    # once more to come to that file, a third of the time for the same answer.
+    if source.learned:
+        return _pixels_as_they_are(_as_learned(source), source)
+    return _finished(_quantizer(source, _calibration(calibration))(set()), source)
+
+
+def _int8_mixed(source: Frozen, calibration: np.ndarray | None) -> bytes:
+    pictures = _calibration(calibration)
+    quantized = _quantizer(source, pictures)
+    return _finished(quantized(selective.worst(source.float32, quantized(set()), pictures)), source)
+
+
+def _quantizer(source: Frozen, pictures: np.ndarray) -> Callable[[set[str]], bytes]:
+    """Return what makes whole numbers of a file, but of operations of some names, as its activations are on pictures.
+
+    It is the converter's own full quantization, but of the float32 file that it wrote before: it would convert the
+    graph once more to come to that file, a third of the time for the same answer.
+    """
     from tensorflow.lite.python.convert import mlir_quantize
 
-    pictures = _calibration(calibration)
     moments, ranges = Moments(source.float32), Ranges(source.float32)
     for read in activations.shown(source.float32, pictures):
         ranges.see(read)
         moments.see(read)
     measured = ranges.written() if ranges.whole else _calibrated(source.float32, pictures)
-    output = tf.uint8 if source.whole else tf.float32
-    refined = refine(mlir_quantize(measured, input_data_type=tf.uint8, output_data_type=output), moments)
+    types = {"input_data_type": tf.uint8, "output_data_type": tf.uint8 if source.whole else tf.float32}
+    return lambda floats: refine(mlir_quantize(measured, denylisted_nodes=floats or None, **types), moments)
+
+
+def _finished(refined: bytes, source: Frozen) -> bytes:
     if source.ends_in_float:
         refined = float_tail.in_float(refined, source.float32)
-    refined = float_tail.softmax_in_float(refined)
+    return _pixels_as_they_are(float_tail.softmax_in_float(refined), source)
+
+
+def _as_learned(source: Frozen) -> bytes:
+    # Kernels lie on their grids already, so the converter's rounding of them changes nothing.
+    kind = tf.uint8 if source.whole else tf.float32
+    types = {"inference_input_type": tf.uint8, "inference_output_type": kind}
+    return _converted(source, optimizations=[tf.lite.Optimize.DEFAULT], **types)
+
+
+def _pixels_as_they_are(quantized: bytes, source: Frozen) -> bytes:
     if source.affine is None:
-        return refined
-    return pixels.taken_as_they_are(refined, source.affine.factor, source.affine.offset)
+        return quantized
+    return pixels.taken_as_they_are(quantized, source.affine.factor, source.affine.offset)
 
 
 def _calibrated(exact: bytes, pictures: np.ndarray) -> bytes:
@@ -208,6 +237,7 @@ PRECISIONS: dict[str, Callable[[Frozen, np.ndarray | None], bytes]] = {
     "dynamic": _dynamic,
     "weight-int8": _weight_int8,
     "int8": _int8,
+    "int8-mixed": _int8_mixed,
     "int16x8": _int16x8,
 }
 

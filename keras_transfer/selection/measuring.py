@@ -16,9 +16,6 @@ from keras_transfer.specs import Block
 
 TIMED_RUNS = 9
 
-STEP, TIMED_STEPS = 32, 2
-"""Pictures in a step of training that is timed, and steps after the one that builds it."""
-
 LOOKED_SECONDS = 1.0
 """Of looking, after which a rate is known well enough."""
 
@@ -73,30 +70,7 @@ def measure(
         source_probabilities=None
         if classifier is None
         else softmax(plain[len(blocks) - 1] @ classifier[0] + classifier[1], axis=1),
-        learning_ms=lambda: learning_ms(model, images[:STEP]),
     )
-
-
-def learning_ms(model: Any, images: np.ndarray) -> float:
-    """Return what a picture costs where every weight learns: a step of the backbone on a batch, batch norms frozen.
-
-    >>> learning_ms(features.model, images[:STEP])  # doctest: +SKIP
-    12.5
-
-    model: `image` to the feature map; its weights stay as they are. images: uint8 (n, side, side, 3).
-    """
-    learning = keras.models.clone_model(model)
-    for layer in learning.layers:
-        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    learning.compile(optimizer="adamw", loss="mse", jit_compile=False)
-    nothing = np.zeros((len(images), *learning.output.shape[1:]), np.float32)
-    times = []
-    for _ in range(1 + TIMED_STEPS):
-        began = time.perf_counter()
-        learning.train_on_batch(images, nothing)
-        times.append(time.perf_counter() - began)
-    # The first builds the step, and is no part of what the others take.
-    return float(min(times[1:]) * 1000 / len(images))
 
 
 def looking_ms(look: Callable[[Any], Any], batches: Iterable[Any]) -> float:

@@ -6,9 +6,8 @@ import hashlib
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.errors import TrainingError
-from keras_transfer.files import read_text
+from keras_transfer.files import aside, put, read_text
 from keras_transfer.training.prefix import Compute
 
 Shapes = Sequence[tuple[int, ...]]
@@ -24,6 +23,8 @@ Shapes = Sequence[tuple[int, ...]]
 
 DEFAULT_LIMIT_BYTES = 20 * 1024**3
 VERSION = 2
+KEY = "key.json"
+"""Stands beside the arrays of a view and says what they are of."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +100,18 @@ def obtain(
     used views are evicted above `limit_bytes`. Raises TrainingError where the folder cannot take the view.
     """
     place = folder / "features" / key.name
-    if not holds(folder, key):
-        needed = view_bytes(count, feature_shapes, key.dtype, target_shape)
-        try:
+    needed = view_bytes(count, feature_shapes, key.dtype, target_shape)
+    try:
+        if not holds(folder, key):
             _evict(folder / "features", limit_bytes - needed, keep=key.prefix_digest)
             _write(place, key, count, feature_shapes, compute, batches)
-        except OSError as error:
-            raise TrainingError(
-                f"The feature cache '{folder}' cannot take {needed / 1e6:.0f} MB ({error.strerror or error}). "
-                "Free some space, or name another folder with --cache-folder or KERAS_TRANSFER_CACHE; "
-                "the run can be resumed."
-            ) from error
-    os.utime(place / "key.json")
+        os.utime(place / KEY)
+    except OSError as error:
+        raise TrainingError(
+            f"The feature cache '{folder}' cannot take {needed / 1e6:.0f} MB ({error.strerror or error}). "
+            "Free some space, or name another folder with --cache-folder or KERAS_TRANSFER_CACHE; "
+            "the run can be resumed."
+        ) from error
     return _open(place, key, [(count, *shape) for shape in feature_shapes])
 
 
@@ -127,9 +128,9 @@ def _write(
     compute: Compute,
     batches: Iterable[tuple[Any, Any, Any]],
 ) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{key.name}-"))
-    try:
+    with aside(place.parent) as drafts:
+        draft = drafts / place.name
+        draft.mkdir()
         arrays: list[np.memmap] = []
         done = 0
         for images, targets, weights in batches:
@@ -146,14 +147,12 @@ def _write(
             raise TrainingError(f"The {key.split} split gave {done} pictures where {count} were counted.")
         for array in arrays:
             array.flush()
-        (draft / "key.json").write_text(json.dumps({"version": VERSION, **asdict(key)}, indent=1))
+        (draft / KEY).write_text(json.dumps({"version": VERSION, **asdict(key)}, indent=1))
         try:
-            draft.rename(place)
+            put(draft, place)
         except OSError:
-            if not (place / "key.json").exists():  # another run may have stored the same view meanwhile
+            if not (place / KEY).exists():  # another run may have stored the same view meanwhile
                 raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _files(tensors: int) -> list[str]:
@@ -166,7 +165,7 @@ def _empty(file: Path, count: int, like: np.ndarray, dtype: str) -> np.memmap:
 
 def _open(place: Path, key: Key, shapes: Sequence[tuple[int, ...]]) -> View:
     try:
-        stored = json.loads(read_text(place / "key.json"))
+        stored = json.loads(read_text(place / KEY))
         *features, targets, weights = (np.load(place / name, mmap_mode="r") for name in _files(len(shapes)))
     except Exception as error:  # numpy's memory maps raise nearly every type on a broken file
         raise TrainingError(f"The stored features in '{place}' cannot be read ({error}): delete them.") from None
@@ -180,12 +179,19 @@ def _open(place: Path, key: Key, shapes: Sequence[tuple[int, ...]]) -> View:
 
 def _evict(folder: Path, allowed_bytes: int, *, keep: str) -> None:
     """Delete least recently used views until `allowed_bytes` suffice; those of the prefix in use stay."""
-    views = sorted(folder.glob("*/key.json"), key=lambda path: path.stat().st_mtime) if folder.exists() else []
-    sizes = {path: sum(file.stat().st_size for file in path.parent.iterdir()) for path in views}
-    total = sum(sizes.values())
-    for path in views:
-        if total <= max(allowed_bytes, 0):
-            return
-        if json.loads(path.read_text()).get("prefix_digest") != keep:
-            total -= sizes[path]
-            shutil.rmtree(path.parent, ignore_errors=True)
+    if not folder.exists():
+        return
+    used: list[tuple[float, Path, int]] = []
+    for path in folder.glob(f"*/{KEY}"):
+        with suppress(FileNotFoundError):  # another run evicts, too
+            size = sum(file.stat().st_size for file in path.parent.iterdir())
+            used.append((path.stat().st_mtime, path, size))
+    total = sum(size for _, _, size in used)
+    with aside(folder) as gone:
+        for _, path, size in sorted(used):
+            if total <= max(allowed_bytes, 0):
+                return
+            with suppress(FileNotFoundError, ValueError):
+                if json.loads(path.read_text()).get("prefix_digest") != keep:
+                    path.parent.rename(gone / path.parent.name)  # at once: half a view would stand in the way
+                    total -= size

@@ -51,6 +51,10 @@ class Reached:
     """What the clock decided of the stage's end (`pace.Marks`), to be followed by a process that goes on with it."""
     best: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The suffix after its best epoch; before the first one, what the stage began with."""
+    mean: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Of the suffix after each of the last epochs so far (`Stage.average`); nothing before the first of them."""
+    in_mean: int = 0
+    """Epochs that `mean` is of."""
 
     def passes(self, steps: int) -> float:
         """How often every training picture was learned from, the last time perhaps in part; steps: of an epoch."""
@@ -134,6 +138,7 @@ def fit(
         values = row | {"pictures_per_second": job.settings.counts["train"] * part / row["seconds"]}
         job.listener(Event("epoch", stage.name, reached.epoch, None if seconds else stage.epochs, values))
     loop.callbacks.on_train_end()
+    reached = _or_mean(loop, reached)
     checkpoints.assign(loop.suffix.variables, reached.best, "b")
     return reached
 
@@ -206,6 +211,7 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
         highest = max([validation_merit, *(row["validation_merit"] for row in reached.history)])
         better = validation_merit >= highest - _by_chance(highest, loop.pictures)
         best = checkpoints.values(loop.suffix.variables, "b") if better else reached.best
+        reached = _with_mean(loop, reached)
     _check_finite(loop, reached, validation_loss)
     took = time.perf_counter() - started
     row = {
@@ -228,6 +234,33 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
     if not better:
         return after
     return replace(after, merit=validation_merit, loss=validation_loss, best_epoch=after.epoch, best=best)
+
+
+def _with_mean(loop: Loop, reached: Reached) -> Reached:
+    """Return `reached` with the weights of the epoch that just ended in its mean, where it is one of the last."""
+    begins = 1 - loop.stage.average / loop.stage.epochs
+    if loop.progress(reached.epoch, 0) < begins - 1e-9 or not loop.stage.average:
+        return reached
+    now, count = checkpoints.values(loop.suffix.variables, "m"), reached.in_mean + 1
+    if reached.in_mean:  # what is no float, as the state of a random generator, is that of the last epoch
+        floats = [name for name, value in now.items() if np.issubdtype(value.dtype, np.floating)]
+        now |= {name: reached.mean[name] + (now[name] - reached.mean[name]) / count for name in floats}
+    return replace(reached, mean=now, in_mean=count)
+
+
+def _or_mean(loop: Loop, reached: Reached) -> Reached:
+    """Return `reached` with the mean of its last epochs as its best, where that is better on validation."""
+    if reached.in_mean < 2:
+        return reached
+    checkpoints.assign(loop.suffix.variables, reached.mean, "m")
+    loss, merit = loop.evaluate()
+    better = (merit, -loss) > (reached.merit, -reached.loss)
+    said = f"the mean of the last {reached.in_mean} epochs' weights: {merit:.1%} on validation, loss {loss:.3f}"
+    than = f"{reached.merit:.1%} and {reached.loss:.3f} of epoch {reached.best_epoch}"
+    loop.listener(Event("note", f"{loop.stage.name}: {said}, {'taken over' if better else 'left for'} {than}"))
+    if not better:
+        return reached
+    return replace(reached, merit=merit, loss=loss, best=checkpoints.values(loop.suffix.variables, "b"))
 
 
 def _worth(row: Mapping[str, float]) -> tuple[float, float]:
@@ -294,9 +327,10 @@ def _keep(job: Job, stage: Stage, reached: Reached, tracked: list[Any]) -> None:
         "seconds": reached.seconds,
         "history": reached.history,
         "marks": reached.marks,
+        "in_mean": reached.in_mean,
         "replicas": job.strategy.replicas,
     }
-    checkpoints.save(job.checkpoint, {**checkpoints.values(tracked, "t"), **reached.best}, state)
+    checkpoints.save(job.checkpoint, {**checkpoints.values(tracked, "t"), **reached.best, **reached.mean}, state)
 
 
 def _resumed(job: Job, stage: Stage, tracked: list[Any]) -> Reached | None:
@@ -310,6 +344,6 @@ def _resumed(job: Job, stage: Stage, tracked: list[Any]) -> Reached | None:
     if (before := state.pop("replicas", 1)) != job.strategy.replicas:
         now = f"{stage.name} was begun on {before} devices and goes on, from the weights it has, on"
         job.listener(Event("note", f"{now} {job.strategy.replicas}: sums round otherwise, so the ends differ a little"))
-    best = {name: array for name, array in arrays.items() if name.startswith("b")}
+    best, mean = ({name: array for name, array in arrays.items() if name.startswith(kind)} for kind in "bm")
     history, marks = tuple(state.pop("history")), tuple(map(tuple, state.pop("marks", ())))
-    return Reached(**state, history=history, marks=marks, earlier_seconds=state["seconds"], best=best)
+    return Reached(**state, history=history, marks=marks, earlier_seconds=state["seconds"], best=best, mean=mean)

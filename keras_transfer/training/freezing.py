@@ -108,7 +108,10 @@ def _positions(stage: Stage, total: int) -> tuple[int, ...]:
     if stage.blocks == "all":
         return tuple(range(total))
     if isinstance(stage.blocks, str):
-        raise TrainingError(f"The blocks of stage '{stage.name}' ({stage.blocks}) were not chosen before it began.")
+        raise UsageError(
+            f"Stage '{stage.name}': blocks chosen by their gradients ('{stage.blocks}') are trained no more, as on no "
+            "task they gave what the last ones give. Name blocks, or take recipe head_then_top."
+        )
     for block in stage.blocks:
         if not -total <= block < total:
             raise UsageError(

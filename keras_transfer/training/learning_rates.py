@@ -117,7 +117,7 @@ def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
             for variable in variables:
                 if len(variable.shape) > 1:
                     rate = self.learning_rate * self._factor(variable)
-                    variable.assign(variable - variable * rate * self.weight_decay)
+                    variable.assign(variable * (1 - rate * self.weight_decay))
 
     PerVariable.__name__ = kind.__name__
     return PerVariable

@@ -17,7 +17,6 @@ from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer
 from keras_transfer.training.stage_data import StageData, decide, prefixes, prepare
 from keras_transfer.training.steps import learning_step, suffix_of
-from keras_transfer.training.surgery import chosen
 from keras_transfer.training.whole_batch import learning
 
 SMOOTHING = 0.9
@@ -63,7 +62,6 @@ def find(job: Job, stage: Stage, tried: Range = Range()) -> RateCurve:
     """
     learned = [layer.trainable for layer in job.network.model.layers]
     try:
-        stage = chosen(job, stage)
         freeze = freezing.decide(job.network, stage)
         freezing.apply(freeze)
         ready = prefixes(job, freeze, job.settings.engine)
@@ -121,7 +119,7 @@ def _tried(job: Job, stage: Stage, freeze: Freeze, data: StageData, tried: Range
     rates: list[float] = []
     losses: list[float] = []
     running = 0.0
-    with learning(job.strategy, job.network, freeze, momentum=stage.batch_norm_momentum):
+    with learning(job.strategy, job.network, freeze, stage):
         step = learning_step(suffix, job.network, method, stage, data, [], job.strategy)
         for number, (rate, batch) in enumerate(zip(tried.rates, batches, strict=False)):
             method.learning_rate = rate

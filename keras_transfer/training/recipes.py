@@ -6,7 +6,7 @@ seed; `scripts/bench training FOLDER --only full,guide` prints them anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import Stage
@@ -66,15 +66,6 @@ def adapt_then_full(blocks: int) -> tuple[Stage, ...]:
     return (*adapt(blocks), *full(blocks)[1:])
 
 
-def surgical(blocks: int) -> tuple[Stage, ...]:
-    """Train the head, then the two blocks that the task pulls at most, first blocks included.
-
-    71.9 % in 203 s, no more than the head alone (`scripts/bench advise`). Source: Lee et al., Surgical Fine-Tuning
-    Improves Adaptation to Distribution Shifts, ICLR 2023.
-    """
-    return (HEAD, _learning("surgical", "surgical", epochs=8, views=4))
-
-
 def dense(blocks: int) -> tuple[Stage, ...]:
     """Train the head, then every weight for long: for answers about places, which the last blocks alone do not know."""
     head = HEAD.model_copy(update={"epochs": 5, "augment": "scenes", "views": 1})
@@ -107,7 +98,6 @@ RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
     "gradual": gradual,
     "full": full,
     "adapt_then_full": adapt_then_full,
-    "surgical": surgical,
     "dense": dense,
     "solved": solved,
     "clips": clips,
@@ -115,6 +105,13 @@ RECIPES: dict[str, Callable[[int], tuple[Stage, ...]]] = {
 
 ADVISED = {name: make for name, make in RECIPES.items() if make not in (solved, clips)}
 """Those that any head can follow."""
+
+
+WHOLE = "+int8"
+"""What the name of a recipe ends with where its network then learns to be right in whole numbers."""
+
+NAMES = (*RECIPES, *(f"{name}{WHOLE}" for name in RECIPES))
+"""All that `stages` takes."""
 
 
 def stages(name: str, blocks: int, *, pretrained: bool = True, epochs: int | None = None) -> tuple[Stage, ...]:
@@ -126,15 +123,29 @@ def stages(name: str, blocks: int, *, pretrained: bool = True, epochs: int | Non
     >>> [stage.name for stage in stages("head_then_top", 5)]
     ['head', 'top']
 
-    Raises UsageError for a name that is not in `RECIPES`.
+    Raises UsageError for a name that is not in `NAMES`.
     """
-    if name not in RECIPES:
-        raise UsageError(unknown("recipe", name, RECIPES))
-    made = RECIPES[name](blocks)
+    if name not in NAMES:
+        raise UsageError(unknown("recipe", name, NAMES))
+    made = RECIPES[name.removesuffix(WHOLE)](blocks)
+    if name.endswith(WHOLE):
+        made = (*made, in_whole_numbers(made))
     changes: dict[str, object] = {} if pretrained else {"batch_norm": "train"}
     if epochs is not None:
         changes["epochs"] = epochs
     return tuple(stage.model_copy(update=changes) for stage in made)
+
+
+def in_whole_numbers(before: Sequence[Stage]) -> Stage:
+    """Return the stage that teaches a network of these stages to be right in whole numbers.
+
+    A few epochs at a tenth of the rate: the network knows its pictures, and each weight has half a step to go at most.
+    Source: Jacob et al., CVPR 2018, section 3; Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.
+    """
+    last = before[-1]
+    rate = 1e-4 if last.learning_rate == "auto" else last.learning_rate / 10
+    shown = {"augment": last.augment, "label_smoothing": last.label_smoothing}
+    return _learning("int8", "all", precision="int8", epochs=4, learning_rate=rate, schedule="cosine", **shown)
 
 
 def _top(blocks: int) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer, peak_of
 from keras_transfer.training.stage_data import StageData
-from keras_transfer.training.surgery import chosen
+from keras_transfer.training.steps import evaluation, suffix_of
 from keras_transfer.training.whole_batch import learning
 
 
@@ -40,6 +40,16 @@ class Begun:
     frozen_digest: str
     began: float
     """`time.perf_counter` when the stage was asked for."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a stage has to beat to be kept."""
+
+    of: str
+    """Whose it is, for a person."""
+    merit: float
+    loss: float
 
 
 def train(job: Job, stages: Sequence[Stage], *, seconds: float | None = None) -> tuple[StageResult, ...]:
@@ -92,8 +102,7 @@ def _behind(job: Job, stages: Sequence[Stage], results: Sequence[StageResult]) -
 def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None:
     """Raise UsageError for a mistake in any of the stages: they show before the first hour, not after it."""
     for stage in stages:
-        if stage.blocks != "surgical":
-            freezing.decide(network, stage)
+        freezing.decide(network, stage)
         if stage.image_size:
             clips = len(network.model.input.shape) > 4
             resizing.check(stage.image_size, stage=stage.name, full_size=image_size, clips=clips)
@@ -104,14 +113,14 @@ def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None
 
 def _run(job: Job, index: int, asked: Stage, before: StageResult | None, seconds: float | None) -> StageResult:
     begun = _begun(job, index, asked, seconds)
-    momentum = begun.stage.batch_norm_momentum
-    with learning(job.strategy, job.network, begun.freeze, momentum=momentum):
+    bar = _bar(job, begun, before)
+    with learning(job.strategy, job.network, begun.freeze, begun.stage):
         reached = fit(job, begun.stage, begun.freeze, begun.data, began=begun.began, seconds=seconds)
     if freezing.digest(begun.freeze.frozen) != begun.frozen_digest:
         raise TrainingError(
             f"Stage '{asked.name}' moved a frozen tensor; the model before it is kept in '{job.folder}'."
         )
-    kept, reason = _gate(reached, before)
+    kept, reason = _gate(reached, bar)
     if not kept:
         checkpoints.assign(job.network.model.variables, begun.weights, "v")
     result = _result(job, begun, reached, kept, reason)
@@ -125,7 +134,7 @@ def _begun(job: Job, index: int, asked: Stage, seconds: float | None) -> Begun:
     began = time.perf_counter()
     place = _place(job.folder, index, asked)
     before = beginning.kept(job, asked, place)
-    stage = before.stage if before else _chosen(job, asked)
+    stage = before.stage if before else asked
     freeze = freezing.decide(job.network, stage)
     freezing.apply(freeze)
     told = {"budget_seconds": seconds} if seconds else {}
@@ -137,18 +146,12 @@ def _begun(job: Job, index: int, asked: Stage, seconds: float | None) -> Begun:
     return Begun(index, asked, stage, freeze, data, weights, digest, began)
 
 
-def _chosen(job: Job, asked: Stage) -> Stage:
-    if asked.blocks != "surgical":
-        return asked
-    said = job.strategy.from_chief(lambda: chosen(job, asked).model_dump_json().encode())
-    return Stage.model_validate_json(said)
-
-
 def _result(job: Job, begun: Begun, reached: Reached, kept: bool, reason: str) -> StageResult:
     rows = reached.history
     return StageResult(
         name=begun.stage.name,
         index=begun.index,
+        precision=begun.stage.precision,
         learned_blocks=begun.freeze.blocks,
         epochs=len(rows),
         best_epoch=reached.best_epoch,
@@ -198,13 +201,24 @@ def _passing(history: Sequence[Mapping[str, float]]) -> float:
     return max(sum(row["seconds"] for row in history), 1e-9)
 
 
-def _gate(reached: Reached, before: StageResult | None) -> tuple[bool, str]:
+def _bar(job: Job, begun: Begun, before: StageResult | None) -> Bar | None:
+    """What the network was worth when the stage began; None where nothing was learnt yet.
+
+    In whole numbers that is what rounding alone left of it: how good it was in floats is no measure of what it learns.
+    """
+    if begun.stage.precision:
+        loss, merit = evaluation(suffix_of(job.network, begun.data), job.network, begun.data, job.strategy)()
+        return Bar("rounding alone", merit, loss)
+    return Bar(f"'{before.name}'", before.validation_merit, before.validation_loss) if before else None
+
+
+def _gate(reached: Reached, bar: Bar | None) -> tuple[bool, str]:
     """A stage stands only where it beat what it began from: by accuracy, or by loss at equal accuracy."""
     now = f"{reached.merit:.1%} on validation"
-    if before is None:
+    if bar is None:
         return True, now
-    then = f"{before.validation_merit:.1%} of '{before.name}'"
-    better = (reached.merit, -reached.loss) > (before.validation_merit, -before.validation_loss)
+    then = f"{bar.merit:.1%} of {bar.of}"
+    better = (reached.merit, -reached.loss) > (bar.merit, -bar.loss)
     return better, f"{now}, after {then}" if better else f"rolled back: {now} did not beat the {then}"
 
 

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_transfer.specs import Network
-from keras_transfer.training.batch_norm import fused
+from keras_transfer.specs import Network, Stage
+from keras_transfer.training import kernels
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.strategy import Strategy
 
 
-def learning(
-    strategy: Strategy, network: Network, freeze: Freeze, *, momentum: float | None
-) -> AbstractContextManager[Any]:
-    """Return the context in which the layers of `network` compute as fast as they can while a stage learns.
+def learning(strategy: Strategy, network: Network, freeze: Freeze, stage: Stage) -> AbstractContextManager[Any]:
+    """Return the context in which the layers of `network` compute as fast as they can while `stage` learns.
 
-    momentum: of the moving statistics of what learns. One device takes one kernel for each batch norm; several take the
-    moments of all their parts, so that what is learnt does not depend on their number.
+    One device takes one kernel for each batch norm that learns; several take the moments of all their parts, so that
+    what is learnt does not depend on their number.
     """
     if strategy.replicas == 1:
-        return fused(freeze.learning, momentum=momentum)
-    return shared(strategy, network.model.layers, freeze.learning, momentum=momentum)
+        return kernels.of_stage(network, freeze, stage)
+    stack = ExitStack()
+    stack.enter_context(shared(strategy, network.model.layers, freeze.learning, momentum=stage.batch_norm_momentum))
+    stack.enter_context(kernels.quick(network.model, freeze.learning, (*network.features, *freeze.cut)))
+    return stack
 
 
 @contextmanager

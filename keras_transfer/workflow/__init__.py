@@ -14,22 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_transfer.data.sources import recognised
+    from keras_transfer.evaluation.intervals import spread_of
+    from keras_transfer.export.delegates import Readiness
     from keras_transfer.export.precisions import Candidate
     from keras_transfer.export.profiler import Operator
     from keras_transfer.selection.findings import Advice, Limits
     from keras_transfer.training.cluster import Cluster
     from keras_transfer.workflow.advising import advise
-    from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, profile
+    from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, delegated, profile
     from keras_transfer.workflow.bundling import Bundle, bundle
     from keras_transfer.workflow.catalogue import BlockShape, backbone_blocks, backbones, fetch
     from keras_transfer.workflow.exporting import choose_precision, export, export_model, verify
+    from keras_transfer.workflow.gained import Brought, brought
     from keras_transfer.workflow.galleries import gallery
     from keras_transfer.workflow.labels import TransferCurve, bench_transfer
     from keras_transfer.workflow.listing import Listed, exported_files, listed
+    from keras_transfer.workflow.mistaking import Mistake, mistakes
     from keras_transfer.workflow.pictures import bench_input, doctor
     from keras_transfer.workflow.proving import Verified
     from keras_transfer.workflow.rates import RateCurve, lr_find
     from keras_transfer.workflow.reporting import report_of
+    from keras_transfer.workflow.serving import said_of_host, studio
     from keras_transfer.workflow.streaming import stream
     from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.supply import Licence, licences
@@ -41,22 +46,27 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "data.sources": ("recognised",),
+    "evaluation.intervals": ("spread_of",),
+    "export.delegates": ("Readiness",),
     "export.precisions": ("Candidate",),
     "export.profiler": ("Operator",),
     "selection.findings": ("Advice", "Limits"),
     "training.cluster": ("Cluster",),
     "workflow.advising": ("advise",),
-    "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "profile"),
+    "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "delegated", "profile"),
+    "workflow.gained": ("Brought", "brought"),
     "workflow.bundling": ("Bundle", "bundle"),
     "workflow.catalogue": ("BlockShape", "backbone_blocks", "backbones", "fetch"),
     "workflow.exporting": ("choose_precision", "export", "export_model", "verify"),
     "workflow.galleries": ("gallery",),
     "workflow.labels": ("TransferCurve", "bench_transfer"),
     "workflow.listing": ("Listed", "exported_files", "listed"),
+    "workflow.mistaking": ("Mistake", "mistakes"),
     "workflow.pictures": ("bench_input", "doctor"),
     "workflow.proving": ("Verified",),
     "workflow.rates": ("RateCurve", "lr_find"),
     "workflow.reporting": ("report_of",),
+    "workflow.serving": ("said_of_host", "studio"),
     "workflow.streaming": ("stream",),
     "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.supply": ("Licence", "licences"),
@@ -74,15 +84,18 @@ __all__ = [
     "Advice",
     "Benched",
     "BlockShape",
+    "Brought",
     "Bundle",
     "Candidate",
     "Cluster",
     "Licence",
     "Limits",
     "Listed",
+    "Mistake",
     "Operator",
     "Prediction",
     "RateCurve",
+    "Readiness",
     "Suggested",
     "Swept",
     "TransferCurve",
@@ -94,8 +107,10 @@ __all__ = [
     "bench_latency",
     "bench_on_phone",
     "bench_transfer",
+    "brought",
     "bundle",
     "choose_precision",
+    "delegated",
     "doctor",
     "evaluate",
     "export",
@@ -106,11 +121,15 @@ __all__ = [
     "licences",
     "listed",
     "lr_find",
+    "mistakes",
     "predict",
     "profile",
     "recognised",
     "report_of",
+    "said_of_host",
+    "spread_of",
     "stream",
+    "studio",
     "suggest",
     "sweep",
     "taking_part",

@@ -27,7 +27,7 @@ from keras_transfer.specs import (
     Splits,
     silent,
 )
-from keras_transfer.training import prefix, recipes
+from keras_transfer.training import prefix, recipes, timing
 from keras_transfer.workflow import advising_clips
 from keras_transfer.workflow.building import fitting_size
 from keras_transfer.workflow.tasks import task_of
@@ -152,14 +152,17 @@ def _question(source: str, task: str, splits: Splits, looked_at: LookedAt, size:
 def _measured(look: Callable[[int], LookedAt], listener: Listener, spec: BackboneSpec, side: int) -> Measurement:
     """What one backbone makes of the pictures at one size."""
     built = features.build(spec, image_size=side, listener=listener)
-    return measuring.measure(
+    looked_at = look(side)
+    measured = measuring.measure(
         built.model,
         blocks.cut(built.model, spec),
-        look(side).images,
+        looked_at.images,
         _computed,
         weights.classifier(spec),
-        validation=look(side).validation,
+        validation=looked_at.validation,
     )
+    step = looked_at.images[: timing.PICTURES]
+    return replace(measured, learning_ms=lambda: timing.learning_ms(built.model, step))
 
 
 def _computed(model: Any, check: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,4 +1,4 @@
-"""Times exported files: on this host, operator by operator, or on a phone that is plugged in."""
+"""Times exported files, on this host or on a plugged-in phone, and says what delegates of phones take of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_transfer.export import latency, memory, phone, profiler, runtime
+from keras_transfer.export import delegates, latency, memory, phone, profiler, runtime
+from keras_transfer.export.delegates import Readiness
 from keras_transfer.export.latency import Latency
 from keras_transfer.export.profiler import Operator
 from keras_transfer.specs import DTYPES, Artifact, Contract, Value
@@ -50,6 +51,17 @@ def profile(path: Path, *, threads: int = 1, repeats: int = 100) -> tuple[Operat
     """Return the operators of a `.tflite` file in the order in which they run on this host, each with its time."""
     runtime.load(path, threads=threads)  # says what is wrong with a file, which the profiler's own library does not
     return profiler.profile(path, threads=threads, repeats=repeats)
+
+
+def delegated(path: Path) -> tuple[Readiness, ...]:
+    """Return what each delegate of a phone takes of a file, and what it leaves to the CPU, by published lists.
+
+    Raises ArtifactError where no delegate takes any of it.
+    """
+    runtime.load(path)  # as above
+    found = delegates.told(path)
+    delegates.check(path, found)
+    return found
 
 
 def bench_on_phone(path: Path, binary: Path, *, threads: int = 1, repeats: int = 100) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from keras_transfer.errors import UsageError
 from keras_transfer.selection import budget, measuring, policy
 from keras_transfer.specs import BackboneSpec, Event, Feed, Listener, Network, Plan, Splits
-from keras_transfer.training import prefix, recipes
+from keras_transfer.training import prefix, recipes, timing
 from keras_transfer.training.pace import Span
 from keras_transfer.workflow.advising import MEASURED
 from keras_transfer.workflow.building import fitting_size
@@ -126,7 +126,7 @@ def _rates(network: Network, feed: Feed, until: float, engine: str) -> budget.Ra
     whole = measuring.looking_ms(compute, (np.asarray(each) for each, *_ in arriving))
     learn = policy.LEARNING_LOOKS * look
     if BUILDS_OF_A_STEP * build < TIMED * (until - began):
-        learn = measuring.learning_ms(_backbone(network), some_pictures(feed, "train", size, measuring.STEP))
+        learn = timing.learning_ms(_backbone(network), some_pictures(feed, "train", size, timing.PICTURES))
     work = np.array([block.multiply_adds for block in network.blocks], np.float64)
     return budget.Rates(
         image_size=size,

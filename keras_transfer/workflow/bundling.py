@@ -16,6 +16,7 @@ from keras_transfer.data.decoding import square_rgb
 from keras_transfer.data.squaring import NEAR
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.evaluation import model_card
+from keras_transfer.evaluation.intervals import margin
 from keras_transfer.export import exporters, manifest, runtime
 from keras_transfer.export.runtime import Runtime
 from keras_transfer.specs import Artifact, Event, Listener, Run, Value, silent
@@ -184,12 +185,14 @@ def _papers(opened: Opened, rows: Sequence[Mapping[str, Any]]) -> dict[str, byte
 
 def _summary(opened: Opened, rows: Sequence[Mapping[str, Any]], artifact: Artifact) -> str:
     merit = next((row.get("merit") for row in rows if row["name"] == artifact.path.name), None)
-    told = f"{opened.record.merit_name} {merit:.1%} on" if merit is not None else "not proven on"
+    record = opened.record
+    known = margin(merit or 0.0, record.counts["test"])
+    told = f"{record.merit_name} {merit:.1%} (give or take {known:.1%}) on" if merit is not None else "not proven on"
     contract = artifact.contract
     size = f"{artifact.size_bytes / 1e6:.1f} MB"
     return (
         f"{contract.task.capitalize()} of pictures by {contract.backbone} at {contract.image_size} px ({size}, "
-        f"{artifact.precision}): {told} {opened.record.counts['test']:,} test pictures."
+        f"{artifact.precision}): {told} {record.counts['test']:,} test pictures."
     )
 
 

@@ -10,6 +10,7 @@ from keras_transfer.errors import UsageError, unknown
 from keras_transfer.export.exporters import EXPORTERS, check_halves
 from keras_transfer.specs import BackboneSpec, Plan
 from keras_transfer.training import learning_rates, prefix, recipes
+from keras_transfer.workflow import whole_numbers
 from keras_transfer.workflow.tasks import TASKS
 
 ENGINES = ("auto", "stream", *prefix.ENGINES)
@@ -30,6 +31,7 @@ def check(plan: Plan, *, engine: str = "auto") -> BackboneSpec:
         if received not in known:
             raise UsageError(unknown(kind, received, known))
     _check_strides(plan, spec)
+    whole_numbers.check(plan)
     check_halves(plan.exports, TASKS[plan.task].halve)
     for stage in plan.stages:
         learning_rates.optimizer(stage, {})
@@ -59,7 +61,7 @@ def _names(plan: Plan, engine: str) -> Iterator[tuple[str, str, Iterable[str]]]:
         yield f"head of {plan.task}", plan.head, TASKS[plan.task].heads
     yield "engine", engine, ENGINES
     if not plan.stages:
-        yield "recipe", plan.recipe, recipes.RECIPES
+        yield "recipe", plan.recipe, recipes.NAMES
     for name in plan.exports:
         yield "export", name, EXPORTERS
     for stage in plan.stages:

@@ -13,11 +13,12 @@ import numpy as np
 from keras_transfer import keras_files, runs
 from keras_transfer.data import graph_decoding
 from keras_transfer.errors import ArtifactError, UsageError
-from keras_transfer.export import exporters, latency, precisions, runtime
+from keras_transfer.export import delegates, exporters, latency, parity, precisions, runtime
+from keras_transfer.export.exporters import LEARNED
 from keras_transfer.export.precisions import Candidate
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Artifact, Contract, Event, Listener, Run, silent
-from keras_transfer.workflow import proving
+from keras_transfer.workflow import proving, whole_numbers
 from keras_transfer.workflow.opened import Opened, some_pictures
 from keras_transfer.workflow.proving import Verified
 from keras_transfer.workflow.tasks import task_of
@@ -49,6 +50,7 @@ def export(
             return exporters.export(folder=run.exports, **given)
         with exporters.drafted(folder=run.exports, **given) as drafts:
             proven = proving.prove(opened, [each.path for each in drafts], "test", max_drop)
+            proven = tuple(_held_to_training(opened, each, given["learned"]) for each in proven)
             checked = tuple(_kept(each, run.exports) for each in proven)
         proving.keep(opened, checked)
         rows = proving.rows_of_exports(opened)
@@ -87,7 +89,8 @@ def export_model(
         for draft in drafts:
             loaded = runtime.load(draft.path)
             compared = proving.compare(task, reference, loaded.predict(noise), decided, keys, draft)
-            verified = Verified(artifact=draft, parity=compared, latency=latency.measure(loaded, noise))
+            timed, takers = latency.measure(loaded, noise), delegates.told(draft.path)
+            verified = Verified(artifact=draft, parity=compared, latency=timed, delegates=takers)
             checked.append(_kept(verified, folder))
     return tuple(checked)
 
@@ -98,32 +101,48 @@ def choose_precision(
     """Measure every TFLite precision that runs fast, and mark the smallest that loses little.
 
     max_drop: percentage points of merit on the validation split; the test split has no say in what is chosen, so that
-    it can tell what the choice is worth. The table and its plot are kept in the exports as `precisions.json` and
-    `precisions.png`.
+    it can tell what the choice is worth. Where whole numbers throughout lose more, the network of the run is trained to
+    be right in them, as recipes ending in `+int8` do, and measured again. The table and its plot are kept in the
+    exports as `precisions.json` and `precisions.png`.
     """
-    names = precisions.CANDIDATES
     opened = Opened(run, listener)
     contract = opened.contract if calibrate else opened.plain
-    given = _given(opened, names, contract)
-    with tempfile.TemporaryDirectory() as folder, exporters.drafted(folder=Path(folder), **given) as drafts:
-        checked = proving.prove(opened, [draft.path for draft in drafts], "validation", max_drop)
-    measured = precisions.choose(
-        [
-            Candidate(
-                name=name,
-                size_bytes=each.artifact.size_bytes,
-                accuracy=each.parity.accuracy,
-                drop_points=each.parity.accuracy_drop_points,
-                median_ms=each.latency.median_ms,
+    found = _candidates(opened, precisions.CANDIDATES, contract, max_drop)
+    if _lost(found, max_drop) and opened.task.teach:
+        with runs.locked(run.folder):
+            listener(
+                Event("note", f"{LEARNED} loses more than {max_drop:g} points: the network learns to be right in it")
             )
-            for name, each in zip(names, checked, strict=True)
-        ],
-        max_drop=max_drop,
-    )
+            learnt = whole_numbers.learn(opened).kept
+        found += _candidates(opened, [LEARNED], contract, max_drop) if learnt else []
+    measured = precisions.choose(found, max_drop=max_drop)
     rows = json.dumps([each.model_dump() for each in measured], indent=2)
     write_bytes(run.exports / "precisions.json", rows.encode())
     write_bytes(run.exports / "precisions.png", precisions.plot(measured))
     return measured
+
+
+def _candidates(opened: Opened, names: Sequence[str], contract: Contract, max_drop: float) -> list[Candidate]:
+    """What files of these formats are worth on the validation split."""
+    given = _given(opened, names, contract)
+    with tempfile.TemporaryDirectory() as folder, exporters.drafted(folder=Path(folder), **given) as drafts:
+        checked = proving.prove(opened, [draft.path for draft in drafts], "validation", max_drop)
+    return [
+        Candidate(
+            name=name,
+            learnt=name == LEARNED and given["learned"] is not None,
+            size_bytes=each.artifact.size_bytes,
+            accuracy=each.parity.accuracy,
+            drop_points=each.parity.accuracy_drop_points,
+            median_ms=each.latency.median_ms,
+        )
+        for name, each in zip(names, checked, strict=True)
+    ]
+
+
+def _lost(found: Sequence[Candidate], max_drop: float) -> bool:
+    """Whether whole numbers throughout lose too much, and were not learnt yet."""
+    return any(each.name == LEARNED and not each.learnt and each.drop_points > max_drop for each in found)
 
 
 def verify(
@@ -177,7 +196,8 @@ def _settled_for_good(run: Run, listener: Listener) -> Run:
 def _given(opened: Opened, names: Sequence[str], contract: Contract) -> dict[str, Any]:
     """What the files of a run are written from, by the names that `exporters.export` and `drafted` have for it."""
     fold, size = opened.task.fold, contract.image_size
-    measured = exporters.measured(names)
+    learned = whole_numbers.learnt(opened, contract) if LEARNED in names else None
+    measured = exporters.measured(names, learned=learned is not None)
     return {
         "model": fold(opened.model, contract) if fold else opened.model,
         "names": names,
@@ -185,8 +205,17 @@ def _given(opened: Opened, names: Sequence[str], contract: Contract) -> dict[str
         "calibration": some_pictures(opened.feed, "train", size, CALIBRATION_PICTURES) if measured else None,
         "decode": None if contract.frames else graph_decoding.square_rgb,
         "halve": opened.task.halve,
+        "learned": learned,
         "listener": opened.listener,
     }
+
+
+def _held_to_training(opened: Opened, verified: Verified, learned: Any) -> Verified:
+    """Hold the file of whole numbers to the network that learnt to be right in them, where there is one."""
+    if learned is None or verified.artifact.precision != exporters.EXPORTERS[LEARNED].precision:
+        return verified
+    share = whole_numbers.within_a_step(opened, learned, verified.artifact)
+    return verified.model_copy(update={"parity": parity.held_to_training(verified.parity, share)})
 
 
 def _kept(verified: Verified, folder: Path) -> Verified:

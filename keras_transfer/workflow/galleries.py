@@ -18,7 +18,7 @@ import numpy as np
 from keras_transfer.data import faces
 from keras_transfer.data.files import picture_paths
 from keras_transfer.errors import ArtifactError, DataError, UsageError
-from keras_transfer.files import read_arrays, write_bytes
+from keras_transfer.files import alone, read_arrays, write_bytes
 from keras_transfer.specs import EMBEDDING_OUTPUT, Contract, Event, Listener, silent
 from keras_transfer.workflow.using import asked, cuts_faces, located, read_as
 
@@ -85,16 +85,16 @@ def gallery(
     names, paths = _listed(faces.cropped(given, listener=listener) if cut and given.is_dir() else given)
     points = np.ascontiguousarray(ask.answers(read_as(ask.contract, paths))[EMBEDDING_OUTPUT], np.float32)
     keys = [str(each) for each in paths]
-    if add:
-        before = read(place, ask.contract)
-        names, points = [*before.names, *names], np.concatenate([before.embeddings, points])
-        keys = [*(f"a picture of '{name}' in the gallery" for name in before.names), *keys]
-    _check_names(names, points, keys)
-    alone = [name for name, count in Counter(names).items() if count == 1]
-    if alone:
-        listener(Event("warning", f"Known by one picture alone: {len(alone)}, the first '{alone[0]}'. Add others."))
-    made = Gallery(tuple(names), points, ask.contract.run_digest, ask.contract.thresholds[0])
-    _write(made, place)
+    with alone(place):
+        if add:
+            before = read(place, ask.contract)
+            names, points = [*before.names, *names], np.concatenate([before.embeddings, points])
+            keys = [*(f"a picture of '{name}' in the gallery" for name in before.names), *keys]
+        _check_names(names, points, keys)
+        _write(Gallery(tuple(names), points, ask.contract.run_digest, ask.contract.thresholds[0]), place)
+    once = [name for name, count in Counter(names).items() if count == 1]
+    if once:
+        listener(Event("warning", f"Known by one picture alone: {len(once)}, the first '{once[0]}'. Add others."))
     return place
 
 

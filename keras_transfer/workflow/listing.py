@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keras_transfer import runs
 from keras_transfer.errors import ArtifactError, KerasTransferError, RunError
+from keras_transfer.evaluation.intervals import spread_of
 from keras_transfer.export import manifest
 from keras_transfer.specs import Run, Value
 
@@ -23,6 +24,8 @@ class Listed(Value):
     merit_name: str = ""
     merit: float | None = None
     """On the test pictures, 0-1."""
+    spread: float | None = None
+    """Half the width of its 95 % interval."""
     seconds: float | None = None
     """Of training, on the machine that trained it."""
     instructions: str = ""
@@ -69,6 +72,7 @@ def _listed(place: Path) -> Listed:
         image_size=record.image_size,
         merit_name=record.merit_name,
         merit=test,
+        spread=spread_of(record.test, record.counts.get("test", 0)) if record.test else None,
         seconds=record.seconds,
         instructions=record.environment.get("instructions", ""),
         exports=_names(run),

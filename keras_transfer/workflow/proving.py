@@ -1,9 +1,9 @@
 """Proves that files say what the model says, and keeps each proof beside the file it is of.
 
-`exports/proofs.json`, format 2: `{"version": 2, "proofs": [{"split", "data_digest", "model_sha256", "artifact",
-"parity", "latency", "clients"}, ...]}`. The artifact's path is relative to the folder; a proof is of the file with its
-SHA-256, and worth something as long as model and pictures are those it names. Format 1 had no `clients` and is still
-read.
+`exports/proofs.json`, format 3: `{"version": 3, "proofs": [{"split", "data_digest", "model_sha256", "artifact",
+"parity", "latency", "clients", "delegates"}, ...]}`. The artifact's path is relative to the folder; a proof is of the
+file with its SHA-256, and worth something as long as model and pictures are those it names. Formats 1, without
+`clients`, and 2, without `delegates`, are still read.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pydantic import Field, ValidationError
 
 from keras_transfer.errors import ArtifactError
 from keras_transfer.evaluation import model_card
-from keras_transfer.export import clients, contact_sheet, latency, manifest, parity, runtime
+from keras_transfer.export import clients, contact_sheet, delegates, latency, manifest, parity, runtime
 from keras_transfer.export.clients import InClient
+from keras_transfer.export.delegates import Readiness
 from keras_transfer.export.latency import Latency
 from keras_transfer.export.parity import Parity
 from keras_transfer.export.runtime import Runtime
@@ -40,6 +41,8 @@ class Verified(Value):
     latency: Latency
     clients: tuple[InClient, ...] = ()
     """What is left of it where clients read and resize the original pictures themselves."""
+    delegates: tuple[Readiness, ...] = ()
+    """What the delegates of phones take of it; none for a format that they do not open."""
 
 
 class Proof(Verified):
@@ -53,7 +56,7 @@ class Proof(Verified):
 class Proofs(Value):
     """The proofs of an export folder."""
 
-    version: int = Field(default=2, ge=1, le=2)
+    version: int = Field(default=3, ge=1, le=3)
     proofs: tuple[Proof, ...] = ()
 
 
@@ -74,7 +77,8 @@ def prove(
     for each, candidate in zip(loaded, answers, strict=True):
         compared = _compared(opened, each.artifact, candidate, split, max_drop)
         measured = latency.measure(_on_all_cores(each), images)
-        found.append(Verified(artifact=each.artifact, parity=compared, latency=measured))
+        takers = delegates.told(each.artifact.path)
+        found.append(Verified(artifact=each.artifact, parity=compared, latency=measured, delegates=takers))
     for name in in_clients:
         found = _asked_in(name, opened, loaded, answers, found, originals, split)
     if split == "test":
@@ -124,6 +128,7 @@ def keep(opened: Opened, verified: Sequence[Verified], split: str = "test") -> N
             parity=each.parity,
             latency=each.latency,
             clients=_together(known.get(each.artifact.sha256, ()), each.clients),
+            delegates=each.delegates,
             split=split,
             data_digest=opened.splits.digest,
             model_sha256=opened.model_sha256,

@@ -67,6 +67,8 @@ class Suggested(Value):
     copies: int
     """Those that show what is labelled already, and are left out."""
     suggestions: tuple[Suggestion, ...]
+    whole: bool = False
+    """Whether the table that was written holds the pictures of the run, too: then a model can be trained on it."""
 
 
 def suggest(
@@ -85,10 +87,11 @@ def suggest(
     'new/0231.jpg'
 
     While labels are few, typical pictures of what nobody labelled (`selection.suggesting.typical`); later those that
-    the model is torn over, all different (`torn`). Copies of labelled pictures and files that cannot be read are left
-    out. write: a CSV table of the columns path and label, the labels to be filled in, in the folder or above it. page:
-    an HTML file with thumbnails. Raises UsageError for a run of another task or a table elsewhere, DataError where
-    there is nothing to label.
+    the model is torn over, all different (`margin`). Copies of labelled pictures and files that cannot be read are left
+    out. write: a CSV table of the columns path, label and split, in the folder or above it: the pictures of the run
+    with their labels and splits, where all of them stand below it too, then those that are to be labelled, whose labels
+    are to be filled in. page: an HTML file with thumbnails. Raises UsageError for a run of another task or a table
+    elsewhere, DataError where there is nothing to label.
     """
     opened = Opened(finished(run if isinstance(run, Run) else runs.open_run(run)), listener)
     folder = Path(unlabelled)
@@ -107,7 +110,9 @@ def suggest(
         suggestions=tuple(_suggestion(opened, pool, kept, pick) for pick in picks),
     )
     if write:
-        write_bytes(write, _table(found, write.parent).encode())
+        known = _known_rows(opened, write.parent)
+        found = found.model_copy(update={"whole": bool(known)})
+        write_bytes(write, _table(known, found, write.parent).encode())
     if page:
         write_bytes(page, _page(opened, found, folder).encode())
     return found
@@ -201,13 +206,29 @@ def _suggestion(opened: Opened, pool: suggesting.Pool, kept: Sequence[str], pick
     )
 
 
-def _table(found: Suggested, folder: Path) -> str:
-    """The pictures as a manifest whose labels are to be filled in: paths relative to where it stands."""
+def _known_rows(opened: Opened, folder: Path) -> list[tuple[str, str, str]]:
+    """Path, label and split of each picture of the run; none where one of them is no file below the folder."""
+    rows = []
+    for split in SPLIT_NAMES:
+        for picture, label in zip(opened.splits[split].pictures, opened.splits[split].labels, strict=True):
+            if not isinstance(picture, str) or not Path(picture).resolve().is_relative_to(folder.resolve()):
+                return []
+            rows.append((_below(folder, picture), opened.splits.known_names[label], split))
+    return rows
+
+
+def _table(known: Sequence[tuple[str, str, str]], found: Suggested, folder: Path) -> str:
+    """A manifest whose last labels are to be filled in."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "label"))
-    writer.writerows((Path(os.path.relpath(each.picture, folder)).as_posix(), "") for each in found.suggestions)
+    writer.writerow(("path", "label", "split"))
+    writer.writerows(known)
+    writer.writerows((_below(folder, each.picture), "", "") for each in found.suggestions)
     return text.getvalue()
+
+
+def _below(folder: Path, picture: str) -> str:
+    return Path(os.path.relpath(os.path.realpath(picture), os.path.realpath(folder))).as_posix()
 
 
 def _page(opened: Opened, found: Suggested, folder: Path) -> str:

@@ -176,6 +176,7 @@ _CLASSIFICATION = Task(
     merit_name="accuracy",
     attach=_later("tasks.classification.attach"),
     losses=("cross_entropy",),
+    averaged=True,
     outputs=_probabilities,
     read=classification.read,
     score=classification.score,
@@ -204,6 +205,7 @@ TASKS: Mapping[str, Task] = {
         halve=_later("tasks.clips.halved"),
         explain=None,
         teach=None,
+        averaged=False,
         defaults={
             "recipe": "clips",
             "image_size": 96,
@@ -216,6 +218,7 @@ TASKS: Mapping[str, Task] = {
         merit_name="label ranking",
         attach=_later("tasks.multilabel.attach"),
         losses=("binary_cross_entropy", "asymmetric"),
+        averaged=True,
         outputs=_probabilities,
         read=multilabel.read,
         score=multilabel.score,

@@ -66,7 +66,7 @@ def teacher_of(plan: Plan, splits: Splits, folder: Path, listener: Listener) -> 
         return None
     run, task = finished(runs.open_run(plan.teacher)), task_of(plan.task)
     _check(run, plan, splits)
-    ask = _asking(run, splits)
+    ask = asking(run, splits)
     known = run.record.data_digest == splits.digest
     merit = run.record.validation_merit if known else _merit(ask, run.record, plan, splits, listener)
     _check_better(run, merit, plan, splits, folder)
@@ -135,7 +135,8 @@ def _apart(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in ("teacher_share", "teacher_temperature", "exports", "image_size")}
 
 
-def _asking(run: Run, splits: Splits) -> Ask:
+def asking(run: Run, splits: Splits) -> Ask:
+    """Return what asks the model of a run, in the order of the classes of `splits`."""
     model = keras_files.load(run.model_path)
     side = run.record.image_size
     order = [run.record.class_names.index(name) for name in splits.known_names]

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from keras_transfer import runs
+from keras_transfer import journal, runs
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import Event, Listener, Plan, Splits
 from keras_transfer.training import cluster, strategy, watchers
@@ -66,7 +66,8 @@ def held(
 
         def hold() -> bytes:
             stack.enter_context(runs.locked(place))
-            heard.append(stack.enter_context(watchers.watching(watch, place, facts, listener)))
+            heard.append(stack.enter_context(journal.keeping(place / journal.JOURNAL, listener)))
+            heard.append(stack.enter_context(watchers.watching(watch, place, facts, heard[-1])))
             return b""
 
         found.from_chief(hold)

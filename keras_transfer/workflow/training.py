@@ -41,7 +41,7 @@ from keras_transfer.specs import (
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
 from keras_transfer.training.strategy import Strategy
-from keras_transfer.workflow import budgeting, checking, teaching, together, unlabelled
+from keras_transfer.workflow import budgeting, checking, teaching, together, unlabelled, whole_numbers
 from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of, with_frames
 from keras_transfer.workflow.opened import Opened, predicted
 from keras_transfer.workflow.tasks import task_of
@@ -211,7 +211,8 @@ def _learned(
     """Train all stages."""
     job = Job(ready.network, ready.feed, ready.settings, place, listener, goes_on, ready.strategy)
     taught = teaching.taught(job, ready.plan, ready.splits, teacher) if teacher else job
-    results = trainer.train(taught, ready.stages)
+    stages, _ = whole_numbers.parted(ready.stages)
+    results = trainer.train(taught, stages)
     if teacher:
         teaching.tell_passed(teacher, results, listener)
     _tell_unreadable(ready.feed.unreadable, listener)
@@ -228,10 +229,20 @@ def _kept(
     _keep_model(place, network)
     run = Run(place, _record(plan, splits, results, ready.built, network, seconds))
     run = _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
+    run = _in_whole_numbers(run, ready, listener)
     if compare == "scratch":
         run = with_scratch(run, ready.spec, splits, feed, ready.settings, listener)
     runs.write(Run(place, run.record.model_copy(update={"finished": True})))
     return read_bytes(place / runs.RECORD, MOST_TEXT_BYTES)
+
+
+def _in_whole_numbers(run: Run, ready: Ready, listener: Listener) -> Run:
+    """Train the stage in whole numbers, where there is one, and note what came of it; the model stays as it is."""
+    _, stage = whole_numbers.parted(ready.stages)
+    if stage is None:
+        return run
+    result = whole_numbers.learn(Opened(run, listener, {"splits": ready.splits}), stage)
+    return Run(run.folder, run.record.model_copy(update={"stages": (*run.record.stages, result)}))
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

@@ -39,11 +39,10 @@ def with_labels(
     if "none" in (plan.unlabelled, plan.weights) or len(splits.validation) < FEWEST:
         return splits
     known = _known(plan, splits, network, feed, fitting_size(spec, splits.typical_size))
-    names = pseudo_labels.METHODS if plan.unlabelled is None else (plan.unlabelled,)
-    found, without = pseudo_labels.best(known, names)
+    found, without = pseudo_labels.gated(known, plan.unlabelled or next(iter(pseudo_labels.METHODS)))
     total = len(splits.unlabelled)
-    if found is None or not (found.weights > 0).any():
-        listener(Event("note", f"{total} pictures without a label are left aside: validation does not gain by them"))
+    if found is None:
+        listener(Event("note", f"{total} pictures without a label are left aside: validation loses by them"))
         return splits
     taken = int((found.weights > 0).sum())
     told = (

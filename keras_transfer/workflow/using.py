@@ -15,7 +15,7 @@ from keras_transfer.data import clips, faces
 from keras_transfer.data import pairs as listed_pairs
 from keras_transfer.data import pictures as picture_files
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
-from keras_transfer.data.decoding import upright_rgb, upright_size
+from keras_transfer.data.decoding import square_rgb, upright_rgb, upright_size
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.export import manifest, runtime
 from keras_transfer.files import write_bytes
@@ -33,6 +33,7 @@ from keras_transfer.specs import (
     Value,
     silent,
 )
+from keras_transfer.workflow import views as several_views
 from keras_transfer.workflow.tasks import batch_of, check_annotation, task_of
 
 CROPS = ("face", "none")
@@ -135,6 +136,7 @@ def predict(
     output: Path | str | None = None,
     crop: str | None = None,
     window: float | None = None,
+    views: int = 1,
     listener: Listener = silent,
 ) -> tuple[Prediction, ...]:
     """Return what `model` (a run folder or a file of any format) says of each picture file.
@@ -142,27 +144,30 @@ def predict(
     A run answers by what was settled when its training ended, as its files do. labels: the class names of a model that
     does not carry them. gallery: a file of `workflow.galleries`, of a model that gives embeddings: it says then who the
     picture shows, or that they are unknown. output: a folder for what its task draws of an answer, `NAME-mask.png` and
-    `NAME-overlay.png` of a segmenter, `NAME-timeline.png` of a video, over files of these names. crop: a row of
+    `NAME-overlay.png` of a segmenter, `NAME-timeline.png` of a video, `NAME-gradcam.png` of a run that says what a
+    picture shows as a whole, over files of these names. crop: a row of
     `CROPS`, as the run learned where it is left out: of one whose data was `faces:FOLDER` the largest face is cut out
     of each picture. window: of videos, the seconds that one answer is of, those of a training clip where it is left
-    out; see `workflow.timelines.of_videos`. Raises UsageError where the task draws nothing or nothing can be cut out,
-    DataError for a picture without a face.
+    out; see `workflow.timelines.of_videos`. views: looks at each picture whose mean answers; see `workflow.views`.
+    Raises UsageError where the task draws nothing, has no such mean or nothing can be cut out, DataError for a picture
+    without a face.
     """
     path, run = located(model)
     ask = asked(path, run, labels)
     contract, task = ask.contract, task_of(ask.contract.task)
+    mirrored = several_views.mirrored_by(run)
+    several_views.check(views, task, mirrored=mirrored)
     if contract.frames and gallery is None:
         return _of_videos(ask, pictures, window, output, listener)
     if window is not None:
         raise UsageError(f"A window is a part of a video, and {task.name} looks at pictures. Leave --window out.")
-    if output is not None and task.draw is None:
-        raise UsageError(f"Nothing is drawn of {task.name}: leave --output out.")
+    drawing = _drawing(path, run, task, contract) if output is not None else None
     read = _gallery(gallery, contract) if gallery is not None else task.read
     look = read_faces_as if cuts_faces(contract, run, crop) else read_as
     said, step = [], batch_of(contract)
     for start in range(0, len(pictures), step):
         some = pictures[start : start + step]
-        answers = ask.answers(look(contract, some))
+        answers = several_views.averaged(ask.answers, look(contract, some), views, mirrored=mirrored)
         said += [{name: each[row : row + 1] for name, each in answers.items()} for row in range(len(some))]
         if task.keep:
             said[start:] = [dict(task.keep(each)) for each in said[start:]]
@@ -174,7 +179,7 @@ def predict(
         if task.placed and size:
             says = dict(task.placed(says, size[1], size[0], contract))
         results = tuple(dict(row) for row in task.results(str(picture), says)) if task.results else None
-        files = () if output is None else _drawn(task, picture, each, contract, Path(output), name)
+        files = _kept(drawing(picture, each), Path(output), name) if drawing and output is not None else ()
         predictions.append(Prediction(picture=str(picture), says=says, files=files, results=results))
     return tuple(predictions)
 
@@ -255,15 +260,37 @@ def _names(pictures: Sequence[Path | str]) -> list[str]:
     return [stem if stems.count(stem) == 1 else f"{stem}-{number}" for number, stem in enumerate(stems, start=1)]
 
 
-def _drawn(
-    task: Task, picture: Path | str, answers: Answers, contract: Contract, folder: Path, name: str
-) -> tuple[str, ...]:
-    assert task.draw is not None
-    files = task.draw(upright_rgb(picture_files.content_of(str(picture))), answers, contract)
+Drawing = Callable[[Path | str, Answers], Mapping[str, bytes]]
+"""Takes a picture file and the answers to it; gives what is drawn of them by how a file of it ends."""
+
+
+def _drawing(path: Path, run: Run | None, task: Task, contract: Contract) -> Drawing:
+    """Return what draws an answer: the task, else where a run looked; UsageError where neither is known."""
+    if task.draw is not None:
+        draw = task.draw
+        return lambda picture, answers: draw(upright_rgb(picture_files.content_of(str(picture))), answers, contract)
+    if task.explain is None or run is None or path != run.model_path:
+        where = "" if task.explain is None else " but where a run looked: name a run folder, or"
+        raise UsageError(f"Nothing is drawn of {task.name}{where or ':'} leave --output out.")
+    return partial(_looked, task.explain, keras_files.load(path), contract)
+
+
+def _looked(
+    explain: Callable[..., np.ndarray], model: Any, contract: Contract, picture: Path | str, answers: Answers
+) -> Mapping[str, bytes]:
+    """The square that the model saw, warm where it looked."""
+    from keras_transfer.evaluation import warming
+
+    encoded, small = picture_files.content_of(str(picture)), read_as(contract, [picture])
+    large = square_rgb(encoded, max(contract.image_size, warming.LEAST), contract.aspect)
+    return {"gradcam.png": warming.png(large, explain(model, small)[0])}
+
+
+def _kept(drawn: Mapping[str, bytes], folder: Path, name: str) -> tuple[str, ...]:
     folder.mkdir(parents=True, exist_ok=True)
-    for end, content in files.items():
+    for end, content in drawn.items():
         write_bytes(folder / f"{name}-{end}", content)
-    return tuple(str(folder / f"{name}-{end}") for end in files)
+    return tuple(str(folder / f"{name}-{end}") for end in drawn)
 
 
 def located(model: Path | str) -> tuple[Path, Run | None]:

@@ -1,0 +1,102 @@
+"""Every precision of a backbone of each family: size, time, and what a phone's delegates take: scripts/bench phones.
+
+Networks have random weights, on which neither time nor operators depend: what precisions do to accuracy is told of
+trained runs (`keras-transfer export RUN --precision auto`). Times are those of `keras-transfer bench latency`, one
+picture a call on one thread of this host, not of a phone; ratios are to the float32 TFLite file of the same backbone.
+Delegates are told by their published lists, as `keras-transfer bench latency FILES --delegates` does.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_transfer import devices
+from keras_transfer.backbones import features, registry
+from keras_transfer.errors import ExportError
+from keras_transfer.export import delegates, exporters
+from keras_transfer.specs import Contract
+from keras_transfer.tasks import pooled
+from keras_transfer.workflow import benching
+
+CLASSES, CALIBRATION = 10, 16
+FORMATS = [name for name, row in exporters.EXPORTERS.items() if row.format != "saved_model" and not row.halved]
+
+
+def smallest_of_families():
+    """The smallest row of each family, by the order of the catalogue."""
+    found = {}
+    for spec in registry.select(sort="parameters"):
+        found.setdefault(spec.family, spec.name)
+    return list(found.values())
+
+
+def measured(name, side, formats, repeats):
+    """A row of the table for each file of a backbone."""
+    keras.utils.set_random_seed(0)
+    spec = registry.backbone(name)
+    base = features.build(spec, image_size=max(side, spec.min_size), weights="none").model
+    model = pooled.attach(base, classes=CLASSES, dropout=0.0, seed=0, activation="softmax")
+    size = base.input.shape[1]
+    contract = Contract(class_names=tuple(map(str, range(CLASSES))), image_size=size, backbone=name)
+    pictures = np.random.default_rng(0).integers(0, 256, (CALIBRATION, size, size, 3), np.uint8)
+    rows, given = [], {"calibration": pictures}
+    with tempfile.TemporaryDirectory() as folder:
+        for each in formats:
+            try:
+                (artifact,) = exporters.export(model, Path(folder), [each], contract, **given)
+            except ExportError as error:
+                rows.append({"backbone": name, "format": each, "problem": str(error)})
+                continue
+            (timed,) = benching.bench_latency([artifact.path], repeats=repeats)
+            taken = {
+                found.delegate: {"operators": found.operators, "left": dict(found.left)}
+                for found in delegates.told(artifact.path)
+            }
+            row = {"backbone": name, "format": each, "side": size, "size_bytes": artifact.size_bytes}
+            rows.append({**row, "median_ms": timed.latency.median_ms, "delegates": taken})
+    floats = next((row["median_ms"] for row in rows if row["format"] == "tflite" and "median_ms" in row), None)
+    for row in rows:
+        if floats and "median_ms" in row:
+            row["speed_ratio"] = floats / row["median_ms"]
+    return rows
+
+
+def cells(row):
+    if "problem" in row:
+        return [row["problem"][:60]]
+    told = [
+        "all" if not found["left"] else f"{found['operators'] - sum(found['left'].values())}/{found['operators']}"
+        for found in row["delegates"].values()
+    ]
+    ratio = f"{row['speed_ratio']:.2f}" if "speed_ratio" in row else ""
+    return [f"{row['size_bytes'] / 1e6:.1f}", f"{row['median_ms']:.2f}", ratio, *told]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="backbones; the smallest of each family where left out")
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--format", action="append", choices=FORMATS, help="all that have a delegate where left out")
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    rows = []
+    for name in given.names or smallest_of_families():
+        rows += measured(name, given.image_size, given.format or FORMATS, given.repeats)
+        keras.backend.clear_session()
+    if given.json:
+        print(json.dumps({"instructions": devices.instruction_set(), "rows": rows}, indent=2))
+        return
+    print("| backbone | format | MB | ms | speed | GPU | NNAPI | Core ML |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for row in rows:
+        print("| " + " | ".join([row["backbone"], row["format"], *cells(row)]) + " |")
+    print(f"\nms a picture on one thread of this host ({devices.instruction_set()}), not of a phone")
+
+
+if __name__ == "__main__":
+    main()

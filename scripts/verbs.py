@@ -1,0 +1,149 @@
+"""The verbs that campaigns run on small pictures: how each begins, what it ends with, and one run of it."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_transfer.training import recipes
+
+SIDE = 32
+
+PLAN = """data = "pictures"
+backbone = "MobileNetV2"
+weights = "none"
+image_size = 32
+[[stages]]
+name = "head"
+epochs = 2
+"""
+
+FACES = """data = "people"
+task = "embedding"
+backbone = "MobileNetV2"
+weights = "none"
+image_size = 32
+[[stages]]
+name = "head"
+epochs = 1
+"""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command line, and what is the same whenever it was run."""
+
+    words: tuple[str, ...]
+    ends_with: tuple[str, ...]
+    """Files that are the same, byte for byte."""
+    after: str = ""
+    """The verb whose end it begins from; nothing was run before it where this is empty."""
+
+
+def _trained(*words: str, name: str = "small", stage: str = "0-head", after: str = "") -> Verb:
+    return Verb(("train", *words, "--run", name), (f"saved_models/{name}/stages/{stage}/weights.npz",), after)
+
+
+def _by_recipe(name: str) -> Verb:
+    """A recipe on a backbone with its pretrained weights, an epoch of each stage."""
+    stages = recipes.stages(name, 5)
+    small = ("--backbone", "EfficientNetLite0", "--image-size", str(SIDE), "--epochs", "1")
+    return _trained("pictures", "--recipe", name, *small, stage=f"{len(stages) - 1}-{stages[-1].name}")
+
+
+RUN = "saved_models/small"
+
+VERBS: dict[str, Verb] = {
+    "train": _trained("--plan", "plan.toml"),
+    "train streamed": _trained("--plan", "plan.toml", "--engine", "stream"),
+    **{f"train {name}": _by_recipe(name) for name in recipes.ADVISED},
+    "train faces": _trained("--plan", "faces.toml", name="faces"),
+    "export": Verb(
+        ("export", RUN, "--format", "tflite", "--format", "onnx"),
+        (f"{RUN}/exports/model.tflite", f"{RUN}/exports/model.onnx"),
+        after="train",
+    ),
+    "verify": Verb(("verify", RUN), (f"{RUN}/exports/model.tflite", f"{RUN}/exports/model.onnx"), after="export"),
+    "report": Verb(("report", RUN), (f"{RUN}/report.html",), after="export"),
+    "bundle": Verb(("bundle", RUN, "--for", "python"), (f"{RUN}/bundles/small-python.zip",), after="export"),
+    "gallery": Verb(
+        ("gallery", "saved_models/faces", "people", "--file", "known.npz"), ("known.npz",), after="train faces"
+    ),
+    "doctor": Verb(("doctor", "pictures", "--write", "clean.csv", "--no-labels"), ("clean.csv",)),
+    "advise": Verb(
+        ("advise", "pictures", "--backbone", "EfficientNetLite0", "--image-size", str(SIDE), "--write", "advised.toml"),
+        ("advised.toml",),
+    ),
+}
+
+
+def begin(folder: Path) -> None:
+    """Write the pictures and the plans that the verbs take."""
+    drawn(folder / "pictures", ("ant", "bee"), 12)
+    drawn(folder / "people", tuple("abcdefgh"), 4)
+    (folder / "plan.toml").write_text(PLAN)
+    (folder / "faces.toml").write_text(FACES)
+
+
+def drawn(folder: Path, names: Sequence[str], count: int) -> None:
+    """Write so many pictures for each name: what is of one name is alike."""
+    for number, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        base = np.random.default_rng(number).integers(0, 256, (4, 4, 3)).repeat(8, 0).repeat(8, 1)
+        for each in range(count):
+            noise = np.random.default_rng(1000 * number + each).normal(0, 40, base.shape)
+            picture = Image.fromarray(np.clip(base + noise, 0, 255).astype(np.uint8))
+            picture.save(folder / name / f"{each}.png")
+
+
+@cache
+def reference(name: str) -> tuple[Path, Mapping[str, str]]:
+    """The folder in which a verb begins, and what it ends with, from a run that nothing disturbed."""
+    verb, place = VERBS[name], Path(tempfile.mkdtemp(prefix="campaign-base-"))
+    shutil.copytree(after(verb.after), place / "base") if verb.after else begin(place / "base")
+    shutil.copytree(place / "base", place / "after")
+    code, said = run(verb.words, place / "after")
+    if code:
+        raise SystemExit(f"'{name}' fails by itself: {said}")
+    return place / "base", results(name, place / "after")
+
+
+def after(name: str) -> Path:
+    """The folder as a verb leaves it."""
+    return reference(name)[0].parent / "after"
+
+
+def results(name: str, folder: Path) -> dict[str, str]:
+    """SHA-256 of each file that a verb ends with, empty where it is not there."""
+    paths = {each: folder / each for each in VERBS[name].ends_with}
+    return {
+        each: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for each, path in paths.items()
+    }
+
+
+def environment(folder: Path, **others: str) -> dict[str, str]:
+    """What a verb finds around it: a cache and a state of its own in the folder."""
+    own = {name: str(folder / f".{name}") for name in ("KERAS_TRANSFER_CACHE", "KERAS_TRANSFER_STATE")}
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    return os.environ | own | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"} | others
+
+
+def run(words: Sequence[str], folder: Path, code: str = "", **options: Any) -> tuple[int, str]:
+    """Run a command line in a folder; its exit code and what it said.
+
+    code: Python to run in place of the program. options: of `subprocess.run`, such as another environment.
+    """
+    command = [sys.executable, *(("-c", code) if code else ("-m", "keras_transfer", *words))]
+    given = {"env": environment(folder), "stdin": subprocess.DEVNULL, "capture_output": True} | options
+    done = subprocess.run(command, cwd=folder, text=True, errors="replace", check=False, **given)
+    return done.returncode, ((done.stdout or "") + (done.stderr or "")).strip()

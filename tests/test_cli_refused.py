@@ -1,0 +1,75 @@
+"""What the system refuses, and streams that the caller closed: a sentence, or nothing at all."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_transfer.errors import REFUSALS, of_system
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+def test_what_the_system_refuses_is_one_sentence_that_says_what_to_do(number):
+    said = of_system(OSError(number, os.strerror(number), "run.json"))
+    assert said.startswith(f"The system refuses to go on at 'run.json': {os.strerror(number)}. {REFUSALS[number]}")
+    assert said.endswith("Then run the same command again: what was finished is saved.")
+
+
+def test_too_little_memory_is_a_sentence():
+    said = of_system(MemoryError())
+    assert said.startswith("The system refuses to go on: Cannot allocate memory. Free some memory, raise the limit")
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("libcudart.so: failed to map segment from shared object", errno.ENOMEM),
+        ("libtensorflow_cc.so.2: cannot open shared object file: Too many open files", errno.EMFILE),
+        ("Can't synchronously write data (errno = 27, error message = 'File too large')", errno.EFBIG),
+    ],
+)
+def test_what_libraries_tell_in_words_is_the_same_sentence(said, number):
+    assert of_system(ImportError(said)) == of_system(OSError(number, os.strerror(number)))
+
+
+def test_other_errors_are_left_to_whoever_looks_for_them():
+    assert of_system(OSError(errno.ENOENT, "gone")) == of_system(ValueError("no")) == ""
+
+
+def typed(shell, *words):
+    """Run the command line behind what a shell does with its streams."""
+    command = ["sh", "-c", f'exec "$@" {shell}', "sh", sys.executable, "-m", "keras_transfer", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_take_nothing_down(shell, tmp_path):
+    done = typed(shell, "runs", "--folder", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert ("There are no runs" in done.stdout) == (">&-" not in shell.split())
+
+
+def test_a_file_never_takes_the_number_of_a_stream_that_the_caller_closed(tmp_path):
+    code = """
+import os, sys
+from keras_transfer.__main__ import _open_streams
+_open_streams()
+with open(sys.argv[1], "w") as file:
+    assert file.fileno() > 2
+    os.write(1, b"printed")
+"""
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code, str(tmp_path / "file")]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_whoever_reads_may_go_early():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        command = [sys.executable, "-m", "keras_transfer", "licences"]
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode in (0, 1)
+    assert done.stderr == ""
