@@ -44,6 +44,16 @@ def best_device() -> str:
     return f"/{kind}:0"
 
 
+def all_devices() -> list[str]:
+    """Return the devices that can share a batch: all GPUs, else all logical CPUs, of which there is one by itself.
+
+    >>> all_devices()  # doctest: +SKIP
+    ['/GPU:0', '/GPU:1']
+    """
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return [f"/{kind}:{number}" for number in range(len(tf.config.list_logical_devices(kind)))]
+
+
 def prefetch(dataset: Any, device: str | None = None, *, batches: int = 2) -> Any:
     """Return `dataset` with `batches` batches held ready on `device`; nothing may come after it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,6 +69,53 @@ def _in_pairs(rng: np.random.Generator, count: int, labels: np.ndarray | None) -
 BALANCES: dict[str, Order] = {"none": _shuffled, "weights": _shuffled, "resample": _resampled, "pairs": _in_pairs}
 """Ways to make up for classes of different size, each with the order of its epochs; `weights` changes what pictures
 weigh (`class_weights`), not how often they come, and `pairs` only what comes beside what."""
+
+
+NOTHING = -1
+"""A position that stands for no picture: a worker for whom a batch has none takes the last one and weighs it 0."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several workers takes of every batch: each `count`-th picture, from `index` on.
+
+    So that batch k of all of them together is the batch k that one alone would see, whatever their number.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def size(self, batch_size: int) -> int:
+        """Return how many pictures of a full batch are this worker's; ValueError where some worker would have none.
+
+        >>> [Share(index, 3).size(32) for index in range(3)]
+        [11, 11, 10]
+        """
+        if batch_size < self.count:
+            raise ValueError(f"{self.count} workers share batches of at least as many pictures. Received: {batch_size}")
+        return len(range(self.index, batch_size, self.count))
+
+    def of(self, order: np.ndarray, batch_size: int) -> np.ndarray:
+        """Return the positions of `order` that are this worker's, in turn, to be batched by `size(batch_size)`.
+
+        >>> Share(1, 2).of(np.arange(10), batch_size=4).tolist()
+        [1, 3, 5, 7, 9]
+        >>> Share(1, 2).of(np.arange(9), batch_size=4).tolist()
+        [1, 3, 5, 7, -1]
+
+        Every worker has as many batches as the next, or they would wait for each other: where the last one has no
+        picture for this worker, `NOTHING` stands in it.
+        """
+        if self.count == 1:
+            return order
+        self.size(batch_size)
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        nothing = np.array([NOTHING], order.dtype)
+        return np.concatenate([mine if len(mine := batch[self.index :: self.count]) else nothing for batch in batches])
+
+
+WHOLE = Share()
+"""Of one worker, who takes every batch as it is."""
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

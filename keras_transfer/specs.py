@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 if TYPE_CHECKING:
     import numpy as np
 
+    from keras_transfer.order import Share
+
 Aspect = Literal["stretch", "crop", "letterbox"]
 """How a picture becomes square: `stretch` ignores its proportions (what MediaPipe Tasks does on a phone),
 `crop` keeps the middle, `letterbox` pads with black."""
@@ -753,13 +755,15 @@ class Feed(Protocol):
         augment: str = "none",
         epoch: int = 0,
         shuffle: bool = False,
+        share: Share = ...,
     ) -> Any:
         """Return a tf.data.Dataset of (images, targets, weights).
 
         images: uint8 (batch, image_size, image_size, 3); targets: as the data set's annotation gives them, float32
         (batch, …), where a picture has one class (batch, classes), rows sum to 1; weights: float32 (batch,). Order and
         augmentation are functions of (seed, epoch) alone; without `shuffle` the order is that of the split. The last
-        batch may be smaller.
+        batch may be smaller. share: what one of several workers takes of each batch of `batch_size`, all of it where
+        left out; where a batch has nothing for it, it takes a picture that weighs nothing.
         """
 
 

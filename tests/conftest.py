@@ -29,18 +29,18 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def stripes():
     """Pictures that differ by the direction and colour of their stripes: uint8 (n, 32, 32, 3) and labels, by split."""
+    return {"train": make_stripes(96, 1), "validation": make_stripes(48, 2), "test": make_stripes(48, 3)}
 
-    def make(count, seed):
-        rng = np.random.default_rng(seed)
-        labels = np.arange(count) % CLASSES
-        y, x = np.mgrid[0:SIZE, 0:SIZE]
-        phase = rng.uniform(0, 6.28, count)[:, None, None]
-        direction = np.stack([y + 0 * x, x + 0 * y, x + y])[labels]
-        wave = np.sin(direction * 0.8 + phase)[..., None]
-        noise = rng.normal(0, 0.9, (count, SIZE, SIZE, 3))
-        return np.clip(127 + 60 * (wave + noise), 0, 255).astype(np.uint8), labels
 
-    return {"train": make(96, 1), "validation": make(48, 2), "test": make(48, 3)}
+def make_stripes(count, seed):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    y, x = np.mgrid[0:SIZE, 0:SIZE]
+    phase = rng.uniform(0, 6.28, count)[:, None, None]
+    direction = np.stack([y + 0 * x, x + 0 * y, x + y])[labels]
+    wave = np.sin(direction * 0.8 + phase)[..., None]
+    noise = rng.normal(0, 0.9, (count, SIZE, SIZE, 3))
+    return np.clip(127 + 60 * (wave + noise), 0, 255).astype(np.uint8), labels
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def network():
     return make_network()
 
 
-def make_network(seed=0, size=SIZE):
+def make_network(seed=0, size=SIZE, task="classification"):
     import keras
 
     from keras_transfer.specs import Block
-    from keras_transfer.tasks import classification
+    from keras_transfer.tasks import classification, multilabel
 
     keras.utils.set_random_seed(seed)
     image = keras.Input((size, size, 3), dtype="uint8", name="image")
@@ -87,4 +87,5 @@ def make_network(seed=0, size=SIZE):
         x = y
         blocks.append(Block(index, tuple(layers), x))
         layers = []
-    return classification.attach(keras.Model(image, x), tuple(blocks), classes=CLASSES, dropout=0.2)
+    attach = {"classification": classification, "multilabel": multilabel}[task].attach
+    return attach(keras.Model(image, x), tuple(blocks), classes=CLASSES, dropout=0.2)

@@ -16,6 +16,7 @@ from keras_transfer.data.pictures import read_pictures
 from keras_transfer.data.pipeline import make_feed
 from keras_transfer.data.sources import load
 from keras_transfer.errors import DataError, UsageError
+from keras_transfer.order import Share
 from tests.test_data_sources import write_picture
 
 
@@ -78,6 +79,35 @@ def test_another_epoch_has_another_order_of_the_same_pictures(folder):
     a, b = (all_of(feed("train", image_size=24, batch_size=7, epoch=e, shuffle=True))[0] for e in (0, 1))
     assert not (a == b).all()
     assert sorted(x.tobytes() for x in a) == sorted(x.tobytes() for x in b)
+
+
+@pytest.mark.parametrize("kind", ["files", "array", "stream"])
+@pytest.mark.parametrize("cache_bytes", [None, 0])
+def test_two_workers_share_the_batches_of_one(folder, kind, cache_bytes):
+    """37 pictures in batches of 6 leave one in the last: the second worker takes a picture that weighs nothing."""
+    splits = load(str(folder))
+    part = splits.train.take(np.arange(37))
+    if kind == "array":
+        pixels = read_pictures(part.pictures, image_size=20, aspect="stretch")
+        part = dataclasses.replace(part, pictures=pixels)
+    if kind == "stream":
+        files = [str(path) for path in part.pictures]
+        part = dataclasses.replace(
+            part, pictures=lambda: tf.data.Dataset.from_tensor_slices(files).map(tf.io.read_file)
+        )
+    feed = make_feed(dataclasses.replace(splits, train=part), cache_bytes=cache_bytes)
+    how = {"image_size": 16, "batch_size": 6, "epoch": 1, "shuffle": True, "augment": "light"}
+    for _ in range(2):  # the second time perhaps from memory
+        whole = [tuple(map(np.asarray, batch)) for batch in feed("train", **how)]
+        shares = [[tuple(map(np.asarray, b)) for b in feed("train", **how, share=Share(i, 2))] for i in range(2)]
+        assert len(shares[0]) == len(shares[1]) == len(whole)
+        for index, batches in enumerate(shares):
+            for mine, all_of_it in zip(batches, whole, strict=True):
+                theirs = [each[index::2] for each in all_of_it]
+                if len(theirs[0]):
+                    assert all((a == b).all() for a, b in zip(mine, theirs, strict=True))
+                else:
+                    assert mine[2].tolist() == [0.0]
 
 
 def test_a_feed_can_be_left_in_the_middle_of_an_epoch(folder):

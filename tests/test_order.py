@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_transfer.order import BALANCES, of_epoch
+from keras_transfer.order import BALANCES, NOTHING, Share, of_epoch
 
 LABELS = np.array([0] * 40 + [1] * 10)
 
@@ -36,3 +36,22 @@ def test_resampling_shows_every_class_as_often_and_the_small_one_in_rounds():
 def test_resampling_pictures_without_one_class_each_is_refused():
     with pytest.raises(ValueError, match=r"Resampling needs one class a picture, \(4,\). Received: \(4, 2\)"):
         of_epoch(4, seed=0, epoch=0, labels=np.eye(2, dtype=bool)[[0, 1, 1, 0]], balance="resample")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [7, 12, 13])
+def test_the_shares_of_all_workers_are_the_batches_of_one(workers, count):
+    order, size = np.random.default_rng(0).permutation(count), 6
+    shares = [Share(index, workers) for index in range(workers)]
+    mine = [share.of(order, size) for share in shares]
+    for batch in range(-(-count // size)):
+        parts = [each[batch * share.size(size) :][: share.size(size)] for each, share in zip(mine, shares, strict=True)]
+        assert all(len(part) for part in parts)  # nobody waits for one that has no batch
+        whole = order[batch * size :][:size]
+        found = [part[row] for row in range(size) for part in parts if row < len(part)]
+        assert [each for each in found if each != NOTHING] == whole.tolist()
+
+
+def test_more_workers_than_pictures_of_a_batch_are_refused():
+    with pytest.raises(ValueError, match=r"3 workers share batches of at least as many pictures\. Received: 2"):
+        Share(0, 3).of(np.arange(9), batch_size=2)

@@ -20,6 +20,7 @@ from keras_transfer.cli import (
     serving,
     suggesting,
     supply,
+    sweeping,
     training,
     using,
 )
@@ -29,6 +30,7 @@ __all__ = ["app", "fail"]
 
 VERBS: tuple[Callable[..., None], ...] = (
     training.train,
+    sweeping.sweep,
     advising.advise,
     reporting.report,
     pictures.doctor,

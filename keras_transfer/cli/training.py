@@ -31,7 +31,7 @@ from keras_transfer.errors import UsageError
 from keras_transfer.specs import Plan, Run
 
 if TYPE_CHECKING:
-    from keras_transfer.workflow import Advice
+    from keras_transfer.workflow import Advice, Cluster
 
 
 def train(
@@ -59,6 +59,7 @@ def train(
     engine: Annotated[
         str, typer.Option(help="Who computes frozen parts: auto, litert, onnxruntime, keras, stream.")
     ] = "auto",
+    devices: Annotated[str, typer.Option(help="one, or all of this machine: they share every batch.")] = "one",
     strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read ends the run.")] = False,
     data_service: Annotated[
         str | None, typer.Option(help="Address of a tf.data service that decodes: grpc://host:port")
@@ -88,6 +89,7 @@ def train(
         name=run,
         compare=compare,
         engine=engine,
+        devices=devices,
         advice=advice,
         strict=strict,
         data_service=data_service,
@@ -95,7 +97,10 @@ def train(
         cache_folder=cache_folder,
         cache_limit_bytes=None if cache_limit is None else int(cache_limit * 1e9),
     )
-    if as_json:
+    cluster = _taking_part()
+    if cluster and cluster.index:
+        _tell_done(cluster.name, done, as_json)
+    elif as_json:
         print_json({"folder": str(done.folder), **done.record.model_dump(mode="json")})
     else:
         _show_run(done)
@@ -108,6 +113,12 @@ def _trained(plan: Plan, **asked: Any) -> Run:
 
     with live(workflow.task_of(plan.task).merit_name) as listener:
         return workflow.train(plan, listener=listener, spent_seconds=time.time() - _began(), **asked)
+
+
+def _taking_part() -> Cluster | None:
+    from keras_transfer import workflow
+
+    return workflow.taking_part()
 
 
 def _began() -> float:
@@ -153,6 +164,11 @@ def _plan(
             )
         return plans.make(plans.with_epochs({**read, **given}, epochs)), None
     early = plans.make(plans.with_epochs(plans.override(given, overrides), epochs))  # is refused before it is advised
+    if auto and _taking_part():
+        raise UsageError(
+            "--auto measures on one machine, and TF_CONFIG names several: ask keras-transfer advise on one of them, "
+            "and give all of them what it says."
+        )
     if auto and early.minutes:
         raise UsageError("--minutes measures and chooses by itself: leave --auto out, or leave --minutes out.")
     if not auto or _measured_before(early):
@@ -188,6 +204,16 @@ def _advice(asked: Plan) -> Advice:
     for each in advice.alternatives:
         err.print(f"  {plain(each.sentence)}", soft_wrap=True, highlight=False)
     return advice
+
+
+def _tell_done(worker: str, run: Run, as_json: bool) -> None:
+    """Say that a worker is done whose chief keeps and shows the run."""
+    if as_json:
+        print_json({"folder": str(run.folder), "worker": worker})
+    else:
+        out.print(
+            f"{plain(worker)} is done; the first one keeps the run in '{plain(str(run.folder))}'", highlight=False
+        )
 
 
 def _show_run(run: Run) -> None:

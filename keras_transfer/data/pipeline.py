@@ -18,7 +18,7 @@ from keras_transfer.data import reading, remote, varied
 from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.reading import PARALLEL
 from keras_transfer.errors import DataError, UsageError, unknown
-from keras_transfer.order import BALANCES, of_epoch
+from keras_transfer.order import BALANCES, NOTHING, WHOLE, Share, of_epoch
 from keras_transfer.specs import Event, Listener, Split, Splits, sample_shape, silent
 
 CACHED_SHARE = 0.5
@@ -139,6 +139,7 @@ class PictureFeed:
         augment: str = "none",
         epoch: int = 0,
         shuffle: bool = False,
+        share: Share = WHOLE,
     ) -> Any:
         """Return a tf.data.Dataset of (images, targets, weights), as `Feed` says."""
         part = self.splits[split]
@@ -153,12 +154,18 @@ class PictureFeed:
         noise_of = augmentation.noise(self.options.seed, epoch, len(part)) if augment != "none" else None
         if augmentation.parted(augment)[1]:
             assert noise_of is not None
-            pictures = self._varied(part, order, image_size, batch_size, noise_of[:, -varied.NUMBERS :])
+            mine, size = share.of(order, batch_size), share.size(batch_size)
+            pictures = self._varied(part, mine, image_size, size, noise_of[:, -varied.NUMBERS :])
         else:
-            pictures = self._pictures(part, order, image_size, batch_size, shuffle=shuffle, moments=moments)
+            pictures = self._pictures(
+                part, order, image_size, batch_size, shuffle=shuffle, moments=moments, share=share
+            )
         targets_of, weights_of = self._targets_of(part, image_size), self._weights[split]
 
         def finish(rows: Any, images: Any, readable: Any) -> tuple[Any, Any, Any]:
+            if share != WHOLE:  # what stands for no picture weighs nothing
+                readable &= rows != NOTHING
+                rows = tf.where(rows == NOTHING, tf.cast(len(part) - 1, rows.dtype), rows)
             targets = targets_of(rows)
             weights = tf.gather(weights_of, rows) * tf.cast(readable, tf.float32)
             if noise_of is not None:
@@ -183,23 +190,25 @@ class PictureFeed:
         *,
         shuffle: bool,
         moments: np.ndarray | None = None,
+        share: Share = WHOLE,
     ) -> Any:
         # The frames of other moments are others every time: there is nothing to keep.
         cache, aspect = self._cache(part, size) if moments is None else None, self.options.aspect
         if callable(part.pictures) and cache is not None and shuffle and not cache.there.all():
             self._run_through(part, size, batch_size)  # a stream has no other way to a shuffle of the whole
+        mine, of_batch = share.of(order, batch_size), share.size(batch_size)
         if cache is not None and cache.there.all():
-            return _from_cache(cache, order, batch_size)
+            return _from_cache(cache, mine, of_batch)
         if callable(part.pictures):
             seed, times = int(order[0]) if shuffle else None, np.bincount(order, minlength=len(part))
-            stream = reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed, times=times)
+            stream = reading.from_stream(part.pictures, size, aspect, batch_size, seed=seed, times=times, share=share)
             return self._noted(part, stream, cache)
         read: Any = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
         if self.splits.frames:
             read = partial(reading.from_clips, frames=self.splits.frames, moments=moments)
         if shuffle and self.options.service and read is reading.from_files:
             read = partial(remote.from_service, service=self.options.service)
-        return self._noted(part, read(part.pictures, order, size, aspect, batch_size), cache)
+        return self._noted(part, read(part.pictures, mine, size, aspect, of_batch), cache)
 
     def _varied(self, part: Split, order: np.ndarray, size: int, batch_size: int, drawn: np.ndarray) -> Any:
         """The pictures read in other ways than always: they are kept nowhere, for the next epoch reads them anew."""
@@ -225,7 +234,8 @@ class PictureFeed:
 
         def keep(rows: np.ndarray, images: np.ndarray, readable: np.ndarray) -> np.ndarray:
             assert cache is not None
-            cache.keep(rows, images, readable)
+            there = rows != NOTHING
+            cache.keep(*((rows, images, readable) if there.all() else (rows[there], images[there], readable[there])))
             return readable
 
         def noted(rows: Any, images: Any, problems: Any) -> tuple[Any, Any, Any]:

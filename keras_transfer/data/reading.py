@@ -7,6 +7,7 @@ per picture, empty where there is none: a broken picture keeps its row, comes bl
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import tensorflow as tf
 from keras_transfer.data import clips, varied
 from keras_transfer.data.pictures import CORES, content_of, squares
 from keras_transfer.data.squaring import square
+from keras_transfer.order import NOTHING, WHOLE, Share
 
 PARALLEL = 2 * CORES
 """Elements of a tf.data pipeline worked on at the same time; explicit, because the autotuner stays off."""
@@ -80,10 +82,12 @@ def from_stream(
     *,
     seed: int | None = None,
     times: np.ndarray | None = None,
+    share: Share = WHOLE,
 ) -> Any:
     """Return the batches of a stream of encoded pictures, in its order or, given a seed, stirred within a buffer.
 
     times: how often each picture comes, int (n,), where that is not once: in the place that it has in the stream.
+    share: what is decoded of each batch; all of it is read.
     """
 
     def read(contents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +102,16 @@ def from_stream(
         rows_and_bytes = rows_and_bytes.flat_map(again)
     if seed is not None:
         rows_and_bytes = rows_and_bytes.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=False)
-    return _read(rows_and_bytes.batch(batch_size), read, (size, size, 3))
+    batches = rows_and_bytes.batch(batch_size)
+    if share != WHOLE:
+        batches = batches.map(tf.autograph.experimental.do_not_convert(partial(_share_of, share)))
+    return _read(batches, read, (size, size, 3))
+
+
+def _share_of(share: Share, rows: Any, sources: Any) -> tuple[Any, Any]:
+    mine, theirs = rows[share.index :: share.count], sources[share.index :: share.count]
+    nothing = tf.constant([NOTHING], rows.dtype)
+    return tf.cond(tf.size(mine) > 0, lambda: (mine, theirs), lambda: (nothing, sources[:1]))
 
 
 def from_array(

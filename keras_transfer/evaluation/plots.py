@@ -123,6 +123,34 @@ def pareto(exports: Sequence[Mapping[str, Any]], merit_name: str) -> str:
     return out[0]
 
 
+def trials(rows: Sequence[Mapping[str, Any]], merit_name: str) -> str:
+    """Return merit on validation against size, time for a picture and seconds of training; what nothing beats is full.
+
+    rows: with run, backbone, validation_merit (0-1), size_bytes, latency_ms, seconds, pareto.
+    """
+    with drawing("trials", 6.4, f"Trials: {merit_name} against size, latency and seconds") as (figure, axes, out):
+        figure.delaxes(axes)
+        beside = {
+            "size in MB": lambda row: row["size_bytes"] / 1e6,
+            "ms a picture": lambda row: row["latency_ms"],
+            "seconds of training": lambda row: row["seconds"],
+        }
+        colours = {name: SERIES[i % len(SERIES)] for i, name in enumerate(dict.fromkeys(r["backbone"] for r in rows))}
+        for number, (name, of) in enumerate(beside.items(), start=1):
+            axes = figure.add_subplot(len(beside), 1, number)
+            for row in rows:
+                colour = colours[row["backbone"]]
+                filled = colour if row["pareto"] else "none"
+                axes.scatter(of(row), row["validation_merit"], s=28, edgecolors=colour, facecolors=filled)
+            axes.margins(0.1, 0.2)
+            axes.set(xlabel=name, ylabel=merit_name)
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        for name, colour in colours.items():
+            axes.scatter([], [], s=28, color=colour, label=name)
+        axes.legend(fontsize=7.5, frameon=False, labelcolor="linecolor")
+    return out[0]
+
+
 def block_probes(accuracies: Sequence[float], errors: Sequence[float], chosen: Sequence[int] = ()) -> str:
     """Return what a linear probe reads from each block's end; blocks that learn are marked."""
     with drawing("probes", 2.6, "Linear probe at every block end") as (_, axes, out):

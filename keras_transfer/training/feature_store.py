@@ -102,7 +102,7 @@ def obtain(
     place = folder / "features" / key.name
     needed = view_bytes(count, feature_shapes, key.dtype, target_shape)
     try:
-        if not (place / KEY).exists():
+        if not holds(folder, key):
             _evict(folder / "features", limit_bytes - needed, keep=key.prefix_digest)
             _write(place, key, count, feature_shapes, compute, batches)
         os.utime(place / KEY)
@@ -113,6 +113,11 @@ def obtain(
             "the run can be resumed."
         ) from error
     return _open(place, key, [(count, *shape) for shape in feature_shapes])
+
+
+def holds(folder: Path, key: Key) -> bool:
+    """Return whether the view of `key` is in the store already."""
+    return (folder / "features" / key.name / "key.json").exists()
 
 
 def _write(
@@ -129,7 +134,7 @@ def _write(
         arrays: list[np.memmap] = []
         done = 0
         for images, targets, weights in batches:
-            parts = [*compute(np.asarray(images)), np.asarray(targets), np.asarray(weights)]
+            parts = [*compute(images), np.asarray(targets), np.asarray(weights)]
             if not arrays:  # the shape of targets is the task's, and known from the first of them
                 kinds = [key.dtype] * len(feature_shapes) + [str(part.dtype) for part in parts[-2:]]
                 named = zip(_files(len(feature_shapes)), parts, kinds, strict=True)

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -31,6 +30,7 @@ from keras_transfer.training.steps import (
     means,
     suffix_of,
 )
+from keras_transfer.training.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class Loop:
     """Of validation."""
     solve: Callable[[], tuple[float, float]] | None
     """What an epoch does in place of steps, where the head is solved (`solving.solution`)."""
+    strategy: Strategy
     judged: bool
     """Whether steps say what their batches were worth; rows of the history have a `merit` of training then."""
 
@@ -122,17 +123,17 @@ def fit(
     """
     loop = _loop(job, stage, freeze, data, began, seconds)
     fresh = Reached(best=checkpoints.values(loop.suffix.variables, "b"))
-    reached = _resumed(job.checkpoint, stage, loop.tracked) or fresh
+    reached = _resumed(job, stage, loop.tracked) or fresh
     loop = replace(loop, pace=_pace(job, stage, data, reached.marks))
     job.network.model.stop_training = False
     loop.callbacks.on_train_begin()
-    while not loop.ended(reached) and not job.network.model.stop_training:
+    while _goes_on(job, loop, reached):
         loop.callbacks.on_epoch_begin(reached.epoch)
         reached = _epoch(loop, reached)
         row = reached.history[-1]
         loop.callbacks.on_epoch_end(reached.epoch - 1, {name: row[name] for name in row if name != "epoch"})
-        if seconds is None:
-            _keep(job.checkpoint, stage, reached, loop.tracked)
+        if seconds is None and job.strategy.chief:
+            _keep(job, stage, reached, loop.tracked)
         part = reached.passes(data.steps) - (reached.epoch - 1)
         values = row | {"pictures_per_second": job.settings.counts["train"] * part / row["seconds"]}
         job.listener(Event("epoch", stage.name, reached.epoch, None if seconds else stage.epochs, values))
@@ -142,28 +143,35 @@ def fit(
     return reached
 
 
+def _goes_on(job: Job, loop: Loop, reached: Reached) -> bool:
+    """Whether there is another epoch: what a clock and callbacks say is the chief's to tell."""
+    return job.strategy.decided(lambda: not loop.ended(reached) and not job.network.model.stop_training)
+
+
 def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float, seconds: float | None) -> Loop:
     """Put together what every epoch works with, all that is traced or allocated included."""
-    network = job.network
+    network, callbacks = job.network, list(job.settings.callbacks) if job.strategy.chief else []
     suffix = suffix_of(network, data)
-    method = _method(network, stage, freeze)
-    method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
-    average = [tf.Variable(variable) for variable in suffix.trainable_variables] if stage.ema else []
+    with job.strategy.scope():
+        method = _method(network, stage, freeze, job.strategy)
+        method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
+        average = [tf.Variable(variable.value) for variable in suffix.trainable_variables] if stage.ema else []
     return Loop(
         suffix=suffix,
         method=method,
         average=average,
-        step=learning_step(suffix, network, method, stage, data, average),
-        evaluate=evaluation(suffix, network, data),
+        step=learning_step(suffix, network, method, stage, data, average, job.strategy),
+        evaluate=evaluation(suffix, network, data, job.strategy),
         stage=stage,
         data=data,
         began=began,
         budget=seconds,
         pace=_pace(job, stage, data, ()),
-        callbacks=keras.callbacks.CallbackList(list(job.settings.callbacks), model=network.model, epochs=stage.epochs),
+        callbacks=keras.callbacks.CallbackList(callbacks, model=network.model, epochs=stage.epochs),
         listener=job.listener,
         pictures=job.settings.counts["validation"],
         solve=solution(suffix, network, stage, data) if stage.solved else None,
+        strategy=job.strategy,
         judged=judged_while_learning(network),
     )
 
@@ -174,16 +182,19 @@ def _pace(job: Job, stage: Stage, data: StageData, marks: Marks) -> Pace:
     return Pace(data.steps, stage.epochs, until, counts["validation"] / counts["train"], marks)
 
 
-def _method(network: Network, stage: Stage, freeze: Freeze) -> keras.optimizers.Optimizer:
+def _method(network: Network, stage: Stage, freeze: Freeze, strategy: Strategy) -> keras.optimizers.Optimizer:
     factors = {
         key(variable): stage.block_decay ** freeze.distance[id(layer)]
         for layer in freeze.learning
         for variable in layer.trainable_variables
     }
     method = optimizer(stage, factors)
-    if network.model.compute_dtype == "float16":  # small gradients would vanish below the smallest half float
-        return keras.optimizers.LossScaleOptimizer(method)
-    return method
+    if network.model.compute_dtype != "float16":
+        return method
+    scaled = keras.optimizers.LossScaleOptimizer(method)  # small gradients would vanish below the smallest half float
+    if strategy.replicas > 1:  # each device has all gradients and decides alike: there is nothing to merge
+        scaled._tf_apply = scaled._common_apply
+    return scaled
 
 
 def _epoch(loop: Loop, reached: Reached) -> Reached:
@@ -192,6 +203,7 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
     totals, waited, rate = _solve(loop.solve) if loop.solve else _learn(loop, reached.epoch)
     loss, merit = means(totals)
     _check_finite(loop, reached, loss)
+    checkpoints.follow_chief(loop.tracked, loop.strategy)
     with averaged(loop.suffix, loop.average):
         asked = time.perf_counter()
         validation_loss, validation_merit = loop.evaluate()
@@ -305,7 +317,7 @@ def _check_finite(loop: Loop, reached: Reached, loss: float) -> None:
     )
 
 
-def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) -> None:
+def _keep(job: Job, stage: Stage, reached: Reached, tracked: list[Any]) -> None:
     state = {
         "stage": stage.model_dump(mode="json"),
         "epoch": reached.epoch,
@@ -316,17 +328,22 @@ def _keep(checkpoint: Path, stage: Stage, reached: Reached, tracked: list[Any]) 
         "history": reached.history,
         "marks": reached.marks,
         "in_mean": reached.in_mean,
+        "replicas": job.strategy.replicas,
     }
-    checkpoints.save(checkpoint, {**checkpoints.values(tracked, "t"), **reached.best, **reached.mean}, state)
+    checkpoints.save(job.checkpoint, {**checkpoints.values(tracked, "t"), **reached.best, **reached.mean}, state)
 
 
-def _resumed(checkpoint: Path, stage: Stage, tracked: list[Any]) -> Reached | None:
-    if not checkpoint.exists():
+def _resumed(job: Job, stage: Stage, tracked: list[Any]) -> Reached | None:
+    found = checkpoints.of_chief(job.checkpoint, job.strategy)
+    if found is None:
         return None
-    arrays, state = checkpoints.load(checkpoint)
+    arrays, state = found
     if Stage.model_validate(state.pop("stage")) != stage:
         return None
     checkpoints.assign(tracked, arrays, "t")
+    if (before := state.pop("replicas", 1)) != job.strategy.replicas:
+        now = f"{stage.name} was begun on {before} devices and goes on, from the weights it has, on"
+        job.listener(Event("note", f"{now} {job.strategy.replicas}: sums round otherwise, so the ends differ a little"))
     best, mean = ({name: array for name, array in arrays.items() if name.startswith(kind)} for kind in "bm")
     history, marks = tuple(state.pop("history")), tuple(map(tuple, state.pop("marks", ())))
     return Reached(**state, history=history, marks=marks, earlier_seconds=state["seconds"], best=best, mean=mean)

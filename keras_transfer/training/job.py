@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from keras_transfer.files import cache_folder
-from keras_transfer.specs import Feed, Listener, Network, silent
+from keras_transfer.specs import Feed, Listener, Network, StageResult, silent
 from keras_transfer.training import feature_store
 from keras_transfer.training.pace import Span
+from keras_transfer.training.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Job:
     folder: Path
     """Of the run: where `stages/` and the checkpoint are."""
     listener: Listener = silent
+    goes_on: Callable[[tuple[StageResult, ...]], bool] = lambda results: True
+    """Asked with what the stages so far reached, where there is another one; False leaves the rest out."""
+    strategy: Strategy = field(default_factory=Strategy)
+    """The devices that learn; the network was made in its `scope`."""
 
     @property
     def checkpoint(self) -> Path:

@@ -71,7 +71,11 @@ def peak_of(stage: Stage) -> float:
 
 def key(variable: Any) -> int:
     """Return what a factor is filed under: Keras hands its optimizers the TensorFlow variable inside its own."""
-    return id(variable.value if isinstance(variable, keras.Variable) else variable)
+    return id(_plain(variable))
+
+
+def _plain(variable: Any) -> Any:
+    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
@@ -83,8 +87,25 @@ def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
     one_kernel = issubclass(kind, keras.optimizers.Adam)
 
     class PerVariable(kind):
+        def build(self, variables: Any) -> None:
+            super().build(variables)
+            self._factors = [factors.get(key(variable), 1.0) for variable in variables]
+
+        def _factor(self, variable: Any) -> float:
+            # By position: a copy of a variable on one of several devices has an identity of its own.
+            return self._factors[self._get_variable_index(variable)]
+
+        # Gradients are those of all devices by then (`Strategy.added`), and each device moves its own copy.
+        def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+            for gradient, variable in zip(grads, trainable_variables, strict=True):
+                self.update_step(gradient, _plain(variable), learning_rate)
+
+        def _backend_increment_gradient_accumulators(self, grads: Any, acc_grads: Any) -> None:
+            for gradient, sum_of_them in zip(grads, acc_grads, strict=True):
+                sum_of_them.assign(sum_of_them + gradient)
+
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            rate = learning_rate * factors.get(key(variable), 1.0)
+            rate = learning_rate * self._factor(variable)
             if one_kernel and not self.amsgrad and not isinstance(gradient, tf.IndexedSlices):
                 _adam_in_one_kernel(self, gradient, variable, rate)
             else:
@@ -95,7 +116,7 @@ def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
                 return
             for variable in variables:
                 if len(variable.shape) > 1:
-                    rate = self.learning_rate * factors.get(key(variable), 1.0)
+                    rate = self.learning_rate * self._factor(variable)
                     variable.assign(variable * (1 - rate * self.weight_decay))
 
     PerVariable.__name__ = kind.__name__
@@ -125,4 +146,4 @@ def _adam_in_one_kernel(method: Any, gradient: Any, variable: Any, rate: Any) ->
 
 
 def _handle(variable: Any) -> Any:
-    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
+    return _plain(variable).handle

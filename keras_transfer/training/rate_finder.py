@@ -11,12 +11,13 @@ import numpy as np
 
 from keras_transfer.errors import TrainingError
 from keras_transfer.specs import Stage, Value
-from keras_transfer.training import checkpoints, freezing, kernels
+from keras_transfer.training import checkpoints, freezing
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer
 from keras_transfer.training.stage_data import StageData, decide, prefixes, prepare
 from keras_transfer.training.steps import learning_step, suffix_of
+from keras_transfer.training.whole_batch import learning
 
 SMOOTHING = 0.9
 LEANING = round(1 / (1 - SMOOTHING))
@@ -111,14 +112,15 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
 
 def _tried(job: Job, stage: Stage, freeze: Freeze, data: StageData, tried: Range) -> tuple[list[float], list[float]]:
     suffix = suffix_of(job.network, data)
-    method = optimizer(stage, {})
-    method.build(suffix.trainable_variables)
+    with job.strategy.scope():
+        method = optimizer(stage, {})
+        method.build(suffix.trainable_variables)
     batches = itertools.chain.from_iterable(data.train(epoch) for epoch in itertools.count())
     rates: list[float] = []
     losses: list[float] = []
     running = 0.0
-    with kernels.of_stage(job.network, freeze, stage):
-        step = learning_step(suffix, job.network, method, stage, data, [])
+    with learning(job.strategy, job.network, freeze, stage):
+        step = learning_step(suffix, job.network, method, stage, data, [], job.strategy)
         for number, (rate, batch) in enumerate(zip(tried.rates, batches, strict=False)):
             method.learning_rate = rate
             total, _, weight = (float(value) for value in step(*batch))

@@ -6,7 +6,7 @@ import functools
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ import tensorflow as tf
 from rich.filesize import decimal
 
 from keras_transfer.devices import prefetch, without_autotune
-from keras_transfer.order import of_epoch
-from keras_transfer.specs import Event, Listener, Network, Stage, Value
-from keras_transfer.training import costs, feature_store
+from keras_transfer.order import NOTHING, WHOLE, Share, of_epoch
+from keras_transfer.specs import Event, Feed, Listener, Network, Stage, Value
+from keras_transfer.training import among_workers, costs, feature_store
 from keras_transfer.training.feature_store import Key, View
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job, Settings
-from keras_transfer.training.prefix import Prefix, build
+from keras_transfer.training.prefix import Compute, Prefix, build
 from keras_transfer.training.resizing import resized
 
 CHECK_PICTURES = 16
@@ -53,7 +53,8 @@ class Way(Value):
 class StageData:
     """The batches of one stage: (inputs, targets float32 (batch, …), weights float32 (batch,)).
 
-    Inputs are pictures, or a tuple with an array for each tensor of the cut.
+    Inputs are pictures, or a tuple with an array for each tensor of the cut. Where several workers learn, a batch holds
+    this one's share of the batch of all.
     """
 
     train: Callable[[int], Any]
@@ -119,13 +120,14 @@ def prepare(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
 
 
 def _streamed(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -> StageData:
-    settings, feed = job.settings, job.feed
+    settings, feed = job.settings, _shared(job, _learnt(job, stage))
+    judged = _shared(job, _judged(job))
     size, batch = stage.image_size or settings.image_size, settings.batch_size
     return StageData(
         train=lambda epoch: feed(
             "train", image_size=size, batch_size=batch, augment=stage.augment, epoch=epoch, shuffle=True
         ),
-        validation=lambda: feed("validation", image_size=settings.image_size, batch_size=batch),
+        validation=lambda: judged("validation", image_size=settings.image_size, batch_size=batch),
         steps=_steps(settings),
         cut=(),
         train_shapes=(_shape(job.network, size),),
@@ -140,9 +142,9 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
     size = stage.image_size or settings.image_size
     views = _views(job, stage, way, ready(size), size)
     whole = _view(job, way, ready(settings.image_size), "validation", settings.image_size, "none", 0)
-    validation = _in_order(whole, settings.batch_size)
+    validation, share = _in_order(whole, settings.batch_size, _judged(job)), _learnt(job, stage)
     return StageData(
-        train=lambda epoch: shuffled(views, settings, epoch),
+        train=lambda epoch: shuffled(views, settings, epoch, share),
         validation=lambda: validation,
         steps=_steps(settings),
         cut=freeze.cut,
@@ -152,6 +154,20 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
         reason=way.reason,
         views=len(views),
     )
+
+
+def _learnt(job: Job, stage: Stage) -> Share:
+    """What this worker takes of training: where the head is solved, from all pictures at once, each takes all."""
+    return WHOLE if stage.solved else job.strategy.share
+
+
+def _judged(job: Job) -> Share:
+    """What this worker takes of validation: all of it where pictures are judged beside all others."""
+    return WHOLE if job.network.merit_over == "split" else job.strategy.share
+
+
+def _shared(job: Job, share: Share) -> Feed:
+    return job.feed if share == WHOLE else functools.partial(job.feed, share=share)
 
 
 def _views(job: Job, stage: Stage, way: Way, prefix: Prefix, size: int) -> list[View]:
@@ -188,18 +204,25 @@ def _view(job: Job, way: Way, prefix: Prefix, split: str, side: int, augment: st
         dtype=way.dtype,
         weighting=settings.balance if split == "train" and settings.balance == "weights" else "none",
     )
-    batches = job.feed(split, image_size=side, batch_size=settings.batch_size, augment=augment, epoch=number)
-    total = settings.counts[split]
-    return feature_store.obtain(
+    feed, total = _shared(job, job.strategy.share), settings.counts[split]
+    batches = feed(split, image_size=side, batch_size=settings.batch_size, augment=augment, epoch=number)
+    parts = _computed(batches, prefix.compute)
+    whole = among_workers.whole_batches(parts, total, settings.batch_size, job.strategy)
+    return among_workers.obtained(
         settings.cache_folder,
         key,
         count=total,
         feature_shapes=prefix.feature_shapes,
         target_shape=tuple(batches.element_spec[1].shape[1:]),
-        compute=prefix.compute,
-        batches=_passed_on(batches, f"features of {split}, view {number + 1}", total, job.listener),
+        batches=_passed_on(whole, f"features of {split}, view {number + 1}", total, job.listener),
         limit_bytes=settings.cache_limit_bytes,
+        strategy=job.strategy,
     )
+
+
+def _computed(batches: Any, compute: Compute) -> Iterator[tuple[Any, Any, Any]]:
+    for images, targets, weights in batches:
+        yield compute(np.asarray(images)), np.asarray(targets), np.asarray(weights)
 
 
 def _needed_bytes(job: Job, stage: Stage, prefix: Prefix, whole: Prefix, dtype: str, views: int) -> int:
@@ -220,7 +243,7 @@ def _target_shape(job: Job, split: str, side: int, augment: str) -> tuple[int, .
     return tuple(batches.element_spec[1].shape[1:])
 
 
-def shuffled(views: list[View], settings: Settings, epoch: int) -> Any:
+def shuffled(views: list[View], settings: Settings, epoch: int, share: Share = WHOLE) -> Any:
     """Return batches in the order of the epoch, each picture from the next of its views: after as many epochs as views,
     each view was seen once."""
     count = len(views[0].weights)
@@ -236,26 +259,30 @@ def shuffled(views: list[View], settings: Settings, epoch: int) -> Any:
                 part[here] = array[rows[here]]
         return tuple(parts)
 
-    return _batches(order, gather, views[0], settings.batch_size)
+    return _batches(order, gather, views[0], settings.batch_size, share)
 
 
-def _in_order(view: View, batch_size: int) -> Any:
+def _in_order(view: View, batch_size: int, share: Share) -> Any:
     def gather(rows: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(array[rows] for array in _arrays(view))
 
-    return _batches(np.arange(len(view.weights)), gather, view, max(batch_size, 128))
+    return _batches(np.arange(len(view.weights)), gather, view, max(batch_size, 128), share)
 
 
-def _batches(order: np.ndarray, gather: Callable[..., Any], like: View, batch_size: int) -> Any:
+def _batches(order: np.ndarray, gather: Callable[..., Any], like: View, batch_size: int, share: Share) -> Any:
+    def weighed(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        *parts, weights = gather(rows)
+        return *parts, weights * (rows != NOTHING).astype(weights.dtype)
+
     def read(rows: Any) -> tuple[Any, ...]:
         dtypes = [array.dtype for array in _arrays(like)]
-        parts = tf.numpy_function(gather, [rows], dtypes, stateful=False)
+        parts = tf.numpy_function(gather if share == WHOLE else weighed, [rows], dtypes, stateful=False)
         for part, array in zip(parts, _arrays(like), strict=True):
             part.set_shape((None, *array.shape[1:]))
         *features, targets, weights = parts
         return tuple(features), targets, weights
 
-    dataset = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(read)
+    dataset = tf.data.Dataset.from_tensor_slices(share.of(order, batch_size)).batch(share.size(batch_size)).map(read)
     return prefetch(without_autotune(dataset))
 
 
@@ -281,5 +308,5 @@ def _passed_on(batches: Any, message: str, total: int, listener: Listener) -> An
     done = 0
     for batch in batches:
         yield batch
-        done += len(batch[0])
+        done += len(batch[-1])
         listener(Event("progress", message, done=done, total=total))

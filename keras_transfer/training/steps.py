@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_transfer.specs import Network, Stage
 from keras_transfer.training.resizing import resized
 from keras_transfer.training.stage_data import StageData
+from keras_transfer.training.strategy import Strategy
 
 Step = Callable[..., Any]
 """(inputs, targets, weights) of a batch in, its sums of losses, merits and weights out, float32 (3,)."""
@@ -29,10 +30,12 @@ def learning_step(
     stage: Stage,
     data: StageData,
     average: list[Any],
+    strategy: Strategy,
 ) -> Step:
     """Return the compiled step that moves the weights of `suffix`, and `average` after them.
 
-    method: built for the suffix's trainable variables. average: a shadow of each of them, or nothing.
+    method: built for the suffix's trainable variables. average: a shadow of each of them, or nothing. strategy: the
+    devices that share the batch, whose sums it gives.
     """
     inputs, targets, weights = _any_size(data.validation().element_spec, data.train_shapes, data.train_targets)
     of_one = [shape[1 - len(own.shape) :] for shape, own in zip(data.train_shapes, suffix.inputs, strict=True)]
@@ -40,37 +43,48 @@ def learning_step(
     trainable = suffix.trainable_variables
     momentum = stage.ema or 0.0
 
-    @tf.function(input_signature=(inputs, targets, weights))
-    def step(inputs: Any, targets: Any, weights: Any) -> Any:
+    def of_a_part(inputs: Any, targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             raw = in_float32(learner(taken(inputs, learner), training=True))
             losses = network.losses(raw, targets, stage.label_smoothing)
-            loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1e-9)
+            divisor, part = strategy.divisor(tf.reduce_sum(weights))
+            loss = tf.reduce_sum(losses * weights) / divisor
             if learner.losses:
-                loss += tf.add_n(learner.losses)
+                loss += tf.add_n(learner.losses) * part
             scaled = method.scale_loss(loss)
         before = tf.identity(method.iterations)
-        method.apply(tape.gradient(scaled, [variable.value for variable in trainable]), trainable)
+        merits = network.merit(raw, targets) if judged_while_learning(network) else losses * 0
+        gradients = tape.gradient(scaled, [variable.value for variable in trainable])
+        gradients, sums = strategy.of_whole_batch(gradients, _sums(losses, merits, weights), divisor)
+        method.apply(gradients, trainable)
         # Batches that only gather gradients, and steps that overflowed, move nothing: the average waits with them.
         moved = method.iterations > before
         for shadow, variable in zip(average, trainable, strict=False):
             shadow.assign(tf.where(moved, shadow * momentum + variable.value * (1 - momentum), shadow))
-        return _sums(losses, network.merit(raw, targets) if judged_while_learning(network) else losses * 0, weights)
+        return sums
+
+    @tf.function(input_signature=(inputs, targets, weights), autograph=False)
+    def step(inputs: Any, targets: Any, weights: Any) -> Any:
+        return strategy.run(of_a_part, inputs, targets, weights)
 
     return step
 
 
-def evaluation(suffix: keras.Model, network: Network, data: StageData) -> Callable[[], tuple[float, float]]:
+def evaluation(
+    suffix: keras.Model, network: Network, data: StageData, strategy: Strategy
+) -> Callable[[], tuple[float, float]]:
     """Return what passes validation once and gives loss and merit of a picture, in inference mode."""
     specs = _any_size(data.validation().element_spec)
 
-    @tf.function(input_signature=specs)
-    def of_a_batch(inputs: Any, targets: Any, weights: Any) -> Any:
+    def of_a_part(inputs: Any, targets: Any, weights: Any) -> Any:
         raw = in_float32(suffix(taken(inputs, suffix), training=False))
-        if network.merit_over == "split":
-            return tf.zeros((3,)), raw
-        losses = network.losses(raw, targets, 0.0)
-        return _sums(losses, network.merit(raw, targets), weights), ()
+        return strategy.added(_sums(network.losses(raw, targets, 0.0), network.merit(raw, targets), weights))
+
+    @tf.function(input_signature=specs, autograph=False)
+    def of_a_batch(inputs: Any, targets: Any, weights: Any) -> Any:
+        if network.merit_over == "split":  # every worker has all of it (`stage_data`)
+            return tf.zeros((3,)), in_float32(suffix(taken(inputs, suffix), training=False))
+        return strategy.run(of_a_part, inputs, targets, weights), ()
 
     def evaluate() -> tuple[float, float]:
         totals, parts = tf.zeros((3,)), []

@@ -7,19 +7,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_transfer.errors import RunError, TrainingError
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Event, Network, Stage, StageResult
-from keras_transfer.training import beginning, checkpoints, freezing, kernels, resizing, solving
+from keras_transfer.training import beginning, checkpoints, freezing, resizing, solving
 from keras_transfer.training.fit import Reached, fit
 from keras_transfer.training.freezing import Freeze
 from keras_transfer.training.job import Job
 from keras_transfer.training.learning_rates import optimizer, peak_of
 from keras_transfer.training.stage_data import StageData
 from keras_transfer.training.steps import evaluation, suffix_of
+from keras_transfer.training.whole_batch import learning
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def train(job: Job, stages: Sequence[Stage], *, seconds: float | None = None) ->
     for result in results:
         job.listener(_finished_event(result))
     for index in range(len(results), len(stages)):
-        if _too_late(job, stages, results):
+        if _too_late(job, stages, results) or _behind(job, stages, results):
             break
         budget = seconds if index == len(stages) - 1 else None
         result = _run(job, index, stages[index], _reached(results), budget)
@@ -88,6 +90,15 @@ def _too_late(job: Job, stages: Sequence[Stage], results: Sequence[StageResult])
     return left < least
 
 
+def _behind(job: Job, stages: Sequence[Stage], results: Sequence[StageResult]) -> bool:
+    """Whether whoever compares this run with others leaves the rest of its stages out."""
+    if not results or job.strategy.decided(lambda: job.goes_on(tuple(results))):
+        return False
+    left = ", ".join(stage.name for stage in stages[len(results) :])
+    job.listener(Event("note", f"{left} is left out: others are ahead after {results[-1].name}"))
+    return True
+
+
 def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None:
     """Raise UsageError for a mistake in any of the stages: they show before the first hour, not after it."""
     for stage in stages:
@@ -103,7 +114,7 @@ def check(network: Network, stages: Sequence[Stage], *, image_size: int) -> None
 def _run(job: Job, index: int, asked: Stage, before: StageResult | None, seconds: float | None) -> StageResult:
     begun = _begun(job, index, asked, seconds)
     bar = _bar(job, begun, before)
-    with kernels.of_stage(job.network, begun.freeze, begun.stage):
+    with learning(job.strategy, job.network, begun.freeze, begun.stage):
         reached = fit(job, begun.stage, begun.freeze, begun.data, began=begun.began, seconds=seconds)
     if freezing.digest(begun.freeze.frozen) != begun.frozen_digest:
         raise TrainingError(
@@ -162,6 +173,8 @@ def _result(job: Job, begun: Begun, reached: Reached, kept: bool, reason: str) -
 
 def _keep(job: Job, begun: Begun, result: StageResult) -> None:
     """Put weights and result on disk, the result last: it is what says that the stage is done."""
+    if not job.strategy.chief:
+        return
     place, model = _place(job.folder, begun.index, begun.asked), job.network.model
     checkpoints.save(place / "weights.npz", checkpoints.values(model.variables, "v"), {"stage": begun.asked.name})
     done = {"stage": begun.asked.model_dump(mode="json"), "result": result.model_dump(mode="json")}
@@ -194,7 +207,7 @@ def _bar(job: Job, begun: Begun, before: StageResult | None) -> Bar | None:
     In whole numbers that is what rounding alone left of it: how good it was in floats is no measure of what it learns.
     """
     if begun.stage.precision:
-        loss, merit = evaluation(suffix_of(job.network, begun.data), job.network, begun.data)()
+        loss, merit = evaluation(suffix_of(job.network, begun.data), job.network, begun.data, job.strategy)()
         return Bar("rounding alone", merit, loss)
     return Bar(f"'{before.name}'", before.validation_merit, before.validation_loss) if before else None
 
@@ -215,7 +228,17 @@ def _reached(results: Sequence[StageResult]) -> StageResult | None:
 
 def _finished(job: Job, stages: Sequence[Stage]) -> list[StageResult]:
     """Load what earlier processes finished of this very list of stages."""
-    folder, results = job.folder, list[StageResult]()
+    told = job.strategy.decided(lambda: _results(job.folder, stages))
+    results = [StageResult.model_validate(each) for each in told]
+    if results:
+        last = _place(job.folder, len(results) - 1, stages[len(results) - 1]) / "weights.npz"
+        arrays, _ = checkpoints.of_chief(last, job.strategy) or checkpoints.load(last)
+        checkpoints.assign(job.network.model.variables, arrays, "v")
+    return results
+
+
+def _results(folder: Path, stages: Sequence[Stage]) -> list[Any]:
+    results = []
     for index, stage in enumerate(stages):
         place = _place(folder, index, stage)
         if not (place / "result.json").exists():
@@ -223,10 +246,7 @@ def _finished(job: Job, stages: Sequence[Stage]) -> list[StageResult]:
         found = json.loads((place / "result.json").read_text())
         if Stage.model_validate(found["stage"]) != stage:
             raise RunError(f"Stage '{stage.name}' in '{folder}' was trained with other settings; begin a new run.")
-        results.append(StageResult.model_validate(found["result"]))
-    if results:
-        arrays, _ = checkpoints.load(_place(folder, len(results) - 1, stages[len(results) - 1]) / "weights.npz")
-        checkpoints.assign(job.network.model.variables, arrays, "v")
+        results.append(found["result"])
     return results
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keras_transfer.export.precisions import Candidate
     from keras_transfer.export.profiler import Operator
     from keras_transfer.selection.findings import Advice, Limits
+    from keras_transfer.training.cluster import Cluster
     from keras_transfer.workflow.advising import advise
     from keras_transfer.workflow.benching import Benched, bench_latency, bench_on_phone, delegated, profile
     from keras_transfer.workflow.bundling import Bundle, bundle
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.streaming import stream
     from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.supply import Licence, licences
+    from keras_transfer.workflow.sweeping import Swept, sweep
     from keras_transfer.workflow.tasks import task_of
+    from keras_transfer.workflow.together import taking_part
     from keras_transfer.workflow.training import train
     from keras_transfer.workflow.using import Prediction, evaluate, predict, trust
 
@@ -48,6 +51,7 @@ _PLACES = {
     "export.precisions": ("Candidate",),
     "export.profiler": ("Operator",),
     "selection.findings": ("Advice", "Limits"),
+    "training.cluster": ("Cluster",),
     "workflow.advising": ("advise",),
     "workflow.benching": ("Benched", "bench_latency", "bench_on_phone", "delegated", "profile"),
     "workflow.gained": ("Brought", "brought"),
@@ -66,7 +70,9 @@ _PLACES = {
     "workflow.streaming": ("stream",),
     "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.supply": ("Licence", "licences"),
+    "workflow.sweeping": ("Swept", "sweep"),
     "workflow.tasks": ("task_of",),
+    "workflow.together": ("taking_part",),
     "workflow.training": ("train",),
     "workflow.using": ("Prediction", "evaluate", "predict", "trust"),
 }
@@ -81,6 +87,7 @@ __all__ = [
     "Brought",
     "Bundle",
     "Candidate",
+    "Cluster",
     "Licence",
     "Limits",
     "Listed",
@@ -90,6 +97,7 @@ __all__ = [
     "RateCurve",
     "Readiness",
     "Suggested",
+    "Swept",
     "TransferCurve",
     "Verified",
     "advise",
@@ -123,6 +131,8 @@ __all__ = [
     "stream",
     "studio",
     "suggest",
+    "sweep",
+    "taking_part",
     "task_of",
     "train",
     "trust",

@@ -11,6 +11,7 @@ from keras_transfer.backbones import blocks, features
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import BackboneSpec, Event, Listener, Network, Plan, Splits
 from keras_transfer.training.job import Settings
+from keras_transfer.training.strategy import Strategy
 from keras_transfer.workflow.tasks import check_annotation, task_of
 
 ADVICE = "advice.json"
@@ -75,9 +76,17 @@ def settings_of(plan: Plan, splits: Splits, engine: str, **others: Any) -> Setti
 
 
 def network_of(
-    plan: Plan, spec: BackboneSpec, splits: Splits, weights: str, listener: Listener
+    plan: Plan,
+    spec: BackboneSpec,
+    splits: Splits,
+    weights: str,
+    listener: Listener,
+    strategy: Strategy | None = None,
 ) -> tuple[Network, features.Features]:
-    """Build the network that `plan` names, with `weights` in its backbone; its policy ends with the building."""
+    """Build the network that `plan` names, with `weights` in its backbone; its policy ends with the building.
+
+    strategy: the devices that it learns on, each with its own copy of every variable; one where it is left out.
+    """
     task = task_of(plan.task)
     check_annotation(task, splits)
     loss = plan.loss or task.losses[0]
@@ -89,16 +98,17 @@ def network_of(
     keras.config.set_dtype_policy(plan.precision)
     try:
         size, frames = int(plan.image_size or 0), splits.frames
-        built = features.build(spec, image_size=size, weights=weights, frames=frames, listener=listener)
-        network = task.attach(
-            built.model,
-            blocks.cut(built.model, spec),
-            classes=len(splits.known_names),
-            dropout=plan.dropout,
-            seed=plan.seed,
-            loss=loss,
-            **({"head": plan.head} if plan.head else {}),
-        )
+        with (strategy or Strategy()).scope():
+            built = features.build(spec, image_size=size, weights=weights, frames=frames, listener=listener)
+            network = task.attach(
+                built.model,
+                blocks.cut(built.model, spec),
+                classes=len(splits.known_names),
+                dropout=plan.dropout,
+                seed=plan.seed,
+                loss=loss,
+                **({"head": plan.head} if plan.head else {}),
+            )
     finally:
         keras.config.set_dtype_policy("float32")
     return network, built

@@ -7,20 +7,20 @@ import importlib.util
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_transfer import devices, journal, runs, vouching
+from keras_transfer import devices, runs, vouching
 from keras_transfer import plan as plans
 from keras_transfer.backbones import features
 from keras_transfer.data import pipeline, sources
 from keras_transfer.errors import UsageError
 from keras_transfer.export import manifest
-from keras_transfer.files import drafted, write_bytes
+from keras_transfer.files import MOST_TEXT_BYTES, drafted, read_bytes, write_bytes
 from keras_transfer.selection.findings import Advice
 from keras_transfer.specs import (
     BackboneSpec,
@@ -40,7 +40,8 @@ from keras_transfer.specs import (
 )
 from keras_transfer.training import freezing, recipes, trainer, watchers
 from keras_transfer.training.job import Job, Settings
-from keras_transfer.workflow import budgeting, checking, teaching, unlabelled, whole_numbers
+from keras_transfer.training.strategy import Strategy
+from keras_transfer.workflow import budgeting, checking, teaching, together, unlabelled, whole_numbers
 from keras_transfer.workflow.building import ADVICE, network_of, resolved, settings_of, with_frames
 from keras_transfer.workflow.opened import Opened, predicted
 from keras_transfer.workflow.tasks import task_of
@@ -63,6 +64,8 @@ def train(
     cache_folder: Path | str | None = None,
     cache_limit_bytes: int | None = None,
     spent_seconds: float = 0.0,
+    devices: str = "one",
+    goes_on: Callable[[tuple[StageResult, ...]], bool] = lambda results: True,
     listener: Listener = silent,
 ) -> Run:
     """Train what `plan` says, or go on where a run of the same plan stopped; return the run.
@@ -82,51 +85,57 @@ def train(
     cache_folder: where features are kept; $KERAS_TRANSFER_CACHE, else the user's cache, where it is left out.
     cache_limit_bytes: what features may take there; 0 stores none.
     spent_seconds: of the plan's minutes, what is gone already: a command counts from its own start.
+    devices: `one`, or `all` of this machine, which share every batch. Where TF_CONFIG names several machines, the same
+    call on each of them is one run (`training.strategy`): the first one keeps it, and all return its record.
+    goes_on: asked before each further stage with what the stages so far reached; False finishes the run with those.
     """
     began = time.perf_counter() - spent_seconds
     if compare not in (None, "scratch"):
         raise UsageError(f"--compare takes 'scratch'. Received: '{compare}'")
     watchers.check(watch)
-    spec = checking.check(plan, engine=engine)
-    budgeting.check(plan, compare=compare)
-    splits = splits or sources.load(
-        plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
-    )
-    splits = with_frames(splits, plan.frames)
-    asked, plan, place = _placed(plan, resolved(plan, spec, splits, listener), Path(folder), name, splits)
-    if done := _finished(place, compare, listener):
-        return done
-    teacher = teaching.teacher_of(plan, splits, Path(folder), listener)
-    budgeting.check_time(plan, began)
-    kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
-    options = {"strict": strict, "service": data_service}
-    ready = _ready(plan, spec, splits, engine, options, {"callbacks": tuple(callbacks), **kept}, listener)
-    if budgeting.is_open(plan):
+    strategy = together.begun(devices, plan, compare, listener)  # before anything computes
+    listener = strategy.heard(listener)
+    with strategy.guarded():
+        spec = checking.check(plan, engine=engine)
+        budgeting.check(plan, compare=compare)
+        splits = splits or sources.load(
+            plan.data, annotation=task_of(plan.task).annotation, seed=plan.seed, listener=listener
+        )
+        splits = with_frames(splits, plan.frames)
+        filled = resolved(plan, spec, splits, listener)
+        together.check_same(strategy, filled, splits, _environment())
+        asked, plan, place = _placed(plan, filled, Path(folder), name, splits, strategy)
+        if done := _finished(place, compare, strategy, listener):
+            return done
+        teacher = teaching.teacher_of(plan, splits, Path(folder), listener)
         budgeting.check_time(plan, began)
-        ready = _decided(ready, asked, began, listener)
-    # Whatever is refused was refused by now: a folder that no run came of would block its name.
-    with (
-        runs.locked(place),
-        journal.keeping(place / journal.JOURNAL, listener) as listener,
-        watchers.watching(watch, place, _facts(ready.plan), listener) as listener,
-    ):
-        _keep_plan(place, ready.plan, advice, asked)
-        run = _learned(ready, place, teacher, listener)
-        run = _in_whole_numbers(run, ready, listener)
-        if compare == "scratch":
-            run = with_scratch(run, spec, splits, ready.feed, ready.settings, listener)
-        runs.write(Run(place, run.record.model_copy(update={"finished": True})))
-    return runs.open_run(place)
+        kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
+        options = {"strict": strict, "service": data_service}
+        others = {"callbacks": tuple(callbacks), **kept}
+        ready = _ready(plan, spec, splits, engine, options, others, strategy, listener)
+        if budgeting.is_open(plan):
+            budgeting.check_time(plan, began)
+            ready = _decided(ready, asked, began, listener)
+        # Whatever is refused was refused by now: a folder that no run came of would block its name.
+        with together.held(strategy, place, watch, _facts(ready.plan), listener) as listener:
+            if strategy.chief:
+                _keep_plan(place, ready.plan, advice, asked)
+            results = _learned(ready, place, teacher, goes_on, listener)
+            record = strategy.from_chief(lambda: _kept(ready, place, results, compare, listener))
+        return Run(place, RunRecord.model_validate_json(record))
 
 
-def _placed(given: Plan, plan: Plan, folder: Path, name: str | None, splits: Splits) -> tuple[Plan, Plan, Path]:
+def _placed(
+    given: Plan, plan: Plan, folder: Path, name: str | None, splits: Splits, strategy: Strategy
+) -> tuple[Plan, Plan, Path]:
     """Return the plan that names the run, the plan to train by, and where the run goes.
 
     given: as a person has it; plan: with what was left out. Where the clock has a part to decide, the run is named
     without the size, which is such a part, and what was decided when it began stands.
     """
     if not budgeting.is_open(plan):
-        return plan, plan, runs.place_for(plan, folder, name, data_digest=splits.digest)
+        place = strategy.decided(lambda: str(runs.place_for(plan, folder, name, data_digest=splits.digest)))
+        return plan, plan, Path(place)
     asked = plan.model_copy(update={"image_size": given.image_size})
     place = runs.place_for(asked, folder, name, data_digest=splits.digest)
     return asked, plans.read(place / runs.PLAN) if (place / runs.PLAN).exists() else plan, place
@@ -146,6 +155,7 @@ class Ready:
     stages: tuple[Stage, ...]
     seconds: float
     """What it took to come this far."""
+    strategy: Strategy
 
 
 def _ready(
@@ -155,20 +165,25 @@ def _ready(
     engine: str,
     options: Mapping[str, Any],
     others: Mapping[str, Any],
+    strategy: Strategy,
     listener: Listener,
 ) -> Ready:
     """Build what a training needs; options: of the feed, others: of the settings."""
     began = time.perf_counter()
     made = {"aspect": plan.aspect, "seed": plan.seed, "balance": plan.balance, "listener": listener, **options}
+    if strategy.here > 1:
+        made["device"] = "/CPU:0"  # from where each device gets its part
     feed = pipeline.make_feed(splits, **made)
     pipeline.tell_device(feed.options.device, listener)
-    network, built = network_of(plan, spec, splits, plan.weights, listener)
+    network, built = network_of(plan, spec, splits, plan.weights, listener, strategy)
     stages = stages_of(plan, network)
     learned_from = unlabelled.with_labels(plan, spec, splits, network, feed, listener)
     if learned_from is not splits:
+        strategy.check_same({"labels given to pictures without one": learned_from.digest})
         feed = pipeline.make_feed(learned_from, **made)
     settings = settings_of(plan, learned_from, engine, **others)
-    return Ready(plan, spec, splits, feed, settings, network, built, stages, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Ready(plan, spec, splits, feed, settings, network, built, stages, seconds, strategy)
 
 
 def _decided(ready: Ready, asked: Plan, began: float, listener: Listener) -> Ready:
@@ -186,20 +201,39 @@ def _decided(ready: Ready, asked: Plan, began: float, listener: Listener) -> Rea
     return replace(ready, plan=plan, settings=settings, network=network, built=built, stages=stages, seconds=seconds)
 
 
-def _learned(ready: Ready, place: Path, teacher: Teacher | None, listener: Listener) -> Run:
-    """Train all stages, keep the model, and return the run with what it is worth."""
-    plan, splits, feed = ready.plan, ready.splits, ready.feed
-    job = Job(ready.network, feed, ready.settings, place, listener)
+def _learned(
+    ready: Ready,
+    place: Path,
+    teacher: Teacher | None,
+    goes_on: Callable[[tuple[StageResult, ...]], bool],
+    listener: Listener,
+) -> tuple[StageResult, ...]:
+    """Train all stages."""
+    job = Job(ready.network, ready.feed, ready.settings, place, listener, goes_on, ready.strategy)
+    taught = teaching.taught(job, ready.plan, ready.splits, teacher) if teacher else job
     stages, _ = whole_numbers.parted(ready.stages)
-    results = trainer.train(teaching.taught(job, plan, splits, teacher) if teacher else job, stages)
+    results = trainer.train(taught, stages)
     if teacher:
         teaching.tell_passed(teacher, results, listener)
+    _tell_unreadable(ready.feed.unreadable, listener)
+    return results
+
+
+def _kept(
+    ready: Ready, place: Path, results: tuple[StageResult, ...], compare: str | None, listener: Listener
+) -> bytes:
+    """Keep the model and the record of what it is worth, and return that record as it is written."""
+    plan, splits, feed = ready.plan, ready.splits, ready.feed
     seconds = ready.seconds + sum(result.seconds for result in results)  # earlier processes of this run included
-    _tell_unreadable(feed.unreadable, listener)
-    network = _in_float32(ready.network, plan, ready.spec, splits)
+    network = _on_its_own(ready)
     _keep_model(place, network)
     run = Run(place, _record(plan, splits, results, ready.built, network, seconds))
-    return _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
+    run = _judged(Opened(run, listener, {"splits": splits, "feed": feed, "model": network.model}))
+    run = _in_whole_numbers(run, ready, listener)
+    if compare == "scratch":
+        run = with_scratch(run, ready.spec, splits, feed, ready.settings, listener)
+    runs.write(Run(place, run.record.model_copy(update={"finished": True})))
+    return read_bytes(place / runs.RECORD, MOST_TEXT_BYTES)
 
 
 def _in_whole_numbers(run: Run, ready: Ready, listener: Listener) -> Run:
@@ -224,13 +258,18 @@ def stages_of(plan: Plan, network: Network) -> tuple[Stage, ...]:
     return stages
 
 
-def _finished(place: Path, compare: str | None, listener: Listener) -> Run | None:
+def _finished(place: Path, compare: str | None, strategy: Strategy, listener: Listener) -> Run | None:
     """Return the run of `place` where nothing of what is asked for is left to do, and say so."""
-    done = runs.finished(place)
-    if done is None or (compare and not done.record.scratch):
+
+    def found() -> bytes:
+        done = runs.finished(place)
+        return b"" if done is None or (compare and not done.record.scratch) else done.record.model_dump_json().encode()
+
+    record = strategy.from_chief(found)
+    if not record:
         return None
     listener(Event("note", f"'{place}' is finished already; train anew with --run NAME, or another seed=NUMBER"))
-    return done
+    return Run(place, RunRecord.model_validate_json(record))
 
 
 def _keep_model(place: Path, network: Network) -> None:
@@ -253,12 +292,14 @@ def _tell_unreadable(unreadable: Mapping[str, str], listener: Listener) -> None:
         listener(Event("warning", f"{len(unreadable)} pictures could not be read and counted nothing: {named}"))
 
 
-def _in_float32(network: Network, plan: Plan, spec: BackboneSpec, splits: Splits) -> Network:
-    """Return the network that computes in whole floats with the same weights: what is scored, saved and exported."""
-    if plan.precision == "float32":
-        return network
-    twin, _ = network_of(plan.model_copy(update={"precision": "float32"}), spec, splits, "none", silent)
-    twin.model.set_weights(network.model.get_weights())
+def _on_its_own(ready: Ready) -> Network:
+    """Return the network that computes in whole floats on one device with the same weights: what is scored, saved and
+    exported."""
+    plan = ready.plan.model_copy(update={"precision": "float32"})
+    if plan == ready.plan and ready.strategy.kind == "one":
+        return ready.network
+    twin, _ = network_of(plan, ready.spec, ready.splits, "none", silent)
+    twin.model.set_weights(ready.network.model.get_weights())
     return twin
 
 
