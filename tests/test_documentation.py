@@ -33,7 +33,7 @@ NOT_RUN = {
     "keras-transfer evaluate RUN FOLDER/pairs.txt": "pictures with its names: tests/test_embedding_end_to_end.py",
     "keras-transfer train faces:FOLDER": "OpenCV brings the cascade where Debian's opencv-data does",
     "keras-transfer studio": "stays open until it is closed: tests/test_studio_page.py",
-    "keras-transfer sweep": "several backbones, one of whose weights comes from elsewhere: tests/test_workflow_sweeping.py",
+    "keras-transfer sweep": "weights that come from elsewhere: tests/test_workflow_sweeping.py",
     "keras-transfer train all.csv": "labels that a person fills in: tests/test_workflow_suggesting.py",
     "keras-transfer train FOLDER --devices all": "several devices: tests/test_training_many.py",
     "keras-transfer suggest": "pictures without a label: tests/test_workflow_suggesting.py",
