@@ -14,19 +14,25 @@ from keras_transfer.errors import UsageError
 from keras_transfer.export import parity, precisions
 from keras_transfer.export.precisions import Candidate
 from keras_transfer.specs import Plan, Run, Stage
-from keras_transfer.training import recipes
+from keras_transfer.training import recipes, trainer
 from keras_transfer.workflow import checking, exporting, whole_numbers
 from keras_transfer.workflow.opened import Opened
 
 HEAD = Stage(name="head", epochs=10, learning_rate=0.01)
-INT8 = Stage(name="int8", precision="int8", blocks="all", epochs=4, learning_rate=1e-3, batch_norm="frozen")
+INT8 = Stage(name="int8", precision="int8", blocks="all", epochs=1, learning_rate=1e-4)
 
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
-    """The run of colours, trained on in whole numbers."""
+    """The run of colours, trained on in whole numbers.
+
+    It is kept whatever it brought: rounding costs these colours nothing, so there is nothing to win. What the gate
+    decides is tested in test_training_whole_numbers.py.
+    """
     run = runs.open_run(Path(shutil.copytree(trained().folder, tmp_path_factory.mktemp("int8") / "colours")))
-    result = whole_numbers.learn(Opened(run), INT8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "_bar", lambda *_: None)
+        result = whole_numbers.learn(Opened(run), INT8)
     return run, result
 
 
@@ -123,7 +129,7 @@ def test_a_file_that_strays_from_its_training_is_not_passed():
     assert parity.held_to_training(found, 0.995).passed
     strayed = parity.held_to_training(found, 0.9)
     assert not strayed.passed
-    assert strayed.reason == "90.00% of its numbers are as training in whole numbers had them (99% must be)"
+    assert strayed.reason == "an operation gives 90.00% of its numbers as in training (99% must be)"
 
 
 def candidates(monkeypatch, drop, learning):

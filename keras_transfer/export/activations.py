@@ -35,6 +35,24 @@ def shown(model: bytes, pictures: np.ndarray) -> Iterator[Read]:
         yield interpreter.get_tensor
 
 
+def on_steps(model: bytes, picture: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Return what the operators of a file in whole numbers give for a picture, each as floats and with its step.
+
+    picture: uint8 (side, side, 3). Tensors that stay floats are left out.
+    """
+    from ai_edge_litert.schema_py_generated import TensorType
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(model)).subgraphs[0]
+    (read,) = shown(model, picture[None])
+    found = []
+    for index in (int(index) for operator in graph.operators for index in operator.outputs):
+        if graph.tensors[index].type == TensorType.INT8:
+            (step,), (zero,) = graph.tensors[index].quantization.scale, graph.tensors[index].quantization.zeroPoint
+            found.append(((read(index).astype(np.float32) - int(zero)) * np.float32(step), float(step)))
+    return found
+
+
 class Ranges:
     """The least and the largest value of every float tensor that an operator gives, over the pictures seen."""
 

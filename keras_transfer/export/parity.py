@@ -9,10 +9,8 @@ import numpy as np
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import Value
 
-STEP = 1 / 256
-"""Of a probability in whole numbers."""
 WITHIN_A_STEP = 0.99
-"""Least share of its numbers that a file gives as training in whole numbers gave them, to one step."""
+"""Least share of its numbers that each operation of a file gives, to one step, as it did in training in whole numbers."""
 WORST = 10
 """How many of the pictures that differ most are named."""
 
@@ -79,8 +77,8 @@ class Parity(Value):
     reason: str
     """Empty where it passed; else every bound that was not met."""
     within_a_step: float | None = None
-    """Of a file whose network was trained in whole numbers: the share of its numbers that lie at most one step from
-    what that network says; None of other files."""
+    """Of a file whose network was trained in whole numbers: the least share, of its operations, of numbers that lie at
+    most one step from what that network makes of the same inputs; None of other files."""
 
 
 def compare(
@@ -141,12 +139,12 @@ def compare(
 def held_to_training(found: Parity, within_a_step: float) -> Parity:
     """Return what was found of a file whose network was trained in whole numbers, held to that network as well.
 
-    within_a_step: the share of the file's numbers that lie at most one step from what the network says.
+    within_a_step: the least share, of the file's operations, of numbers that lie at most one step from the network's.
     """
     now = found.model_copy(update={"within_a_step": within_a_step})
     if within_a_step >= WITHIN_A_STEP:
         return now
-    told = f"{within_a_step:.2%} of its numbers are as training in whole numbers had them ({WITHIN_A_STEP:.0%} must be)"
+    told = f"an operation gives {within_a_step:.2%} of its numbers as in training ({WITHIN_A_STEP:.0%} must be)"
     return now.model_copy(update={"passed": False, "reason": "; ".join(filter(None, (found.reason, told)))})
 
 

@@ -7,8 +7,9 @@ LiteRT rounds. What is rounded where is in `lowering`, how in `rounding`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ from keras_transfer.training.rounding import Rounding
 Ranges = Mapping[str, tuple[float, float]]
 """The least and the largest value of each tensor that is rounded, by what gives it and `RANGE`."""
 
-__all__ = ["RANGE", "Ranges", "look", "of", "ranges", "roundings", "twin"]
+__all__ = ["RANGE", "Ranges", "alike", "look", "of", "ranges", "roundings", "twin"]
 
 
 def of(network: Network) -> Network:
@@ -86,6 +87,35 @@ def look(model: keras.Model, batches: Iterable[np.ndarray]) -> None:
 def ranges(model: keras.Model) -> dict[str, tuple[float, float]]:
     """Return the ranges of a twin as numbers, without those that LiteRT has fixed."""
     return {each.name: (float(each.low), float(each.high)) for each in roundings(model) if each.fixed is None}
+
+
+def alike(model: keras.Model, picture: np.ndarray, given: Sequence[tuple[np.ndarray, float]]) -> dict[str, float]:
+    """Return how far a file computes as its twin does: by the name of its range, the share of what each operation gives
+    that lies within one step.
+
+    picture: uint8 (side, side, 3). given: what the file's operators gave for it, each as floats and with its step. Every
+    operation of the twin goes on with what the file had there. Else one number that is rounded otherwise, of a hundred
+    thousand, would be enough: each layer behind it adds a hundred of its inputs and rounds them again, and in the end a
+    deep network has nothing left that is alike to the last step. Ranges that no operator of the file has, as it computes
+    more in one go, are missing.
+    """
+    found: dict[str, float] = {}
+
+    def compared(operation: Any, *arguments: Any, **options: Any) -> Any:
+        made = operation(*arguments, **options)
+        if not isinstance(operation, Rounding):
+            return made
+        wanted, step = np.asarray(made), float(operation.step())
+        fitting = [each for each, own in given if each.shape == wanted.shape and abs(own - step) < 1e-4 * step]
+        if not fitting:
+            return made
+        nearest = min(fitting, key=lambda each: float(np.abs(each - wanted).mean()))
+        share = float(np.mean(np.abs(nearest - wanted) < 1.01 * step))
+        found[operation.name] = min(share, found.get(operation.name, 1.0))
+        return tf.constant(nearest)
+
+    model._run_through_graph([tf.constant(picture[None])], call_fn=compared)
+    return found
 
 
 def roundings(model: keras.Model) -> list[Rounding]:
