@@ -10,7 +10,7 @@ from keras_transfer.errors import UsageError, unknown
 from keras_transfer.specs import Value
 
 WITHIN_A_STEP = 0.99
-"""Least share of its numbers that each operation of a file gives, to one step, as it did in training in whole numbers."""
+"""Least share of its numbers that each operation of a file gives, to one step, as in training in whole numbers."""
 WORST = 10
 """How many of the pictures that differ most are named."""
 

@@ -90,14 +90,14 @@ def ranges(model: keras.Model) -> dict[str, tuple[float, float]]:
 
 
 def alike(model: keras.Model, picture: np.ndarray, given: Sequence[tuple[np.ndarray, float]]) -> dict[str, float]:
-    """Return how far a file computes as its twin does: by the name of its range, the share of what each operation gives
-    that lies within one step.
+    """Return how far a file computes as its twin does: the share of what each operation gives that lies within one
+    step, by the name of its range.
 
-    picture: uint8 (side, side, 3). given: what the file's operators gave for it, each as floats and with its step. Every
-    operation of the twin goes on with what the file had there. Else one number that is rounded otherwise, of a hundred
-    thousand, would be enough: each layer behind it adds a hundred of its inputs and rounds them again, and in the end a
-    deep network has nothing left that is alike to the last step. Ranges that no operator of the file has, as it computes
-    more in one go, are missing.
+    picture: uint8 (side, side, 3). given: what the file's operators gave for it, each as floats and with its step.
+    Every operation of the twin goes on with what the file had there. Else one number that is rounded otherwise, of a
+    hundred thousand, would be enough: each layer behind it adds a hundred of its inputs and rounds them again, and in
+    the end a deep network has nothing left that is alike to the last step. Ranges that no operator of the file has, as
+    it computes more in one go, are missing.
     """
     found: dict[str, float] = {}
 
