@@ -98,7 +98,7 @@ def test_what_clients_leave_is_kept_with_the_proof_and_told_in_the_report(run):
     workflow.verify(run, clients=["pillow"])
     workflow.verify(run)
     kept = json.loads((run.exports / proving.PROOFS).read_bytes())
-    assert kept["version"] == 2
+    assert kept["version"] == 3
     assert all({"opencv", "pillow"} <= {each["client"] for each in proof["clients"]} for proof in kept["proofs"])
     assert "in opencv" in workflow.report_of([run]).read_text()
 

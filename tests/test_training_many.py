@@ -92,7 +92,7 @@ def assert_the_same(found, expected):
 @pytest.mark.parametrize("case", QUICK)
 def test_two_workers_learn_what_one_learns_with_the_whole_batch(two_workers, tmp_path, case):
     folder, said = two_workers
-    assert [each.splitlines()[0] for each in said] == ["workers 2"] * 2
+    assert all("workers 2" in each.splitlines() for each in said)
     assert_the_same(kept(folder, case), alone(case, tmp_path))
     for name, array in kept(folder, case, 1).items():  # each has the same weights, to the last bit
         np.testing.assert_array_equal(array, kept(folder, case)[name])

@@ -23,6 +23,7 @@ from keras_transfer.files import write_bytes
 from keras_transfer.selection import advisor, alike
 from keras_transfer.specs import Contract, Output, Plan, Split, Splits
 from keras_transfer.training import rate_finder
+from keras_transfer.training.strategy import Strategy
 from keras_transfer.workflow import advising, checking, labels, listing, tasks, training, using
 
 
@@ -473,9 +474,9 @@ def test_comparing_with_something_unknown_is_refused_before_pictures_are_read(tm
 
 def test_a_finished_run_that_is_to_be_compared_is_not_finished(made):
     told = []
-    assert training._finished(made.folder, "scratch", told.append) is None
+    assert training._finished(made.folder, "scratch", Strategy(), told.append) is None
     assert told == []
-    assert training._finished(made.folder, None, told.append) == made
+    assert training._finished(made.folder, None, Strategy(), told.append) == made
     assert "is finished already" in told[0].message
 
 

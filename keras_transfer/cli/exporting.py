@@ -13,7 +13,7 @@ from keras_transfer import runs
 from keras_transfer.cli.figures import known
 from keras_transfer.cli.options import Folder, Json, Labels, MaxDrop, RunArgument, Trust, check_paths, labels_of, run_of
 from keras_transfer.cli.progress import progress
-from keras_transfer.cli.showing import err, out, print_json, show, suggest
+from keras_transfer.cli.showing import err, out, plain, print_json, show, suggest
 from keras_transfer.cli.training import show_worth
 from keras_transfer.errors import UsageError
 from keras_transfer.specs import Run
@@ -195,8 +195,7 @@ def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str])
         title=f"{run.folder / 'exports'}: each file in its own runtime, {run.record.counts['test']} pictures",
         caption="agrees: share of the pictures to which the file gives the answer that the trained model gives; "
         f"largest diff.: of any of the numbers it answers with; {run.record.merit_name}: on so many pictures known to "
-        f"± {points} points; whole on: delegates of phones that take all its operators (what others leave: "
-        f"keras-transfer bench latency RUN --delegates){in_clients}",
+        f"± {points} points{in_clients}",
     )
     for column in (
         "file",
@@ -206,10 +205,9 @@ def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str])
         "agrees with Keras",
         "largest diff.",
         "ms a picture",
-        "whole on",
         *(f"in {name}" for name in clients),
     ):
-        table.add_column(column, justify="left" if column in ("file", "precision", "whole on") else "right")
+        table.add_column(column, justify="left" if column in ("file", "precision") else "right")
     for result in results:
         parity, artifact = result.parity, result.artifact
         table.add_row(
@@ -220,11 +218,24 @@ def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str])
             f"{parity.agreement:.1%}",
             f"{parity.max_difference:.1e}",
             f"{result.latency.median_ms:.2f}",
-            ", ".join(each.delegate for each in result.delegates if not each.left) or "-",
             *(_left(result, name) for name in clients),
         )
     show(table)
+    _show_delegates(run, results)
     show_worth(run)
+
+
+def _show_delegates(run: Run, results: Sequence[Verified]) -> None:
+    """Say which delegates of phones take every operator of a file."""
+    whole = {
+        result.artifact.path.name: [each.delegate for each in result.delegates if not each.left]
+        for result in results
+        if result.delegates
+    }
+    if whole:
+        told = "; ".join(f"{name}: {', '.join(names) or 'none'}" for name, names in whole.items())
+        more = f"what others leave: keras-transfer bench latency {run.folder} --delegates"
+        out.print(plain(f"Taken whole by delegates of phones: {told}. ({more})"), style="dim", highlight=False)
 
 
 def _left(result: Verified, client: str) -> str:

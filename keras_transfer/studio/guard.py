@@ -83,6 +83,8 @@ class Guard:
 
         A link to the page may be followed from anywhere: what it needs is the token, and it changes nothing.
         """
+        if not scope.get("query_string", b"").isascii():
+            return 400, "That is no address: what stands behind its question mark is written in ASCII."
         host = headers.get("host", "").lower()
         if host not in self.hosts:
             return 421, "This is reached by the address that the terminal shows, and by no other name."

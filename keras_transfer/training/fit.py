@@ -239,7 +239,7 @@ def _epoch(loop: Loop, reached: Reached) -> Reached:
 def _with_mean(loop: Loop, reached: Reached) -> Reached:
     """Return `reached` with the weights of the epoch that just ended in its mean, where it is one of the last."""
     begins = 1 - loop.stage.average / loop.stage.epochs
-    if loop.progress(reached.epoch, 0) < begins - 1e-9 or not loop.stage.average:
+    if not loop.stage.average or loop.progress(reached.epoch, 0) < begins - 1e-9:
         return reached
     now, count = checkpoints.values(loop.suffix.variables, "m"), reached.in_mean + 1
     if reached.in_mean:  # what is no float, as the state of a random generator, is that of the last epoch

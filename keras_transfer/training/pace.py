@@ -59,7 +59,7 @@ def progress(step: int, steps: int, marks: Marks = ()) -> float:
 
 
 def _between(reached: float, since: int, end: int, step: int) -> float:
-    return 1.0 if step >= end else reached + (1 - reached) * (step - since) / (end - since)
+    return 1.0 if step >= end or since >= end else reached + (1 - reached) * (step - since) / (end - since)
 
 
 class Pace:
