@@ -221,11 +221,11 @@ def _show_exports(run: Run, results: Sequence[Verified], clients: Sequence[str])
             *(_left(result, name) for name in clients),
         )
     show(table)
-    _show_delegates(run, results)
+    _show_taken_whole(run, results)
     show_worth(run)
 
 
-def _show_delegates(run: Run, results: Sequence[Verified]) -> None:
+def _show_taken_whole(run: Run, results: Sequence[Verified]) -> None:
     """Say which delegates of phones take every operator of a file."""
     whole = {
         result.artifact.path.name: [each.delegate for each in result.delegates if not each.left]
