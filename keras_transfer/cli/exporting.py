@@ -232,7 +232,7 @@ def _show_taken_whole(run: Run, results: Sequence[Verified]) -> None:
         for result in results
         if result.delegates
     }
-    if whole:
+    if whole and out.is_terminal:  # a pipe gets the table alone
         told = "; ".join(f"{name}: {', '.join(names) or 'none'}" for name, names in whole.items())
         more = f"what others leave: keras-transfer bench latency {run.folder} --delegates"
         out.print(plain(f"Taken whole by delegates of phones: {told}. ({more})"), style="dim", highlight=False)
