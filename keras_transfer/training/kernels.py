@@ -3,12 +3,13 @@
 Beside batch norms (`batch_norm.fused`) two things are computed otherwise, with the same results up to rounding:
 
     folded     A batch norm that keeps its statistics is a factor and a summand for each channel. They go into the
-               kernel and the bias of the convolution before it (Jacob et al. 2018, section 3.2), in each step anew: two
-               passes over the activations less on the way there and one less on the way back, and an activation that
-               follows is computed with the convolution. A step of EfficientNet-Lite0 takes 0.8 of its time.
-    depthwise  oneDNN's gradient of a depthwise kernel above 3 x 3 takes three to six times as long as TensorFlow's own,
-               which is asked for by spelling the padding out: oneDNN leaves explicit padding alone. A step of
-               EfficientNet-Lite0, nine of whose sixteen are 5 x 5, takes 0.83 of its time.
+               kernel and the bias of the convolution before it (`folding`), in each step anew: two passes over the
+               activations less on the way there and one less on the way back, and an activation that follows is
+               computed with the convolution.
+    depthwise  oneDNN is slow with the gradient of a depthwise kernel above 3 x 3. TensorFlow's own is asked for by
+               spelling the padding out: oneDNN leaves explicit padding alone.
+
+What both are worth: `scripts/bench training FOLDER --only speed`.
 """
 
 from __future__ import annotations
@@ -19,19 +20,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_transfer.devices import best_device
 from keras_transfer.specs import Network, Stage
 from keras_transfer.training.batch_norm import fused
+from keras_transfer.training.folding import KERNELS, Affine, affine, folded
 from keras_transfer.training.freezing import Freeze
 
 WELL_DONE = 3
 """Side of the largest depthwise kernel whose gradient oneDNN has fast code for."""
-
-Affine = tuple[np.ndarray, np.ndarray]
-"""Factor and summand of each channel, float32 (channels,)."""
 
 
 @contextmanager
@@ -57,13 +55,13 @@ def quick(model: Any, learning: Iterable[Any], kept: Iterable[Any] = ()) -> Iter
     """
     learns = {id(layer) for layer in learning}
     pairs = [(conv, norm) for conv, norm in _pairs(model, kept) if id(conv) in learns and id(norm) not in learns]
-    affine = {id(conv): _affine(norm) for conv, norm in pairs}
+    behind = {id(conv): _constant(norm) for conv, norm in pairs}
     large = [layer for layer in model.layers if id(layer) in learns and _is_large(layer)]
     changed = {id(layer): layer for layer in (*(conv for conv, _ in pairs), *large)}
     was = [(layer, layer.__class__) for layer in (*changed.values(), *(norm for _, norm in pairs))]
     try:
         for layer in changed.values():
-            layer.__class__ = _quicker(layer, affine.get(id(layer)))
+            layer.__class__ = _quicker(layer, behind.get(id(layer)))
         for _, norm in pairs:
             norm.__class__ = _Folded
         yield len(pairs), len(large)
@@ -79,37 +77,29 @@ class _Folded(keras.layers.BatchNormalization):
         return inputs
 
 
-def _quicker(layer: Any, affine: Affine | None) -> type:
-    """Return the class that computes `layer` and, where it is given, the affine map behind it."""
+def _quicker(layer: Any, behind: Affine | None) -> type:
+    """Return the class that computes `layer` and, where it is given, what scales its channels behind it."""
     kind: Any = type(layer)
+    own, apply = KERNELS[kind], _with_own_gradient if _is_large(layer) else KERNELS[kind].apply
 
     class Quicker(kind):
         def call(self, inputs: Any) -> Any:
             kernel, bias = tf.convert_to_tensor(self.kernel), self.bias
-            if affine is not None:
-                factor, summand = affine
-                kernel *= factor.reshape(kernel.shape[2:]) if _is_depthwise(self) else factor
-                bias = summand if bias is None else bias * factor + summand
-            outputs = _convolved(self, inputs, kernel)
+            if behind is not None:
+                kernel, bias = folded(kernel, bias, behind, own.channels)
+            outputs = apply(self, inputs, kernel)
             return self.activation(outputs if bias is None else tf.nn.bias_add(outputs, bias))
 
     Quicker.__name__ = kind.__name__
     return Quicker
 
 
-def _convolved(layer: Any, inputs: Any, kernel: Any) -> Any:
-    if not _is_depthwise(layer):
-        return layer.convolution_op(inputs, kernel)
-    shared = {"strides": layer.strides, "padding": layer.padding}
-    if _is_large(layer) and None not in inputs.shape[1:3]:
-        return _depthwise(inputs, kernel, **shared)
-    return keras.ops.depthwise_conv(inputs, kernel, dilation_rate=layer.dilation_rate, **shared)
-
-
-def _depthwise(inputs: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
+def _with_own_gradient(layer: Any, inputs: Any, kernel: Any) -> Any:
     """A depthwise convolution whose kernel's gradient TensorFlow computes itself."""
-    stride, size = strides[0], kernel.shape[0]
-    steps, named = [1, *strides, 1], padding.upper()
+    if None in inputs.shape[1:3]:  # padding cannot be spelt out
+        return KERNELS[keras.layers.DepthwiseConv2D].apply(layer, inputs, kernel)
+    stride, size = layer.strides[0], kernel.shape[0]
+    steps, named = [1, *layer.strides, 1], layer.padding.upper()
 
     def spelt_out(side: int) -> list[int]:
         missing = max((-(-side // stride) - 1) * stride + size - side, 0) if named == "SAME" else 0
@@ -149,12 +139,7 @@ def _pairs(model: Any, kept: Iterable[Any]) -> list[tuple[Any, Any]]:
         (conv,) = makers.values()
         results = [tensor for node in conv._inbound_nodes for tensor in node.outputs]
         alone = all(takers[id(each)] in ([norm], []) and id(each) not in read for each in results)
-        if (
-            alone
-            and _is_plain(conv)
-            and conv.activation is keras.activations.linear
-            and norm.compute_dtype == "float32"
-        ):
+        if alone and norm.compute_dtype == "float32" and _is_plain(conv):
             pairs.append((conv, norm))
     return pairs
 
@@ -170,10 +155,6 @@ def _is_plain(layer: Any) -> bool:
     return linear and layer.compute_dtype == "float32" and layer.data_format == "channels_last"
 
 
-def _is_depthwise(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.DepthwiseConv2D)
-
-
 def _is_large(layer: Any) -> bool:
     """Whether a depthwise convolution's gradient is one that oneDNN, which computes on CPUs, is slow with."""
     if not isinstance(layer, keras.layers.DepthwiseConv2D) or layer.compute_dtype != "float32":
@@ -183,13 +164,9 @@ def _is_large(layer: Any) -> bool:
     return large and best_device().startswith("/CPU")
 
 
-def _affine(norm: Any) -> Affine:
-    """What a batch norm in inference mode does, in 64 bits until the end."""
-    variance, mean = (np.asarray(each, np.float64) for each in (norm.moving_variance, norm.moving_mean))
-    factor = 1 / np.sqrt(variance + norm.epsilon)
-    if norm.scale:
-        factor *= np.asarray(norm.gamma, np.float64)
-    summand = -mean * factor
-    if norm.center:
-        summand += np.asarray(norm.beta, np.float64)
-    return factor.astype(np.float32), summand.astype(np.float32)
+def _constant(norm: Any) -> Affine:
+    """What a batch norm that keeps its statistics does, in 64 bits until the end."""
+    factor, summand = (
+        tf.cast(each, tf.float32).numpy() for each in affine(norm, norm.moving_mean.shape[0], tf.float64)
+    )
+    return factor, summand

@@ -14,18 +14,8 @@ import keras
 import numpy as np
 
 from keras_transfer.errors import UsageError
-from keras_transfer.training.rounding import (
-    KERNELS,
-    OF_DEPTH,
-    OF_POINTS,
-    STEPS,
-    Kernel,
-    Rounded,
-    Rounding,
-    Scaled,
-    Shared,
-    scales_channels,
-)
+from keras_transfer.training.folding import KERNELS, OF_DEPTH, OF_POINTS, Kernel, scales_channels
+from keras_transfer.training.rounding import STEPS, Rounded, Rounding, Scaled, Shared
 
 RANGE = "_range"
 """What the name of a range ends with, behind that of the operation whose result lies on it."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from keras_transfer.training.folding import Kernel, affine, folded
 
 STEPS = 255
 """Of a range; of a kernel half as many on either side of zero, less one."""
@@ -71,49 +73,6 @@ class Rounding(keras.layers.Layer):
         self.high.assign(self.high * MOMENTUM + high * (1 - MOMENTUM))
 
 
-class Kernel(NamedTuple):
-    """What of a layer is a kernel, and how it is applied."""
-
-    name: str
-    """Of the attribute that holds it."""
-    channels: int
-    """Last dimensions that together are the output channels."""
-    apply: Callable[[Any, Any, Any], Any]
-    """`apply(layer, inputs, kernel)`."""
-
-
-def _depthwise(layer: Any, inputs: Any, kernel: Any) -> Any:
-    return keras.ops.depthwise_conv(
-        inputs,
-        kernel,
-        strides=layer.strides,
-        padding=layer.padding,
-        data_format=layer.data_format,
-        dilation_rate=layer.dilation_rate,
-    )
-
-
-def _pointwise(layer: Any, inputs: Any, kernel: Any) -> Any:
-    return keras.ops.conv(inputs, kernel, strides=1, padding="valid", data_format=layer.data_format)
-
-
-def _dense(layer: Any, inputs: Any, kernel: Any) -> Any:
-    if len(inputs.shape) == 4:  # a map: LiteRT takes the convolution, and would not fold what follows a product
-        return keras.ops.conv(inputs, kernel[None, None], strides=1, padding="valid", data_format="channels_last")
-    return keras.ops.matmul(inputs, kernel)
-
-
-KERNELS: dict[type, Kernel] = {
-    keras.layers.DepthwiseConv2D: Kernel("kernel", 2, _depthwise),
-    keras.layers.Conv2D: Kernel("kernel", 1, lambda layer, inputs, kernel: layer.convolution_op(inputs, kernel)),
-    keras.layers.Dense: Kernel("kernel", 1, _dense),
-}
-"""Of the layers that LiteRT computes in whole numbers."""
-OF_DEPTH = Kernel("depthwise_kernel", 2, _depthwise)
-OF_POINTS = Kernel("pointwise_kernel", 1, _pointwise)
-"""The two halves of a `keras.layers.SeparableConv2D`, which LiteRT computes one after the other."""
-
-
 class Rounded(keras.layers.Layer):
     """A layer with a rounded kernel, and what LiteRT computes in one go with it: a batch norm, a ReLU.
 
@@ -142,10 +101,8 @@ class Rounded(keras.layers.Layer):
         kernel = tf.convert_to_tensor(getattr(self.layer, self._kernel.name))
         bias = self.layer.bias if self._biased and self.layer.use_bias else None
         if self.factors is not None:
-            shape = kernel.shape[-self._kernel.channels :]
-            scale, offset = affine(self.factors, math.prod(shape))
-            kernel *= tf.reshape(scale, shape)
-            bias = offset if bias is None else bias * scale + offset
+            width = math.prod(kernel.shape[-self._kernel.channels :])
+            kernel, bias = folded(kernel, bias, affine(self.factors, width), self._kernel.channels)
         steps = steps_of(kernel, self._kernel.channels)
         given = self._kernel.apply(self.layer, inputs, rounded(kernel, steps))
         if bias is not None:
@@ -208,21 +165,3 @@ def steps_of(kernel: Any, channels: int) -> Any:
 def rounded(values: Any, steps: Any) -> Any:
     """Return values as the nearest multiples of their steps; the gradient is that of the values themselves."""
     return values + tf.stop_gradient(tf.round(values / steps) * steps - values)
-
-
-def affine(layer: Any, channels: int) -> tuple[Any, Any]:
-    """Return factor and summand of each channel, float32 (channels,), of a layer that `scales_channels`."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        deviation = tf.sqrt(layer.moving_variance + layer.epsilon)
-        scale = (layer.gamma.value if layer.scale else 1.0) / deviation
-        return scale, (layer.beta.value if layer.center else 0.0) - layer.moving_mean * scale
-    scaling = isinstance(layer, keras.layers.Rescaling)
-    scale, offset = (layer.scale, layer.offset) if scaling else (layer.gamma.value, 0.0)
-    return tuple(tf.broadcast_to(tf.cast(each, tf.float32), (channels,)) for each in (scale, offset))
-
-
-def scales_channels(layer: Any) -> bool:
-    """Whether a layer gives each channel a factor and a summand: batch norms, and the layer scale of ConvNeXt."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return layer.axis in (-1, 3)
-    return isinstance(layer, keras.layers.Rescaling) or type(layer).__name__ == "LayerScale"
