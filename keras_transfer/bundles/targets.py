@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_transfer.bundles import android, data, golden, ios, node, python, server, web
+from keras_transfer.bundles import data, golden, node, phones, python, server, web
 from keras_transfer.bundles.content import Content
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.files import alone, drafted
@@ -32,8 +32,8 @@ TARGETS: Mapping[str, Target] = {
     "web": Target(runs=("onnx",), write=web.write),
     "node": Target(runs=("onnx",), write=node.write),
     "server": Target(runs=("tflite", "onnx"), write=server.write, served=True),
-    "android": Target(runs=("tflite",), write=android.write),
-    "ios": Target(runs=("tflite",), write=ios.write),
+    "android": Target(runs=("tflite",), write=phones.write_android),
+    "ios": Target(runs=("tflite",), write=phones.write_ios),
 }
 
 
