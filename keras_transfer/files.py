@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import BufferedReader
@@ -34,6 +34,9 @@ MOST_MODEL_BYTES = 2**33
 
 DRAFTS = ".keras-transfer-"
 """What the names of folders begin with in which files are written before they get their own names."""
+
+LOCK = ".lock"
+"""Of a folder that one process at a time may hold."""
 
 _KINDS = {
     stat.S_ISCHR: "a device",
@@ -191,6 +194,25 @@ def aside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
         if held is not None:
             os.close(held)
+
+
+@contextmanager
+def held(folder: Path, *, unmade: Callable[[OSError], str], taken: Callable[[], str]) -> Iterator[None]:
+    """Hold a folder for this process, made where it is not there; RunError, at once, where another process holds it.
+
+    unmade: says of an error why the folder cannot be made; taken: that somebody else has it.
+    """
+    from filelock import FileLock, Timeout  # here, because it brings asyncio along and most verbs lock nothing
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(unmade(error)) from None
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise RunError(taken()) from None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from keras_transfer import plan as plans
 from keras_transfer.errors import RunError, UsageError
-from keras_transfer.files import MOST_TEXT_BYTES, read_bytes, read_text, write_bytes
+from keras_transfer.files import MOST_TEXT_BYTES, held, read_bytes, read_text, write_bytes
 from keras_transfer.specs import Plan, Run, RunRecord
 
 DEFAULT_FOLDER = Path("saved_models")
@@ -121,19 +121,14 @@ def _readable(place: Path) -> Run | None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process; RunError where another process is writing it."""
-    from filelock import FileLock, Timeout  # here, because it brings asyncio along and most verbs lock nothing
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
+    with held(
+        folder,
+        unmade=lambda error: (
             f"No run folder can be made at '{folder}' ({error.strerror}). Name another place with --folder."
-        ) from None
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise RunError(f"'{folder}' is being written by another process. Wait for it, or name another run.") from None
+        ),
+        taken=lambda: f"'{folder}' is being written by another process. Wait for it, or name another run.",
+    ):
+        yield
 
 
 def _named(row: Mapping[str, float], record: RunRecord) -> dict[str, float]:

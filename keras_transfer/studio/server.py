@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from keras_transfer import vouching
-from keras_transfer.errors import RunError, UsageError
+from keras_transfer.errors import UsageError
+from keras_transfer.files import held
 from keras_transfer.studio.given import Given
 from keras_transfer.studio.guard import Guard
 
 HOST, PORT = "127.0.0.1", 7878
 EVERYWHERE = ("0.0.0.0", "::")
 """Hosts that stand for every address of this machine."""
-LOCK, OPEN_AT = ".lock", "open-at.json"
+OPEN_AT = "open-at.json"
 SECONDS_TO_END = 1
 """For pages that are still told of changes when the studio ends."""
 
@@ -124,17 +123,14 @@ def said_of(host: str) -> str:
 @contextmanager
 def _alone(beside: Path) -> Iterator[Path]:
     """Hold the place of a studio for this process; RunError where another has it."""
-    try:
-        beside.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
+    with held(
+        beside,
+        unmade=lambda error: (
             f"The studio keeps what you decide in '{beside}', which cannot be made ({error.strerror})."
-        ) from None
-    try:
-        with FileLock(beside / LOCK, timeout=0):
-            yield beside
-    except Timeout:
-        raise RunError(f"A studio for these pictures is open already{_where(beside)}.") from None
+        ),
+        taken=lambda: f"A studio for these pictures is open already{_where(beside)}.",
+    ):
+        yield beside
 
 
 def _where(beside: Path) -> str:
