@@ -45,7 +45,10 @@ def choose(measured: Sequence[Candidate], *, max_drop: float) -> tuple[Candidate
     smallest = min(allowed, key=lambda each: (each.size_bytes, each.median_ms))
     return tuple(
         each.model_copy(
-            update={"pareto": not any(_beats(other, each) for other in measured), "chosen": each is smallest}
+            update={
+                "pareto": not any(beats(_costs(other), _costs(each)) for other in measured),
+                "chosen": each is smallest,
+            }
         )
         for each in measured
     )
@@ -73,10 +76,15 @@ def plot(measured: Sequence[Candidate]) -> bytes:
     return encoded.getvalue()
 
 
-def _beats(one: Candidate, other: Candidate) -> bool:
-    pairs = (
-        (one.size_bytes, other.size_bytes),
-        (-one.accuracy, -other.accuracy),
-        (one.median_ms, other.median_ms),
-    )
+def beats(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    """Return whether costs, the smaller the better, are nowhere above others and somewhere below them.
+
+    >>> beats((1, 2), (1, 3)), beats((1, 2), (1, 2)), beats((1, 2), (2, 1))
+    (True, False, False)
+    """
+    pairs = list(zip(ours, theirs, strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def _costs(each: Candidate) -> tuple[float, ...]:
+    return each.size_bytes, -each.accuracy, each.median_ms

@@ -16,6 +16,7 @@ from keras_transfer.backbones import registry
 from keras_transfer.data import sources
 from keras_transfer.errors import RunError, UsageError
 from keras_transfer.evaluation import plots
+from keras_transfer.export.precisions import beats
 from keras_transfer.files import read_text, write_bytes
 from keras_transfer.specs import Event, Listener, Plan, Run, Splits, StageResult, Value, silent
 from keras_transfer.workflow.building import resolved, with_frames
@@ -241,20 +242,15 @@ def row_of(trial: Trial, run: Run, rungs: Rungs, listener: Listener) -> Tried:
 
 def compared(rows: Sequence[Tried], rungs: Rungs, merit_name: str) -> Swept:
     """Return the rows, those that nothing beats marked, and keep them as JSON and as a drawing."""
-    swept = Swept(
-        merit_name=merit_name,
-        trials=tuple(row.model_copy(update={"pareto": not any(_beats(other, row) for other in rows)}) for row in rows),
-    )
+    front = [not any(beats(_costs(other), _costs(row)) for other in rows) for row in rows]
+    marked = (row.model_copy(update={"pareto": best}) for row, best in zip(rows, front, strict=True))
+    swept = Swept(merit_name=merit_name, trials=tuple(marked))
     rungs.write(swept.model_dump(mode="json"))
     drawn = plots.trials([row.model_dump() for row in swept.trials], merit_name)
     write_bytes(rungs.place.with_suffix(".svg"), drawn.encode())
     return swept
 
 
-def _beats(one: Tried, other: Tried) -> bool:
-    """Whether a trial is as good as another in everything that is chosen by, and better in something.
-
-    Test pictures have no say: they tell what the choice is worth.
-    """
-    ours, theirs = ((row.validation_merit, -row.size_bytes, -row.latency_ms, -row.seconds) for row in (one, other))
-    return ours != theirs and all(a >= b for a, b in zip(ours, theirs, strict=True))
+def _costs(row: Tried) -> tuple[float, ...]:
+    """What is chosen by, the smaller the better. Test pictures have no say: they tell what the choice is worth."""
+    return -row.validation_merit, row.size_bytes, row.latency_ms, row.seconds
