@@ -9,6 +9,7 @@ from keras_transfer.data import folders, manifests
 from keras_transfer.data.gathering import Listing
 from keras_transfer.data.sources import recognised
 from keras_transfer.errors import UsageError
+from keras_transfer.files import expanded
 
 LISTERS: dict[str, Callable[[Path], list[Listing]]] = {
     "class folders": folders.listings,
@@ -27,7 +28,7 @@ def listed(source: str) -> list[Listing]:
 
     Raises UsageError for a source of another kind, and DataError as loading it does.
     """
-    return LISTERS[check(source)](Path(source).expanduser())
+    return LISTERS[check(source)](expanded(source))
 
 
 def check(source: str) -> str:

@@ -28,7 +28,7 @@ from keras_transfer.data import (
 from keras_transfer.data.annotations import ANNOTATIONS, annotation_of
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.files import expanded
-from keras_transfer.specs import Listener, Splits, silent
+from keras_transfer.specs import Listener, Run, Splits, silent
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,12 @@ def located(source: str, *, beside: Path | None = None, recorded: Path | None = 
         if (folder / _path(source)).exists():
             return str(folder / _path(source))
     return source
+
+
+def of_run(run: Run) -> str:
+    """Return where the pictures of a run are now: seen from here, from its folder, or from where it was trained."""
+    recorded = Path(run.record.data_folder) if run.record.data_folder else None
+    return located(run.record.plan.data, beside=run.folder, recorded=recorded)
 
 
 def _of_faces(source: str, listener: Listener, asked: Mapping[str, Any]) -> Splits:

@@ -75,8 +75,7 @@ class Opened:
         """The pictures that the run was trained on; a warning where they have changed since."""
         if "splits" in self.given:
             return self.given["splits"]
-        recorded = Path(self.record.data_folder) if self.record.data_folder else None
-        source = sources.located(self.record.plan.data, beside=self.run.folder, recorded=recorded)
+        source = sources.of_run(self.run)
         seed, annotation = self.record.plan.seed, self.task.annotation
         splits = sources.load(source, annotation=annotation, seed=seed, listener=self.listener)
         check_annotation(self.task, splits)

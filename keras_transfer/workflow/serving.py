@@ -12,6 +12,7 @@ from keras_transfer.backbones import registry
 from keras_transfer.data import mending, sources
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.errors import KerasTransferError, UsageError
+from keras_transfer.files import expanded
 from keras_transfer.studio.given import Given
 from keras_transfer.training import recipes
 from keras_transfer.workflow.tasks import task_of
@@ -58,9 +59,7 @@ def given_for(source: str | None, *, task: str = MENDED, folder: Path, modules: 
     """Return what a studio for these pictures, or this run, is given."""
     run, folder, task = _run_in(source, folder, task)
     if run is not None:
-        record = runs.open_run(run).record
-        recorded = Path(record.data_folder) if record.data_folder else None
-        source = sources.located(record.plan.data, beside=run, recorded=recorded)
+        source = sources.of_run(runs.open_run(run))
     merit_name, beside = task_of(task).merit_name, _beside(source)
     common: dict[str, Any] = {
         "decode": upright_rgb,
@@ -93,7 +92,7 @@ def _beside(source: str | None) -> Path:
     """Where a studio keeps what people decide: beside the folder or the table, above all its pictures."""
     if source is None:
         return Path(COLLECTED + OWN)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists():  # sample:NAME, tfds:NAME
         return Path("".join(each if each.isalnum() else "-" for each in source)[:60] + OWN)
     path = path if path.name not in ("", "..") else path.absolute()
