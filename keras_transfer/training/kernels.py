@@ -157,7 +157,7 @@ def _is_plain(layer: Any) -> bool:
 
 def _is_large(layer: Any) -> bool:
     """Whether a depthwise convolution's gradient is one that oneDNN, which computes on CPUs, is slow with."""
-    if not isinstance(layer, keras.layers.DepthwiseConv2D) or layer.compute_dtype != "float32":
+    if type(layer) is not keras.layers.DepthwiseConv2D or layer.compute_dtype != "float32":
         return False
     alike = len(set(layer.strides)) == len(set(layer.kernel_size)) == 1 and set(layer.dilation_rate) == {1}
     large = alike and layer.kernel_size[0] > WELL_DONE and layer.data_format == "channels_last"
