@@ -99,7 +99,7 @@ def obtain(
     A view is written under a temporary name and renamed, so that a reader never sees half of one. Least recently
     used views are evicted above `limit_bytes`. Raises TrainingError where the folder cannot take the view.
     """
-    place = folder / "features" / key.name
+    place = _place(folder, key)
     needed = view_bytes(count, feature_shapes, key.dtype, target_shape)
     try:
         if not holds(folder, key):
@@ -117,7 +117,11 @@ def obtain(
 
 def holds(folder: Path, key: Key) -> bool:
     """Return whether the view of `key` is in the store already."""
-    return (folder / "features" / key.name / "key.json").exists()
+    return (_place(folder, key) / KEY).exists()
+
+
+def _place(folder: Path, key: Key) -> Path:
+    return folder / "features" / key.name
 
 
 def _write(

@@ -52,9 +52,9 @@ def brought(before: Run | Path | str, after: Run | Path | str, *, listener: List
     if first.record.plan.task != second.record.plan.task:
         tasks = f"{first.record.plan.task} and {second.record.plan.task}"
         raise UsageError(f"What labels brought is told of two runs of the same task. Received: {tasks}")
-    orders = [np.argsort(_paths(each.splits)) for each in (first, second)]
-    paths = [_paths(each.splits)[order] for each, order in zip((first, second), orders, strict=True)]
-    if paths[0].tolist() != paths[1].tolist():
+    paths = [_paths(each.splits) for each in (first, second)]
+    orders = [np.argsort(each) for each in paths]
+    if paths[0][orders[0]].tolist() != paths[1][orders[1]].tolist():
         raise UsageError(
             f"'{first.run.folder}' and '{second.run.folder}' are not judged by the same test pictures: the table that "
             "suggest writes above all pictures keeps the splits, train on that one."

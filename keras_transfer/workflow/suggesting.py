@@ -208,10 +208,10 @@ def _suggestion(opened: Opened, pool: suggesting.Pool, kept: Sequence[str], pick
 
 def _known_rows(opened: Opened, folder: Path) -> list[tuple[str, str, str]]:
     """Path, label and split of each picture of the run; none where one of them is no file below the folder."""
-    rows = []
+    rows, root = [], folder.resolve()
     for split in SPLIT_NAMES:
         for picture, label in zip(opened.splits[split].pictures, opened.splits[split].labels, strict=True):
-            if not isinstance(picture, str) or not Path(picture).resolve().is_relative_to(folder.resolve()):
+            if not isinstance(picture, str) or not Path(picture).resolve().is_relative_to(root):
                 return []
             rows.append((_below(folder, picture), opened.splits.known_names[label], split))
     return rows
