@@ -159,8 +159,8 @@ def gated(known: Known, name: str) -> tuple[Given | None, Given]:
 
     It stands unless validation says that it does harm: unless a regression on all labels is right about fewer pictures
     of validation than one on the known labels alone, by more than the standard error of that difference. Where labels
-    are few, so are the pictures that judge: asked to be better on twenty of them, labels that bring six points were
-    refused half of the time (`scripts/bench labels`).
+    are few, so are the pictures that judge: twenty of them cannot tell whether labels bring a few points, and asking
+    them to say so would refuse most of what helps.
     """
     nothing = np.zeros(len(known.unlabelled))
     without, right_without = _judged(known, "none", nothing.astype(int), nothing)
