@@ -106,7 +106,12 @@ def alike(model: keras.Model, picture: np.ndarray, given: Sequence[tuple[np.ndar
         if not isinstance(operation, Rounding):
             return made
         wanted, step = np.asarray(made), float(operation.step())
-        fitting = [each for each, own in given if each.shape == wanted.shape and abs(own - step) < 1e-4 * step]
+        # A file may keep as (1, 1, 1, n) what the twin has as (1, n).
+        fitting = [
+            each.reshape(wanted.shape)
+            for each, own in given
+            if each.squeeze().shape == wanted.squeeze().shape and abs(own - step) < 1e-4 * step
+        ]
         if not fitting:
             return made
         nearest = min(fitting, key=lambda each: float(np.abs(each - wanted).mean()))
