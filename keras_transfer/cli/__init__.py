@@ -18,6 +18,7 @@ from keras_transfer.cli import (
     rates,
     reporting,
     serving,
+    storing,
     suggesting,
     supply,
     sweeping,
@@ -31,6 +32,7 @@ __all__ = ["app", "fail"]
 VERBS: tuple[Callable[..., None], ...] = (
     training.train,
     sweeping.sweep,
+    storing.features,
     advising.advise,
     reporting.report,
     pictures.doctor,

@@ -38,6 +38,17 @@ Trust = Annotated[
 Labels = Annotated[
     Path | None, typer.Option("--labels", help="Class names, one a line, of a model that does not carry them.")
 ]
+Engine = Annotated[str, typer.Option(help="Who computes frozen parts: auto, litert, onnxruntime, keras, stream.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A picture that cannot be read ends the run.")]
+CacheFolder = Annotated[
+    Path | None, typer.Option(help="Where features of frozen parts are kept, else $KERAS_TRANSFER_CACHE.")
+]
+CacheLimit = Annotated[float | None, typer.Option(min=0, metavar="GB", help="What they may take there; 0 keeps none.")]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Run it on a Ray: local, auto for the one here, or HOST:PORT."),
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that --ray starts.")]
 RunArgument = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder; the newest where left out.")]
 
 
@@ -76,6 +87,20 @@ def given(**keys: Any) -> dict[str, Any]:
     {'data': 'pets'}
     """
     return {key: value for key, value in keys.items() if value is not None}
+
+
+def check_workers(ray: str | None, workers: int | None) -> None:
+    """Refuse a number of workers where nobody starts them."""
+    if workers and ray is None:
+        raise UsageError(
+            "--workers is how many processes --ray starts: name one with --ray local, or --ray HOST:PORT. On machines "
+            "without Ray, TF_CONFIG says who takes part."
+        )
+
+
+def limit_bytes(gigabytes: float | None) -> int | None:
+    """Return what `--cache-limit` says, in bytes."""
+    return None if gigabytes is None else int(gigabytes * 1e9)
 
 
 def of_task(task: str) -> tuple[str, ...]:

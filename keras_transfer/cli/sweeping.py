@@ -11,7 +11,17 @@ from rich.table import Table
 from keras_transfer import plan as plans
 from keras_transfer import runs
 from keras_transfer.cli.live import live
-from keras_transfer.cli.options import Folder, Json, SourceArgument, TaskOfPlan, check_source, given
+from keras_transfer.cli.options import (
+    Folder,
+    Json,
+    Ray,
+    SourceArgument,
+    TaskOfPlan,
+    Workers,
+    check_source,
+    check_workers,
+    given,
+)
 from keras_transfer.cli.showing import explain, plain, print_json, show, suggest
 from keras_transfer.errors import UsageError
 
@@ -48,22 +58,25 @@ def sweep(
     seeds: Annotated[str, typer.Option(help="Numbers, with commas.")] = "0",
     keep: Annotated[float, typer.Option(help="Share of the trials that goes on after each stage.")] = 0.5,
     task: TaskOfPlan = None,
+    ray: Ray = None,
+    workers: Workers = None,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Train every combination as a run of its own, leave behind what is behind after a stage, and compare."""
     check_source(source)
+    check_workers(ray, workers)
     asked: dict[str, Any] = {
         "backbones": _listed(backbones, str, "--backbones"),
         "recipes": _listed(recipes, str, "--recipes"),
         "sizes": _listed(sizes, int, "--sizes") if sizes else (None,),
         "seeds": _listed(seeds, int, "--seeds"),
     }
-    options = plans.override(given(task=task), keys or ())
+    asked |= {"ray": ray, "workers": workers, "options": plans.override(given(task=task), keys or ())}
     from keras_transfer import workflow
 
     with live() as listener:
-        swept = workflow.sweep(source, **asked, keep=keep, folder=folder, options=options, listener=listener)
+        swept = workflow.sweep(source, **asked, keep=keep, folder=folder, listener=listener)
     if as_json:
         print_json(swept.model_dump(mode="json"))
         return

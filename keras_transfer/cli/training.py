@@ -17,13 +17,21 @@ from keras_transfer.cli.live import live
 from keras_transfer.cli.options import (
     BackboneOfPlan,
     BatchSize,
+    CacheFolder,
+    CacheLimit,
+    Engine,
     Folder,
     ImageSize,
     Json,
+    Ray,
     Seed,
+    Strict,
     TaskOfPlan,
+    Workers,
     check_source,
+    check_workers,
     given,
+    limit_bytes,
 )
 from keras_transfer.cli.progress import progress
 from keras_transfer.cli.showing import err, out, plain, print_json, show, suggest
@@ -56,28 +64,25 @@ def train(
     auto: Annotated[bool, typer.Option("--auto", help="Measure first and train what is advised.")] = False,
     run: Annotated[str | None, typer.Option("--run", help="Name of the run folder.")] = None,
     output: Annotated[Path | None, typer.Option(help="The run folder itself, in place of --folder and --run.")] = None,
-    engine: Annotated[
-        str, typer.Option(help="Who computes frozen parts: auto, litert, onnxruntime, keras, stream.")
-    ] = "auto",
+    engine: Engine = "auto",
     devices: Annotated[str, typer.Option(help="one, or all of this machine: they share every batch.")] = "one",
-    strict: Annotated[bool, typer.Option("--strict", help="A picture that cannot be read ends the run.")] = False,
+    ray: Ray = None,
+    workers: Workers = None,
+    strict: Strict = False,
     data_service: Annotated[
         str | None, typer.Option(help="Address of a tf.data service that decodes: grpc://host:port")
     ] = None,
     watch: Annotated[
         list[str] | None, typer.Option(help="tensorboard, mlflow or wandb is told every epoch; repeat for several.")
     ] = None,
-    cache_folder: Annotated[
-        Path | None, typer.Option(help="Where features of frozen parts are kept, else $KERAS_TRANSFER_CACHE.")
-    ] = None,
-    cache_limit: Annotated[
-        float | None, typer.Option(min=0, metavar="GB", help="What they may take there; 0 keeps none.")
-    ] = None,
+    cache_folder: CacheFolder = None,
+    cache_limit: CacheLimit = None,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Train on a folder of class folders (or another SOURCE), stage by stage; goes on where a run was stopped."""
     source, overrides = _told_apart(arguments or (), plan_file, auto)
+    check_workers(ray, workers)
     folder, run = _placed(folder, run, output)
     numbers = {"image_size": image_size, "batch_size": batch_size, "seed": seed, "minutes": minutes}
     words = {"backbone": backbone, "weights": weights, "recipe": recipe, "task": task, "teacher": teacher}
@@ -85,6 +90,8 @@ def train(
     plan, advice = _plan(values, overrides, epochs, plan_file, auto)
     done = _trained(
         plan,
+        ray,
+        workers or 1,
         folder=folder,
         name=run,
         compare=compare,
@@ -95,7 +102,7 @@ def train(
         data_service=data_service,
         watch=watch or (),
         cache_folder=cache_folder,
-        cache_limit_bytes=None if cache_limit is None else int(cache_limit * 1e9),
+        cache_limit_bytes=limit_bytes(cache_limit),
     )
     cluster = _taking_part()
     if cluster and cluster.index:
@@ -107,11 +114,13 @@ def train(
         suggest("export", done.folder)
 
 
-def _trained(plan: Plan, **asked: Any) -> Run:
+def _trained(plan: Plan, ray: str | None, workers: int, **asked: Any) -> Run:
     """Train while a person watches."""
     from keras_transfer import workflow
 
     with live(workflow.task_of(plan.task).merit_name) as listener:
+        if ray:
+            return workflow.train_on_ray(plan, address=ray, workers=workers, listener=listener, **asked)
         return workflow.train(plan, listener=listener, spent_seconds=time.time() - _began(), **asked)
 
 

@@ -50,7 +50,7 @@ class Cluster:
 
     def silent(self, among: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """Return the others, or those `among` them, at whose address nobody answers now."""
-        return tuple(each for each in (self.others if among is None else among) if not _answers(self.addresses[each]))
+        return tuple(each for each in (self.others if among is None else among) if not answers(self.addresses[each]))
 
     def named(self, indices: Sequence[int]) -> str:
         """Return workers by number and address, for a person."""
@@ -95,7 +95,7 @@ def wait_for_all(cluster: Cluster, patience_seconds: float | None = None) -> Non
     patience_seconds: $KERAS_TRANSFER_PATIENCE, else `PATIENCE_SECONDS`, where left out. Raises TrainingError where this
     process cannot have its own address, or where the others are not there in time, and says which.
     """
-    patience = _patience() if patience_seconds is None else patience_seconds
+    patience = patience_of() if patience_seconds is None else patience_seconds
     until = time.monotonic() + patience
     with _listening(cluster):
         missing = cluster.others
@@ -111,7 +111,7 @@ def wait_for_all(cluster: Cluster, patience_seconds: float | None = None) -> Non
 @contextmanager
 def _listening(cluster: Cluster) -> Iterator[None]:
     """Answer at this worker's own address while it lasts, as TensorFlow's server does from then on."""
-    host, port = _parted(cluster.addresses[cluster.index])
+    host, port = parted(cluster.addresses[cluster.index])
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as door:
         try:
@@ -126,41 +126,51 @@ def _listening(cluster: Cluster) -> Iterator[None]:
         yield
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Return whether anybody listens at `host:port`."""
     try:
-        with socket.create_connection(_parted(address), timeout=_ANSWER_SECONDS):
+        with socket.create_connection(parted(address), timeout=_ANSWER_SECONDS):
             return True
     except OSError:
         return False
+
+
+def parted(address: str) -> tuple[str, int]:
+    """Return host and port of an address; ValueError where it is none.
+
+    >>> parted("[::1]:2222")
+    ('::1', 2222)
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"an address is HOST:PORT, and '{address}' is none")
+    return host.strip("[]"), int(port)
+
+
+def patience_of(environment: Mapping[str, str] = os.environ) -> float:
+    """Return for how many seconds is waited until all processes have started."""
+    said = environment.get("KERAS_TRANSFER_PATIENCE", "")
+    try:
+        return float(said or PATIENCE_SECONDS)
+    except ValueError:
+        raise UsageError(f"KERAS_TRANSFER_PATIENCE is a number of seconds. Received: '{said}'") from None
 
 
 def _addresses(jobs: Mapping[str, Any], role: str) -> list[str]:
     listed = jobs.get(role, [])
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
         raise _unreadable(f"'{role}' is no list of addresses")
-    for each in listed:
-        _parted(each)
+    try:
+        for each in listed:
+            parted(each)
+    except ValueError as error:
+        raise _unreadable(str(error)) from None
     return listed
 
 
 def _task(task: Mapping[str, Any]) -> tuple[Any, Any]:
     index = task.get("index", 0)
     return task.get("type"), int(index) if str(index).isdigit() else index  # some launchers write it as a text
-
-
-def _parted(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise _unreadable(f"an address is HOST:PORT, and '{address}' is none")
-    return host.strip("[]"), int(port)
-
-
-def _patience() -> float:
-    said = os.environ.get("KERAS_TRANSFER_PATIENCE", "")
-    try:
-        return float(said or PATIENCE_SECONDS)
-    except ValueError:
-        raise UsageError(f"KERAS_TRANSFER_PATIENCE is a number of seconds. Received: '{said}'") from None
 
 
 def _unreadable(why: str) -> UsageError:

@@ -101,7 +101,7 @@ def _litert(model: keras.Model) -> Compute:
 
     graph, image, features = _frozen_graph(model)
     converter = tf.compat.v1.lite.TFLiteConverter(graph.as_graph_def(), [image], features)
-    interpreter = Interpreter(model_content=converter.convert(), num_threads=os.cpu_count())
+    interpreter = Interpreter(model_content=converter.convert(), num_threads=_threads())
     source = interpreter.get_input_details()[0]["index"]
     # The converter gives outputs in an order of its own; they keep the names of their tensors.
     by_name = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
@@ -121,6 +121,11 @@ def _litert(model: keras.Model) -> Compute:
         return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
     return compute
+
+
+def _threads() -> int:
+    """As many as TensorFlow was told to take, else one for each core."""
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or os.cpu_count() or 1
 
 
 def _onnxruntime(model: keras.Model) -> Compute:

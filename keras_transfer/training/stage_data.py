@@ -49,6 +49,16 @@ class Way(Value):
     views: int = 1
 
 
+class Look(Value):
+    """One view of one split that a stage takes from the store."""
+
+    split: str
+    side: int
+    """Of its pictures, in pixels."""
+    augment: str
+    number: int
+
+
 @dataclass(frozen=True)
 class StageData:
     """The batches of one stage: (inputs, targets float32 (batch, …), weights float32 (batch,)).
@@ -141,7 +151,7 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
     settings = job.settings
     size = stage.image_size or settings.image_size
     views = _views(job, stage, way, ready(size), size)
-    whole = _view(job, way, ready(settings.image_size), "validation", settings.image_size, "none", 0)
+    whole = _view(job, way, ready(settings.image_size), judged_look(settings))
     validation, share = _in_order(whole, settings.batch_size, _judged(job)), _learnt(job, stage)
     return StageData(
         train=lambda epoch: shuffled(views, settings, epoch, share),
@@ -179,8 +189,22 @@ def _views(job: Job, stage: Stage, way: Way, prefix: Prefix, size: int) -> list[
         another = (now - began) / max(number, 1)
         if span and number and now + another > began + FOR_VIEWS * (span.until - began):
             break
-        views.append(_view(job, way, prefix, "train", size, stage.augment, number))
+        views.append(_view(job, way, prefix, Look(split="train", side=size, augment=stage.augment, number=number)))
     return views
+
+
+def judged_look(settings: Settings) -> Look:
+    """Return the view by which every stage is judged."""
+    return Look(split="validation", side=settings.image_size, augment="none", number=0)
+
+
+def looks(settings: Settings, stage: Stage, way: Way) -> tuple[Look, ...]:
+    """Return all views that a stage takes from the store, in the order in which it computes them; none if streamed."""
+    if way.engine == STREAMED:
+        return ()
+    size = stage.image_size or settings.image_size
+    several = (Look(split="train", side=size, augment=stage.augment, number=number) for number in range(way.views))
+    return (*several, judged_look(settings))
 
 
 def _shape(network: Network, side: int) -> tuple[int, ...]:
@@ -188,39 +212,50 @@ def _shape(network: Network, side: int) -> tuple[int, ...]:
     return (*network.model.input.shape[1:-3], side, side, 3)
 
 
-def _view(job: Job, way: Way, prefix: Prefix, split: str, side: int, augment: str, number: int) -> View:
-    """Return one view of a split from the store, where it is computed first if it is not there."""
-    settings = job.settings
-    key = Key(
+def key_of(settings: Settings, way: Way, prefix: Prefix, look: Look) -> Key:
+    """Return what a view is found by in the store."""
+    return Key(
         data_digest=settings.data_digest,
         prefix_digest=prefix.digest,
         engine=prefix.engine,
-        split=split,
-        image_size=side,
+        split=look.split,
+        image_size=look.side,
         aspect=settings.aspect,
-        augment=augment,
-        view=number,
+        augment=look.augment,
+        view=look.number,
         seed=settings.seed,
         dtype=way.dtype,
-        weighting=settings.balance if split == "train" and settings.balance == "weights" else "none",
+        weighting=settings.balance if look.split == "train" and settings.balance == "weights" else "none",
     )
-    feed, total = _shared(job, job.strategy.share), settings.counts[split]
-    batches = feed(split, image_size=side, batch_size=settings.batch_size, augment=augment, epoch=number)
-    parts = _computed(batches, prefix.compute)
+
+
+def pictures_of(job: Job, look: Look, share: Share = WHOLE, batch_size: int | None = None) -> Any:
+    """Return the batches that a view is computed of, or a share of each; batch_size: of whole ones, else the job's."""
+    feed = _shared(job, share)
+    size = batch_size or job.settings.batch_size
+    return feed(look.split, image_size=look.side, batch_size=size, augment=look.augment, epoch=look.number)
+
+
+def _view(job: Job, way: Way, prefix: Prefix, look: Look) -> View:
+    """Return one view of a split from the store, where it is computed first if it is not there."""
+    settings, total = job.settings, job.settings.counts[look.split]
+    batches = pictures_of(job, look, job.strategy.share)
+    parts = computed(batches, prefix.compute)
     whole = among_workers.whole_batches(parts, total, settings.batch_size, job.strategy)
     return among_workers.obtained(
         settings.cache_folder,
-        key,
+        key_of(settings, way, prefix, look),
         count=total,
         feature_shapes=prefix.feature_shapes,
         target_shape=tuple(batches.element_spec[1].shape[1:]),
-        batches=_passed_on(whole, f"features of {split}, view {number + 1}", total, job.listener),
+        batches=_passed_on(whole, f"features of {look.split}, view {look.number + 1}", total, job.listener),
         limit_bytes=settings.cache_limit_bytes,
         strategy=job.strategy,
     )
 
 
-def _computed(batches: Any, compute: Compute) -> Iterator[tuple[Any, Any, Any]]:
+def computed(batches: Any, compute: Compute) -> Iterator[tuple[Any, Any, Any]]:
+    """Give features, targets and weights of each batch of pictures."""
     for images, targets, weights in batches:
         yield compute(np.asarray(images)), np.asarray(targets), np.asarray(weights)
 

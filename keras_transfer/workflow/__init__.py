@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.rates import RateCurve, lr_find
     from keras_transfer.workflow.reporting import report_of
     from keras_transfer.workflow.serving import said_of_host, studio
+    from keras_transfer.workflow.storing import Stored, features
     from keras_transfer.workflow.streaming import stream
     from keras_transfer.workflow.suggesting import Suggested, suggest
     from keras_transfer.workflow.supply import Licence, licences
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from keras_transfer.workflow.tasks import task_of
     from keras_transfer.workflow.together import taking_part
     from keras_transfer.workflow.training import train
+    from keras_transfer.workflow.training_on_ray import train_on_ray
     from keras_transfer.workflow.using import Prediction, evaluate, predict, trust
 
 _PLACES = {
@@ -67,6 +69,7 @@ _PLACES = {
     "workflow.rates": ("RateCurve", "lr_find"),
     "workflow.reporting": ("report_of",),
     "workflow.serving": ("said_of_host", "studio"),
+    "workflow.storing": ("Stored", "features"),
     "workflow.streaming": ("stream",),
     "workflow.suggesting": ("Suggested", "suggest"),
     "workflow.supply": ("Licence", "licences"),
@@ -74,6 +77,7 @@ _PLACES = {
     "workflow.tasks": ("task_of",),
     "workflow.together": ("taking_part",),
     "workflow.training": ("train",),
+    "workflow.training_on_ray": ("train_on_ray",),
     "workflow.using": ("Prediction", "evaluate", "predict", "trust"),
 }
 """Where each name is: modules of this package, and what they give."""
@@ -96,6 +100,7 @@ __all__ = [
     "Prediction",
     "RateCurve",
     "Readiness",
+    "Stored",
     "Suggested",
     "Swept",
     "TransferCurve",
@@ -116,6 +121,7 @@ __all__ = [
     "export",
     "export_model",
     "exported_files",
+    "features",
     "fetch",
     "gallery",
     "licences",
@@ -135,6 +141,7 @@ __all__ = [
     "taking_part",
     "task_of",
     "train",
+    "train_on_ray",
     "trust",
     "verify",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ def sweep(
     keep: float = KEEP,
     folder: Path | str = runs.DEFAULT_FOLDER,
     options: Mapping[str, Any] | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
     listener: Listener = silent,
     **of_training: Any,
 ) -> Swept:
@@ -91,9 +93,11 @@ def sweep(
 
     A stage is a rung: a trial goes on to its next stage where it is among the best `keep` of those that ended the same
     one so far; else it is finished with what it has. options: other keys of every plan; of_training: what `train`
-    takes. What was decided stands in `sweep-NAME.json` beside the runs, with the table and `sweep-NAME.svg`, so that
-    the same call after a kill goes on. Raises UsageError for a combination that no training could follow, and where two
-    trials would have one name; RunError where another plan's run has the name of a trial.
+    takes. ray: address of a Ray (`on_ray.joined`) that trains so many of them at once (`workers`, else one a machine);
+    they are compared here. What was decided stands in `sweep-NAME.json` beside the runs, with the table and
+    `sweep-NAME.svg`, so that the same call after a kill goes on, on Ray or without. Raises UsageError for a combination
+    that no training could follow, and where two trials would have one name; RunError where another plan's run has the
+    name of a trial.
 
     Method: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", with stages for resources.
     """
@@ -103,10 +107,14 @@ def sweep(
     splits = {seed: splits_of(trials[0].plan, seed, listener) for seed in dict.fromkeys(seeds)}
     check_names(trials, Path(folder), splits)
     rungs = Rungs(place_of(source, folder), keep)
+    if ray:
+        from keras_transfer.workflow import sweeping_on_ray
+
+        sweeping_on_ray.train_all(trials, rungs, Path(folder), ray, workers, listener, **of_training)
     rows = []
     for number, trial in enumerate(trials, start=1):
         listener(Event("note", f"trial {number} of {len(trials)}: {trial.name}"))
-        run = tried(trial, splits[trial.plan.seed], folder, rungs, listener, **of_training)
+        run = tried(trial, splits[trial.plan.seed], folder, rungs.goes_on, listener, **of_training)
         rows.append(row_of(trial, run, rungs, listener))
     return compared(rows, rungs, task_of(trials[0].plan.task).merit_name)
 
@@ -165,16 +173,22 @@ class Rungs:
         self._reached = self._read()
 
     def goes_on(self, trial: str, results: Sequence[StageResult]) -> bool:
-        """Whether a trial that ended so many stages begins the next; what was decided once stands."""
-        rung = len(results) - 1
+        """Whether a trial that ended so many stages begins the next."""
+        return self.decided(trial, len(results) - 1, merit_of(results))
+
+    def decided(self, trial: str, rung: int, merit: float) -> bool:
+        """Whether a trial with that merit after its stage number `rung` goes on; what was decided once stands."""
         known = self._reached.setdefault(trial, [])
-        if rung < len(known):
-            return bool(known[rung][1])
-        merit = next(result.validation_merit for result in reversed(results) if result.kept)
-        others = [each[rung][0] for name, each in self._reached.items() if name != trial and len(each) > rung]
-        known.append([merit, is_ahead(merit, others, self.keep)])
-        self.write({})
+        if rung >= len(known):
+            others = [each[rung][0] for name, each in self._reached.items() if name != trial and len(each) > rung]
+            known.append([merit, is_ahead(merit, others, self.keep)])
+            self.write({})
         return bool(known[rung][1])
+
+    def said(self, trial: str, rung: int) -> bool | None:
+        """What was decided of a trial after that stage; None where that is open."""
+        known = self._reached.get(trial, ())
+        return bool(known[rung][1]) if rung < len(known) else None
 
     def stopped(self, trial: str) -> bool:
         """Whether a trial was behind at the end of one of its stages."""
@@ -195,6 +209,11 @@ class Rungs:
             raise RunError(f"'{self.place}' holds no sweep that can be read. Delete it to decide anew.") from None
 
 
+def merit_of(results: Sequence[StageResult]) -> float:
+    """Return what a model is worth on validation after those stages: what the last one reached that was kept."""
+    return next(result.validation_merit for result in reversed(results) if result.kept)
+
+
 def is_ahead(merit: float, others: Sequence[float], keep: float) -> bool:
     """Return whether `merit` is among the best `keep` of all, its own included, as asynchronous halving asks.
 
@@ -205,15 +224,23 @@ def is_ahead(merit: float, others: Sequence[float], keep: float) -> bool:
 
 
 def tried(
-    trial: Trial, splits: Splits | None, folder: Path | str, rungs: Rungs, listener: Listener, **of_training: Any
+    trial: Trial,
+    splits: Splits | None,
+    folder: Path | str,
+    goes_on: Callable[[str, Sequence[StageResult]], bool],
+    listener: Listener,
+    **of_training: Any,
 ) -> Run:
-    """Train a trial as far as it is worth it, or go on with it; return its run, finished with the stages it has."""
+    """Train a trial as far as it is worth it, or go on with it; return its run, finished with the stages it has.
+
+    splits: its pictures; None reads them. goes_on: asked by its name after each stage, as `Rungs.goes_on`.
+    """
     return train(
         trial.plan,
         folder=folder,
         name=trial.name,
         splits=splits,
-        goes_on=lambda results: rungs.goes_on(trial.name, results),
+        goes_on=lambda results: goes_on(trial.name, results),
         listener=listener,
         **of_training,
     )

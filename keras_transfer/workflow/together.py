@@ -29,13 +29,8 @@ def begun(devices: str, plan: Plan, compare: str | None, listener: Listener) -> 
     devices: `one` or `all` devices of this machine. Nothing may have computed before where there are several machines.
     """
     many = "several machines (TF_CONFIG)" if taking_part() else "--devices all" if devices == "all" else ""
-    if many and plan.minutes is not None and not plan.stages:
-        raise UsageError(
-            f"minutes measure one device, and {many} are several: make the plan on one with --minutes, and give the "
-            "plan.toml of its run with --plan."
-        )
-    if many and compare:
-        raise UsageError(f"--compare measures one device by the clock, and {many} are several: leave one of them out.")
+    if many:
+        check_clock(many, plan, compare)
     found = strategy.of(devices, listener)
     if found.cluster:
         listener(Event("note", f"{found.cluster.name}: {', '.join(found.cluster.addresses)}"))
@@ -47,6 +42,17 @@ def begun(devices: str, plan: Plan, compare: str | None, listener: Listener) -> 
             f"{found.replicas}. Received: batch_size={plan.batch_size}"
         )
     return found
+
+
+def check_clock(many: str, plan: Plan, compare: str | None) -> None:
+    """Raise UsageError for what goes by the clock of one device, where it is asked of `many`."""
+    if plan.minutes is not None and not plan.stages:
+        raise UsageError(
+            f"minutes measure one device, and {many} are several: make the plan on one with --minutes, and give the "
+            "plan.toml of its run with --plan."
+        )
+    if compare:
+        raise UsageError(f"--compare measures one device by the clock, and {many} are several: leave one of them out.")
 
 
 def check_same(found: Strategy, plan: Plan, splits: Splits, versions: Mapping[str, str]) -> None:

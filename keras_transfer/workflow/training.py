@@ -112,7 +112,7 @@ def train(
         kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
         options = {"strict": strict, "service": data_service}
         others = {"callbacks": tuple(callbacks), **kept}
-        ready = _ready(plan, spec, splits, engine, options, others, strategy, listener)
+        ready = prepared(plan, spec, splits, engine, options, others, strategy, listener)
         if budgeting.is_open(plan):
             budgeting.check_time(plan, began)
             ready = _decided(ready, asked, began, listener)
@@ -158,7 +158,7 @@ class Ready:
     strategy: Strategy
 
 
-def _ready(
+def prepared(
     plan: Plan,
     spec: BackboneSpec,
     splits: Splits,
