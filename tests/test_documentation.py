@@ -36,6 +36,8 @@ NOT_RUN = {
     "keras-transfer sweep": "weights that come from elsewhere: tests/test_workflow_sweeping.py",
     "keras-transfer train all.csv": "labels that a person fills in: tests/test_workflow_suggesting.py",
     "keras-transfer train FOLDER --devices all": "several devices: tests/test_training_many.py",
+    "keras-transfer train FOLDER --ray": "starts a Ray: tests/test_workflow_on_ray.py",
+    "keras-transfer features": "the same, and tests/test_workflow_storing.py",
     "keras-transfer suggest": "pictures without a label: tests/test_workflow_suggesting.py",
     "keras-transfer train FOLDER --minutes": "counts from the start of a process, which many commands share here",
     "keras-transfer train FOLDER --task clips": "videos: tests/test_clips_end_to_end.py",

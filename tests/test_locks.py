@@ -48,7 +48,7 @@ def test_a_lock_names_no_host(name):
 
 
 @pytest.mark.parametrize(
-    ("names", "extras"), [(("commands",), ("lite-weights", "dev")), (("commands", "clients"), ("clients",))]
+    ("names", "extras"), [(("commands",), ("lite-weights", "dev")), (("commands", "clients"), ("clients", "ray"))]
 )
 def test_whatever_the_project_asks_for_is_in_the_lock(names, extras):
     there = {package: version for name in names for package, version in locked(name).items()}

@@ -73,9 +73,9 @@ def test_workers_that_nobody_starts_are_refused(tmp_path):
             app(args=[verb, "sample:fashion", "--workers", "2"], standalone_mode=False)
 
 
-def test_ray_sets_tf_config_itself(monkeypatch):
+def test_only_one_of_ray_and_tf_config_says_who_takes_part(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{}")
-    with pytest.raises(UsageError, match=r"--ray sets TF_CONFIG for its workers, and it is set: unset it, or leave"):
+    with pytest.raises(UsageError, match="--ray says who takes part, and so does TF_CONFIG: unset it, or leave --ray"):
         workflow.train_on_ray(Plan(data="sample:fashion"), address="local", workers=2)
 
 

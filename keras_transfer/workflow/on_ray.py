@@ -127,7 +127,9 @@ def _with_cores(address: str, machines: Sequence[Mapping[str, float]], workers: 
 
 
 def check(address: str) -> None:
-    """Raise UsageError for what is no address of a Ray."""
+    """Raise UsageError for what is no address of a Ray, and where TF_CONFIG says already who takes part."""
+    if os.environ.get(cluster.VARIABLE):
+        raise UsageError(f"--ray says who takes part, and so does {cluster.VARIABLE}: unset it, or leave --ray out.")
     if address in (LOCAL, RUNNING):
         return
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,13 @@ def _computed(work: Work, joined: Joined) -> str:
         _Computer,
         fn_constructor_kwargs={"work": work},
         num_cpus=joined.cores,
-        concurrency=min(joined.processes, count),
+        compute=ray.data.ActorPoolStrategy(size=min(joined.processes, count)),
     )
     try:
-        with journal.keeping(work.journals / "asker.jsonl", silent) as listener:
-            for done, row in enumerate(parts.iter_rows(), start=1):
-                if row["refused"]:
-                    return str(row["refused"])
+        for done, row in enumerate(parts.iter_rows(), start=1):
+            if row["refused"]:
+                return str(row["refused"])
+            with journal.keeping(work.journals / "asker.jsonl", silent) as listener:  # once a process has begun
                 listener(Event("progress", "parts of views", done=done, total=count))
     except RayError as error:
         return f"Ray gave up ({on_ray.said_of(error)}). What was computed is kept: give the same command again."
@@ -80,14 +81,15 @@ class _Computer:
     """What Ray Data makes once in each of its processes, and calls for each part."""
 
     def __init__(self, work: Work) -> None:
-        self.work, self.refused = work, ""
-        with journal.keeping(work.journals / f"{os.uname().nodename}-{os.getpid()}.jsonl", silent) as kept:
-            try:
-                work.asker.taken_over()
-                self.job, stages = storing.made(work.asked, on_ray.without_bars(kept))
-                self.begun = storing.begun_of(self.job, stages, work.ways)
-            except KerasTransferError as error:
-                self.refused = str(error)
+        self.work, self.refused, self.open = work, "", ExitStack()  # until the process ends
+        place = work.journals / f"{os.uname().nodename}-{os.getpid()}.jsonl"
+        listener = on_ray.without_bars(self.open.enter_context(journal.keeping(place, silent)))
+        try:
+            work.asker.taken_over()
+            self.job, stages = storing.made(work.asked, listener)
+            self.begun = storing.begun_of(self.job, stages, work.ways)
+        except KerasTransferError as error:
+            self.refused = str(error)
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         refused = self.refused

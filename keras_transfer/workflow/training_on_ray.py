@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from keras_transfer import journal, runs
-from keras_transfer.errors import KerasTransferError, TrainingError, UsageError
+from keras_transfer.errors import KerasTransferError, TrainingError
 from keras_transfer.files import aside
 from keras_transfer.specs import Listener, Plan, Run, RunRecord, silent
-from keras_transfer.training import cluster
 from keras_transfer.workflow import on_ray, together
 from keras_transfer.workflow.on_ray import Asker
 
@@ -50,8 +48,7 @@ def train_on_ray(
     what was asked of Ray lies there meanwhile. options: what `workflow.train` takes. Raises what that raises in
     the first worker that says why, TrainingError where a worker is gone or has no place.
     """
-    if os.environ.get(cluster.VARIABLE):
-        raise UsageError(f"--ray sets {cluster.VARIABLE} for its workers, and it is set: unset it, or leave --ray out.")
+    on_ray.check(address)
     if workers > 1:
         together.check_clock(f"the {workers} workers of --ray", plan, options.get("compare"))
     with on_ray.joined(address, workers) as found, aside(Path(folder).absolute()) as place:
