@@ -30,6 +30,9 @@ STORE_BYTES = 200 * 1024**2
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_TRAIN_METRICS_ENABLED": "0"}
 """Settings of Ray itself: it tells nobody that it is used, and writes no tables beside ours."""
 
+START_SECONDS = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+"""The setting of Ray Train after which it begins anew to start workers: on a busy machine TensorFlow takes a minute."""
+
 OURS = "KERAS_TRANSFER_"
 """How environment variables begin that other machines must know, too."""
 
@@ -102,7 +105,7 @@ def joined(address: str, workers: int | None = None, *, a_core_each: bool = Fals
     if address not in (LOCAL, RUNNING) and not cluster.answers(address):
         raise _unreachable(address, "nobody listens there")
     own = {"include_dashboard": False, "object_store_memory": STORE_BYTES} if address == LOCAL else {}
-    with _settings(QUIET):
+    with _settings({**QUIET, START_SECONDS: f"{cluster.patience_of():g}"}):
         try:
             with _own_signals():
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
