@@ -15,8 +15,8 @@ from keras_transfer.training.stage_data import StageData
 from keras_transfer.training.strategy import Strategy
 
 Step = Callable[..., Any]
-"""(inputs, targets, weights) of batches that lie one behind the other and the learning rate of each, float32 (batches,),
-in; the sums of their losses, merits and weights out, float32 (3,)."""
+"""(inputs, targets, weights) of batches that lie one behind the other and the rate of each, float32 (batches,), in; the
+sums of their losses, merits and weights out, float32 (3,)."""
 
 
 def suffix_of(network: Network, data: StageData) -> keras.Model:
