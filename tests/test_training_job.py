@@ -139,7 +139,7 @@ def test_the_average_moves_once_for_each_step_of_the_optimizer(network, feed, tm
     np.testing.assert_allclose(network.model.get_layer("logits").kernel, average, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("how", [{}, {"ema": 0.8, "accumulate": 4}, {"blocks": (-1,), "augment": "light", "views": 2}])
+@pytest.mark.parametrize("how", [{}, {"ema": 0.8, "accumulate": 4}, {"augment": "light", "views": 2, "average": 2}])
 def test_batches_learnt_from_in_one_call_give_the_weights_that_one_at_a_time_give(feed, tmp_path, how, monkeypatch):
     """4 batches of 20 and one of 16 that ends the epoch; whoever looks at each batch gets one at a time."""
     monkeypatch.setattr(stage_data, "TOGETHER", 4)

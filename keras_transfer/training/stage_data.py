@@ -31,10 +31,10 @@ STREAMED = "none"
 """The engine of a stage that stores nothing."""
 
 TOGETHER = 16
-"""Batches that come at once where they are small: what a call from Python costs is then paid once for all of them."""
+"""Batches that come at once where the head alone learns: its steps cost less than the calls of them from Python."""
 
-TOGETHER_BYTES = 2 << 20
-"""Of features that come at once: where those of a batch are large, so is its step, and the call does not show."""
+TOGETHER_BYTES = 8 << 20
+"""Of features that come at once."""
 
 FOR_VIEWS = 0.6
 """Share of a stage's time, where it has one, by whose end no other view is begun."""
@@ -162,7 +162,7 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
         engine=way.engine,
         reason=way.reason,
         views=len(views),
-        together=_together(views[0], settings.batch_size) if share == WHOLE else 1,
+        together=_together(views[0], settings.batch_size) if share == WHOLE and not freeze.blocks else 1,
     )
 
 
