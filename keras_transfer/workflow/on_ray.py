@@ -109,7 +109,7 @@ def joined(address: str, workers: int | None = None, *, a_core_each: bool = Fals
         try:
             with _own_signals():
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray has no type of its own for what hinders it
             raise _unreachable(address, _first_line(error)) from None
         try:
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -222,6 +222,8 @@ def _installed() -> Any:
 
 
 def _unreachable(address: str, why: str) -> TrainingError:
+    if address == LOCAL:
+        return TrainingError(f"No Ray can be started on this machine ({why}). Its logs lie in /tmp/ray.")
     return TrainingError(
         f"No Ray can be joined at '{address}' ({why}). Start one with 'ray start --head', and on each other machine "
         f"'ray start --address HOST:PORT'; or let --ray {LOCAL} start one for this command alone."
