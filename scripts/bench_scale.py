@@ -22,30 +22,35 @@ from pathlib import Path
 CLASSES, SIDE, BATCH = 10, 32, 128
 DRAWN = 1000
 """Different pictures; all others are one of them with another comment."""
-BARS = {"seconds": 60.0, "memory": 2048, "first batch": 5.0, "growth": 1.10}
-"""What is to be reached at a million: seconds and MB of listing and dividing, seconds until the first batch of shards,
-and the memory of training beside that of a tenth."""
+LOOK_SECONDS = 0.02
+"""Between two looks at the memory of a process."""
 
 
-class Memory:
-    """The most memory of its own that this process has while the block lasts, looked at every 20 ms."""
+class Cost:
+    """Seconds, those of the processor, and the most memory of its own that this process has while the block lasts."""
 
     def __enter__(self):
         self.peak, self._ended = 0.0, threading.Event()
         self._looks = threading.Thread(target=self._look, daemon=True)
         self._looks.start()
+        self._began = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, *_):
+        seconds, cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
         self._ended.set()
         self._looks.join()
+        self.figures = {"seconds": seconds, "cpu": cpu, "memory": self.peak}
+
+    def so_far(self):
+        return time.perf_counter() - self._began[0]
 
     def _look(self):
         while True:
             text = Path("/proc/self/status").read_text()
             (line,) = (each for each in text.splitlines() if each.startswith("RssAnon"))
             self.peak = max(self.peak, int(line.split()[1]) / 1024)
-            if self._ended.wait(0.02):
+            if self._ended.wait(LOOK_SECONDS):
                 return
 
 
@@ -80,11 +85,9 @@ def make(folder, count):
 def of_listing(source):
     from keras_transfer.data.sources import load
 
-    with Memory() as memory:
-        began = time.perf_counter()
+    with Cost() as cost:
         splits = load(str(source))
-        seconds = time.perf_counter() - began
-    return {"seconds": seconds, "memory": memory.peak, "digest": splits.digest, "counts": splits.counts}
+    return cost.figures | {"digest": splits.digest, "counts": splits.counts}
 
 
 def of_writing(table, shards):
@@ -92,10 +95,9 @@ def of_writing(table, shards):
     from keras_transfer.data.sources import load
 
     splits = load(str(table))
-    with Memory() as memory:
-        began = time.perf_counter()
+    with Cost() as cost:
         cleaning.write(splits, Path(shards))
-    return {"seconds": time.perf_counter() - began, "memory": memory.peak}
+    return cost.figures
 
 
 def of_first_batch(source):
@@ -104,18 +106,19 @@ def of_first_batch(source):
     from keras_transfer.data.pipeline import make_feed
     from keras_transfer.data.sources import load
 
-    with Memory() as memory:
-        began = time.perf_counter()
+    with Cost() as cost:
         splits = load(str(source))
-        listed = time.perf_counter() - began
+        listed = cost.so_far()
         feed = make_feed(splits, cache_bytes=0)
         next(iter(feed("train", image_size=SIDE, batch_size=BATCH, shuffle=True, augment="light")))
-        seconds = time.perf_counter() - began
-    return {"listing": listed, "seconds": seconds, "memory": memory.peak, "digest": splits.digest}
+    return cost.figures | {"listing": listed, "digest": splits.digest}
 
 
 def of_training(source, folder):
-    """The whole of `train`: a stage from pictures, then validation and test; nothing decoded is kept in memory."""
+    """The whole of `train`: a stage from pictures, then validation and test; nothing decoded is kept in memory.
+
+    Memory is that from the first stage on: what listing takes is told beside it.
+    """
     import keras_transfer as kt
     from keras_transfer.data import pipeline
     from keras_transfer.specs import Stage
@@ -123,13 +126,16 @@ def of_training(source, folder):
     pipeline.CACHED_SHARE = 0.0  # else a share of the memory that is free would be filled, whatever the number
     stage = Stage(name="head", epochs=1, learning_rate=1e-3, augment="light")
     plan = kt.Plan(
-        data=str(source), backbone="MobileNetV2", weights="none", image_size=SIDE, batch_size=BATCH, stages=(stage,)
+        data=str(source), backbone="MobileNet", weights="none", image_size=SIDE, batch_size=BATCH, stages=(stage,)
     )
-    with Memory() as memory:
-        began = time.perf_counter()
-        run = kt.train(plan, folder=Path(folder), engine="stream")
-    told = {"seconds": time.perf_counter() - began, "memory": memory.peak}
-    return {**told, "training": run.record.stages[0].seconds, "digest": run.record.data_digest}
+    with Cost() as cost:
+
+        def begins(event):
+            if event.kind == "stages":
+                cost.peak = 0.0
+
+        run = kt.train(plan, folder=Path(folder), engine="stream", listener=begins)
+    return cost.figures | {"training": run.record.stages[0].seconds, "digest": run.record.data_digest}
 
 
 CHILDREN = {"listing": of_listing, "writing": of_writing, "first": of_first_batch, "training": of_training}
@@ -144,13 +150,17 @@ def child(what, *arguments, cache):
     return json.loads(process.stdout.splitlines()[-1])
 
 
+def told(found):
+    return f"{found['seconds']:.1f} s ({found['cpu']:.1f} of the processor), {found['memory']:.0f} MB at most"
+
+
 def table(folder, count, cache):
     shutil.rmtree(cache, ignore_errors=True)
     for start in ("first", "second"):
         found = child("listing", folder / "table.parquet", cache=cache)
         print(
-            f"{count} rows of a Parquet table, {start} start: {found['seconds']:.1f} s, {found['memory']:.0f} MB "
-            f"({found['digest'][:12]}, {found['counts']})",
+            f"{count} rows of a Parquet table, {start} start: {told(found)}; "
+            f"digest {found['digest'][:12]}, {found['counts']}",
             flush=True,
         )
 
@@ -159,11 +169,11 @@ def shards(folder, count, cache):
     place = folder / "shards"
     if not place.exists():
         found = child("writing", folder / "table.parquet", place, cache=cache)
-        print(f"{count} pictures to shards: {found['seconds']:.1f} s, {found['memory']:.0f} MB", flush=True)
+        print(f"{count} pictures to shards: {told(found)}", flush=True)
     found = child("first", place, cache=cache)
     print(
-        f"{count} pictures in shards: listed in {found['listing']:.2f} s, first batch after {found['seconds']:.2f} s, "
-        f"{found['memory']:.0f} MB ({found['digest'][:12]})",
+        f"{count} pictures in shards: listed after {found['listing']:.2f} s, first batch after {told(found)}; "
+        f"digest {found['digest'][:12]}",
         flush=True,
     )
 
@@ -173,8 +183,8 @@ def training(folder, count, cache):
         with tempfile.TemporaryDirectory(dir=folder) as runs:
             found = child("training", folder / name, runs, cache=cache)
         print(
-            f"{count} pictures of {name}, an epoch and its judging: {found['memory']:.0f} MB at most, "
-            f"{found['training']:.0f} of {found['seconds']:.0f} s in the stage",
+            f"{count} pictures of {name}, an epoch and what it was worth: {told(found)}, "
+            f"{found['training']:.0f} s of them in the stage",
             flush=True,
         )
 

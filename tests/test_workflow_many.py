@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 PLAN = """
 data = "stripes"
-backbone = "MobileNetV2"
+backbone = "MobileNet"
 weights = "none"
 image_size = 32
 batch_size = 16
@@ -161,7 +161,7 @@ def test_the_same_command_goes_on_after_a_worker_died(whole, tmp_path, who):
 
 def test_two_machines_learn_a_class_for_every_pixel(tmp_path):
     """A task whose targets, losses and merit are of pixels: what two learn is what one does."""
-    asked = ("--task", "segmentation", "--image-size", "32", "--batch-size", "16", "--weights", "none", "--epochs", "1")
+    asked = ("--task", "segmentation", "--image-size", "32", "--weights", "none", "--epochs", "1")
     folders = [tmp_path / "two", tmp_path / "one"]
     for folder in folders:
         folder.mkdir()

@@ -97,10 +97,11 @@ def has_shards(folder: Path) -> bool:
 
 def _split(folder: Path, name: str, index: dict[str, Any], kind: Annotation, classes: int) -> Split:
     files = [folder / os.path.basename(file) for file in index["files"]]
-    for file in files:
+    beside = index.get("columns", {})
+    for file in [*files, *(folder / os.path.basename(each) for each in beside.values())]:
         if not file.is_file():
-            raise DataError(f"The shard '{file}' is missing. Copy it back or write the shards anew.")
-    columns = shard_columns.read(folder, index["columns"], kind, classes) if "columns" in index else _listed(index)
+            raise DataError(f"'{file}' is missing. Copy it back or write the shards anew.")
+    columns = shard_columns.read(folder, beside, kind, classes) if beside else _listed(index)
     if "labels" not in columns:
         columns["labels"] = kind.stored(index["labels"], {position: position for position in range(classes)})
     return Split(name=name, pictures=_stream([str(file) for file in files]), **columns)
