@@ -90,6 +90,7 @@ def test_texts_are_read_as_a_tuple_and_as_an_array_are():
     assert (len(texts), texts.shape, list(texts), texts[-2]) == (4, (4,), NAMES, "pets/")
     assert texts[np.array([3, -1, 0])].tolist() == [NAMES[3], NAMES[3], NAMES[0]]
     assert texts[np.array([True, False, False, True])] == texts[::3] == [NAMES[0], NAMES[3]]
+    assert texts + texts == (*NAMES, *NAMES)
     assert (np.asarray(texts) == np.array(NAMES)).all()
     assert (Texts.of([]) == (), repr(Texts.of([])), len(texts[1:1])) == (True, "<no texts>", 0)
     with pytest.raises(IndexError):

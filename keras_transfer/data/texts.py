@@ -101,6 +101,10 @@ class Texts(Sequence[str]):
         for each in self._rest:
             yield self._start + each.as_py().decode(*CODE)
 
+    def __add__(self, other: Iterable[str]) -> tuple[str, ...]:
+        """As of a tuple."""
+        return (*self, *other)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):
             return NotImplemented
