@@ -123,10 +123,11 @@ def noise_at(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:
 
     rows: positions in the split, int (n,); the generator is moved on to where each row begins.
     """
-    rng = np.random.default_rng((seed, epoch, NOISE))
+    bits = np.random.PCG64((seed, epoch, NOISE))  # which `default_rng` takes
+    rng = np.random.Generator(bits)
     drawn, begins = np.empty((len(rows), NOISE), np.float32), 0
     for numbers, row in zip(drawn, rows.tolist(), strict=True):
-        rng.bit_generator.advance(row * NOISE // 2 - begins)  # two of these floats come of one step
+        bits.advance(row * NOISE // 2 - begins)  # two of these floats come of one step
         rng.random(out=numbers, dtype=np.float32)
         begins = (row + 1) * NOISE // 2
     return drawn

@@ -86,7 +86,7 @@ def _mapped(path: Path, count: int) -> np.ndarray:
 
 
 def _check_labels(labels: np.ndarray, kind: Annotation, classes: int) -> None:
-    like = kind.stored([], dict.fromkeys(range(classes)))
+    like = kind.stored([], {position: position for position in range(classes)})
     if labels.dtype != like.dtype or labels.shape[1:] != like.shape[1:]:
         raise ValueError(f"labels are {labels.dtype} {labels.shape}, and {kind.name} has others")
     if labels.dtype != bool and len(labels) and not 0 <= labels.min() <= labels.max() < classes:
