@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -640,14 +640,14 @@ class Split:
 
     name: str
     pictures: Any
-    """One of: a str array (n,) of file paths; a uint8 array (n, height, width, 3); or a function that makes a
-    tf.data.Dataset of encoded pictures (scalar strings) in the order of `labels`. Of clips one of: a str array of
-    addresses (`data.clips`); a uint8 array (n, frames, height, width, 3)."""
+    """One of: a str array (n,) of file paths, or what is read as one (`data.texts`); a uint8 array (n, height, width,
+    3); or a function that makes a tf.data.Dataset of encoded pictures (scalar strings) in the order of `labels`. Of
+    clips one of: such a column of addresses (`data.clips`); a uint8 array (n, frames, height, width, 3)."""
     labels: np.ndarray
     """One row for each picture, in the form of the data set's annotation: class positions, int64 (n,), for `class`;
     bool (n, classes) for `classes`; see `data.annotations`."""
-    keys: tuple[str, ...]
-    """A name for each picture that a person can find it by."""
+    keys: Sequence[str]
+    """A name for each picture that a person can find it by: a tuple, or what is read as one (`data.texts`)."""
     weights: np.ndarray | None = None
     """Sample weights, float32 (n,); None means 1 for each."""
     groups: np.ndarray | None = None
@@ -680,7 +680,7 @@ class Split:
             name=self.name,
             pictures=_taken(self.pictures, rows) if callable(self.pictures) else self.pictures[rows],
             labels=self.labels[rows],
-            keys=tuple(self.keys[row] for row in rows),
+            keys=tuple(self.keys[row] for row in rows.tolist()),
             weights=None if self.weights is None else self.weights[rows],
             groups=None if self.groups is None else self.groups[rows],
         )

@@ -1,9 +1,10 @@
 """Two workers of one thread each beside one process of two threads: pictures/s, and the bytes they send each other.
 
-    scripts/bench many [SOURCE] [--rounds 3] [--only full,stored,new]
+    scripts/bench many [SOURCE] [--rounds 3] [--only full,stored,new] [--plain]
 
 Both share the two cores of one machine, so the most that can be reached is 1.0 of what one process does; what is
 missing to it is what workers cost. Bytes are those of the loopback device, so nothing else may use it meanwhile.
+`--plain` measures one process beside one whose steps run without a `tf.distribute.Strategy` around them, instead.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import keras
 
 import keras_transfer as kt
 from keras_transfer.specs import Stage
+from keras_transfer.training.strategy import Strategy
 
 BATCH, SIDE, CORES = 32, 96, 2
 SETTLING = 3
@@ -58,7 +60,9 @@ def sent():
     return int(line.split(":")[1].split()[8])
 
 
-def learn(source, name, folder):
+def learn(source, name, folder, plain):
+    if plain:
+        Strategy.run = lambda self, of_a_part, *batch: of_a_part(*batch)
     watch = Watch()
     plan = kt.Plan(data=source, image_size=SIDE, batch_size=BATCH, stages=(STAGES[name],))
     kt.train(plan, folder=folder, name=name, callbacks=[watch], cache_folder=Path(folder) / "cache")
@@ -75,15 +79,15 @@ def ports(count):
             door.close()
 
 
-def measured(source, name, workers):
-    """Figures of a stage on so many workers, which share the cores."""
+def measured(source, name, workers, *more):
+    """Figures of a stage on so many workers, which share the cores; more: arguments of each."""
     with tempfile.TemporaryDirectory() as folder:
         addresses = ports(workers)
         processes = []
         for index in range(workers):
             own = {"TF_NUM_INTRAOP_THREADS": str(CORES // workers), "TF_CPP_MIN_LOG_LEVEL": "3"}
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-            command = [sys.executable, __file__, source, "--learn", name, "--folder", folder]
+            command = [sys.executable, __file__, source, "--learn", name, "--folder", folder, *more]
             environment = {**os.environ, **own, "TF_CONFIG": json.dumps(task)}
             processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
         said = [process.communicate()[0] for process in processes]
@@ -91,18 +95,29 @@ def measured(source, name, workers):
     return json.loads(line.removeprefix("FIGURES"))
 
 
+def beside_plain(source, name, rounds):
+    """Print what one process does, with a strategy of one device and without any, which take turns."""
+    pairs = [[measured(source, name, 1, *more)["rate"] for more in ((), ("--plain",))] for _ in range(rounds)]
+    own, plain = (statistics.median(each) for each in zip(*pairs, strict=True))
+    print(f"{name}: {own:.1f} pictures/s, without a strategy {plain:.1f}: {own / plain:.2f} of it", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", default="sample:fashion")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default=",".join(STAGES))
+    parser.add_argument("--plain", action="store_true")
     parser.add_argument("--learn", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.learn:
-        learn(asked.source, asked.learn, asked.folder)
+        learn(asked.source, asked.learn, asked.folder, asked.plain)
         return
     for name in asked.only.split(","):
+        if asked.plain:
+            beside_plain(asked.source, name, asked.rounds)
+            continue
         rounds = [[measured(asked.source, name, workers) for workers in (1, 2)] for _ in range(asked.rounds)]
         one, two = (statistics.median(each[at]["rate"] for each in rounds) for at in (0, 1))
         print(f"{name}: one process {one:.1f} pictures/s, two workers {two:.1f}: {two / one:.2f} of it")

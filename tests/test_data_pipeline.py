@@ -198,7 +198,7 @@ def test_weights_of_a_source_reach_the_batches(folder):
 @pytest.mark.parametrize("cache_bytes", [None, 0])
 def test_a_stream_of_encoded_pictures_gives_the_same_batches_as_its_files(folder, cache_bytes):
     splits = load(str(folder))
-    paths = splits.train.pictures
+    paths = np.asarray(splits.train.pictures)
     stream = dataclasses.replace(
         splits.train, pictures=lambda: tf.data.Dataset.from_tensor_slices(paths).map(tf.io.read_file)
     )
@@ -277,7 +277,7 @@ def test_without_an_accelerator_training_says_once_and_nobody_else_that_there_is
 @pytest.mark.parametrize("cache_bytes", [None, 0])
 def test_a_stream_is_resampled_as_its_files_are_whether_or_not_it_fits_the_memory(tmp_path, cache_bytes):
     splits = uneven(tmp_path)
-    paths = splits.train.pictures
+    paths = np.asarray(splits.train.pictures)
     stream = dataclasses.replace(
         splits.train, pictures=lambda: tf.data.Dataset.from_tensor_slices(paths).map(tf.io.read_file)
     )

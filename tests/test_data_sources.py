@@ -224,9 +224,10 @@ def test_without_a_place_to_remember_files_all_are_read(pets, monkeypatch, tmp_p
 
 def test_a_damaged_memory_of_files_is_read_over(pets, tmp_path):
     expected = load(str(pets)).digest
-    for index in tmp_path.rglob("files/*.json"):
-        index.write_text('{"version": 1, "files": ')
-    assert load(str(pets)).digest == expected
+    (index,) = tmp_path.rglob("files/*.arrow")
+    for damaged in (b"", b"ARROW1", index.read_bytes()[:-99]):
+        index.write_bytes(damaged)
+        assert load(str(pets)).digest == expected
 
 
 def test_a_relative_source_is_found_from_another_folder_beside_its_run(pets, tmp_path, monkeypatch):

@@ -168,9 +168,10 @@ def test_nothing_half_written_is_left_when_writing_fails(folder, tmp_path):
 
 def test_a_missing_shard_is_named(folder, tmp_path):
     written = records.write(load(str(folder)), tmp_path / "shards")
-    next(written.glob("test-*")).unlink()
-    with pytest.raises(DataError, match=r"The shard '.*test-00000.tfrecord' is missing"):
-        load(str(written))
+    for name in ("test-labels.npy", "test-00000.tfrecord"):
+        (written / name).unlink()
+        with pytest.raises(DataError, match=rf"'.*{name}' is missing\. Copy it back or write the shards anew\."):
+            load(str(written))
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"version": 1}', "[]"])

@@ -72,7 +72,7 @@ def write(splits: Splits, path: Path, *, listener: Listener = silent) -> Path:
         raise DataError(f"Label '{barred[0]}' has a '{BAR}' in it, which parts labels in a table. Rename it.")
     for name in SPLIT_NAMES:
         part = splits[name]
-        if not isinstance(part.pictures, np.ndarray) or part.pictures.dtype.kind != "U":
+        if callable(part.pictures) or part.pictures.dtype.kind != "U":
             raise DataError(f"'{splits.source}' has no picture files to list. Name a folder, and shards are written.")
         weights = np.ones(len(part)) if part.weights is None else part.weights
         columns[path_column] += [_relative(Path(each), path) for each in part.pictures]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,10 @@ import numpy as np
 from keras_transfer.data import clips, identities
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation
 from keras_transfer.data.decoding import NEEDS_HEIC, stored_size
-from keras_transfer.data.files import HEIC_SUFFIXES, facts_of
+from keras_transfer.data.files import HEIC_SUFFIXES, FileFacts, facts_of
 from keras_transfer.data.near_files import near_copies
 from keras_transfer.data.splitting import digest_of, split_by_content, units_of
+from keras_transfer.data.texts import Texts
 from keras_transfer.errors import DataError
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
@@ -41,6 +43,8 @@ class Listing(NamedTuple):
     """What it belongs to, such as a session: never on both sides of a split."""
     part: str = ""
     """Of a video, which part of it: the end of a clip's address."""
+    content: str = ""
+    """SHA-256 of the file where the source says it: such a file is not read before its picture is wanted."""
 
 
 def gather(
@@ -125,10 +129,11 @@ def _readable(
     source: str, listings: Sequence[Listing], kind: Annotation, listener: Listener
 ) -> tuple[list[tuple[Listing, str]], list[str]]:
     """Return each picture that can be read with the hash of its content, and what is left out with its reason."""
-    facts = facts_of([each.path for each in listings], videos=kind.clips, listener=listener)
+    read = iter(facts_of([row.path for row in listings if not row.content], videos=kind.clips, listener=listener))
+    facts = [FileFacts(row.content, 0) if row.content else next(read) for row in listings]
     if importlib.util.find_spec("pillow_heif") is None:  # not remembered with the files: it may be there tomorrow
         facts = [
-            fact._replace(problem=NEEDS_HEIC) if Path(row.path).suffix.lower() in HEIC_SUFFIXES else fact
+            fact._replace(problem=NEEDS_HEIC) if os.path.splitext(row.path)[1].lower() in HEIC_SUFFIXES else fact
             for row, fact in zip(listings, facts, strict=True)
         ]
     if kind.clips:
@@ -274,11 +279,12 @@ def _made(
     for name in SPLIT_NAMES:
         members = [row for row, _, split in rows if split == name]
         weights = np.array([row.weight for row in members], np.float32)
+        pictures = Texts.of([row.path + row.part for row in members])
         splits[name] = Split(
             name=name,
-            pictures=np.array([row.path + row.part for row in members], dtype=str),
+            pictures=pictures,
             labels=kind.stored([row.label for row in members], position),
-            keys=tuple(row.key for row in members),
+            keys=Texts.of([row.key for row in members]).like(pictures),
             weights=None if (weights == 1).all() else weights,
             groups=np.array([row.group for row in members], dtype=str) if grouped else None,
         )
@@ -291,8 +297,10 @@ def _made(
         known=len(known) if kind.apart else None,
         annotation=kind.name,
         digest=digest_of(
-            [(name, kind.text(row.label), content, row.weight) for row, content, name in rows]
-            + [("unlabelled", "", content) for _, content in free]
+            itertools.chain(
+                ((name, kind.text(row.label), content, row.weight) for row, content, name in rows),
+                (("unlabelled", "", content) for _, content in free),
+            )
         ),
         unlabelled=_pool([row for row, _ in free], kind) if free else None,
         typical_size=_typical_size([row.path for row, _, name in rows if name == "train"]),
@@ -303,8 +311,8 @@ def _made(
 
 def _pool(rows: Sequence[Listing], kind: Annotation) -> Split:
     first = np.zeros((len(rows), *kind.stored([], {}).shape[1:]), np.int64)
-    keys = tuple(row.key for row in rows)
-    return Split("unlabelled", np.array([row.path for row in rows], dtype=str), first, keys)
+    pictures = Texts.of([row.path for row in rows])
+    return Split("unlabelled", pictures, first, Texts.of([row.key for row in rows]).like(pictures))
 
 
 def _typical_size(paths: Sequence[str]) -> int:

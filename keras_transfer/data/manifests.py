@@ -18,10 +18,15 @@ from keras_transfer.errors import DataError, unknown
 from keras_transfer.files import MOST_TEXT_BYTES, expanded, read_bytes, regular
 from keras_transfer.specs import Listener, Splits, silent
 
-COLUMNS = ("path", "label", "split", "weight", "group")
+COLUMNS = ("path", "label", "split", "weight", "group", "sha256")
 
 ADDRESS = re.compile(r"(?:https?|ftp|file|s3|gs):(?=/)|[a-z][a-z0-9+.-]+:(?=//)", re.IGNORECASE)
 """How an address begins, which is no path: a well-known one also with a slash too few."""
+
+PLAIN = re.compile(r"(?:[^/.:\0][^/:\0]*/)*[^/.:\0][^/:\0]*")
+"""A path that stays in its folder as it is written, and so is not looked at any closer: nearly all of them."""
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 DELIMITERS = (",", ";", "\t")
 """What may stand between the columns of a CSV table: spreadsheets of half of Europe write semicolons."""
@@ -67,7 +72,8 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
     `label`; or neither, and then every other column is a label and holds 0 or 1. Asked for identities it has
     `identity`, else `label`; for masks `mask`, the path of one, and `classes.csv` may stand beside it. For boxes it
     has a row for each, with `x1`, `y1`, `x2`, `y2` in pixels; a picture without objects has one row in which they and
-    the label are empty. Asked for clips it may have `start` and `end`, the part of the video in seconds.
+    the label are empty. Asked for clips it may have `start` and `end`, the part of the video in seconds. A file whose
+    `sha256` stands in its row is believed to hold that, and is not read before its picture is wanted.
     Paths are relative to the manifest and stay in its folder. Pictures whose split is empty are divided by group where
     they have one, else by content. Raises DataError for a missing column, an empty table, a path that leads elsewhere,
     a weight that is no weight.
@@ -142,33 +148,73 @@ def _without_label(manifest: Path, columns: Mapping[str, Sequence[Any]]) -> Iter
     for number, (path, label, split) in enumerate(zip(columns["path"], columns["label"], splits, strict=True), start=1):
         if _is_unlabelled(path, label, split):
             inside = _inside(f"'{manifest}', row {number}", path)
-            yield Listing(path=os.path.join(manifest.parent, inside), key=Path(inside).as_posix(), label=None)
+            yield Listing(path=os.path.join(manifest.parent, inside), key=inside, label=None)
 
 
 def _is_unlabelled(path: Any, label: Any, split: Any) -> bool:
-    return bool(path) and not any(str(each).strip() for each in (label, split) if each is not None)
+    return bool(path) and not _says(label) and not _says(split)
+
+
+def _says(cell: Any) -> bool:
+    return cell is not None and bool(str(cell).strip())
 
 
 def _listed(manifest: Path, columns: dict[str, Sequence[Any]], *, beside_unlabelled: bool = False) -> Iterator[Listing]:
     """The pictures that have a label; beside_unlabelled: rows without any are listed elsewhere, and are no mistake."""
-    folder = manifest.parent
-    empty = [None] * len(columns["path"])
+    folder, empty = os.path.join(manifest.parent, ""), [None] * len(columns["path"])
     rows = zip(*(columns.get(name, empty) for name in COLUMNS), strict=True)
-    for number, (path, label, split, weight, group) in enumerate(rows, start=1):
-        where = f"'{manifest}', row {number}"
+    label_of, split_of, weight_of, group_of = (_once(each) for each in (_label, _split, _weight, _group))
+    for number, (path, label, split, weight, group, content) in enumerate(rows, start=1):
         if beside_unlabelled and _is_unlabelled(path, label, split):
             continue
-        if not path or label is None or not str(label).strip():
+        where = f"'{manifest}', row {number}"
+        if not path or (said := label_of(where, label)) is None:
             raise DataError(f"{where}: a path and a label are needed. Received: '{path or ''}', '{label or ''}'")
-        inside = _inside(where, path)
+        inside = path if PLAIN.fullmatch(path) else _inside(where, path)
         yield Listing(
-            path=os.path.join(folder, inside),
-            key=Path(inside).as_posix(),
-            label=label if isinstance(label, tuple) else str(label),
-            split=_split(where, split),
-            weight=_weight(where, weight),
-            group="" if group is None else str(group).strip(),
+            path=folder + inside,
+            key=inside,
+            label=said,
+            split=split_of(where, split),
+            weight=weight_of(where, weight),
+            group=group_of(where, group),
+            content=_content(where, content),
         )
+
+
+def _once(understood: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Return what understands equal cells once: of a million most say what another said, and so share what is kept."""
+    known: dict[Any, Any] = {}
+
+    def of(where: str, cell: Any) -> Any:
+        try:
+            return known[cell]
+        except KeyError:
+            known[cell] = understood(where, cell)
+            return known[cell]
+        except TypeError:  # Parquet has cells that are lists
+            return understood(where, cell)
+
+    return of
+
+
+def _label(where: str, written: Any) -> Any:
+    """What a cell says; None where it is empty."""
+    if written is None or isinstance(written, tuple):
+        return written
+    return str(written) if _says(written) else None
+
+
+def _group(where: str, written: Any) -> str:
+    return "" if written is None else str(written).strip()
+
+
+def _content(where: str, written: Any) -> str:
+    if not _says(written):
+        return ""
+    if not SHA256.fullmatch(str(written)):
+        raise DataError(f"{where}: a sha256 has 64 digits, 0-9 and a-f. Received: '{written}'")
+    return str(written)
 
 
 def _inside(where: str, path: str) -> str:

@@ -16,7 +16,7 @@ from keras_transfer import devices
 from keras_transfer.data import augment as augmentation
 from keras_transfer.data import reading, remote, varied
 from keras_transfer.data.annotations import ANNOTATIONS
-from keras_transfer.data.reading import PARALLEL
+from keras_transfer.data.reading import PARALLEL, Drawn
 from keras_transfer.errors import DataError, UsageError, unknown
 from keras_transfer.order import BALANCES, NOTHING, WHOLE, Share, of_epoch
 from keras_transfer.specs import Event, Listener, Split, Splits, sample_shape, silent
@@ -151,11 +151,10 @@ class PictureFeed:
             self._prove(part, image_size, batch_size)
         frames = self.splits.frames
         moments = augmentation.moments(augment, self.options.seed, epoch, len(part), frames) if frames else None
-        noise_of = augmentation.noise(self.options.seed, epoch, len(part)) if augment != "none" else None
+        noise_of = partial(augmentation.noise_at, self.options.seed, epoch)
         if augmentation.parted(augment)[1]:
-            assert noise_of is not None
             mine, size = share.of(order, batch_size), share.size(batch_size)
-            pictures = self._varied(part, mine, image_size, size, noise_of[:, -varied.NUMBERS :])
+            pictures = self._varied(part, mine, image_size, size, noise_of)
         else:
             pictures = self._pictures(
                 part, order, image_size, batch_size, shuffle=shuffle, moments=moments, share=share
@@ -168,8 +167,9 @@ class PictureFeed:
                 rows = tf.where(rows == NOTHING, tf.cast(len(part) - 1, rows.dtype), rows)
             targets = targets_of(rows)
             weights = tf.gather(weights_of, rows) * tf.cast(readable, tf.float32)
-            if noise_of is not None:
-                images, targets = policy(images, targets, tf.gather(noise_of, rows))
+            if augment != "none":
+                noise = tf.ensure_shape(tf.numpy_function(noise_of, [rows], tf.float32), (None, augmentation.NOISE))
+                images, targets = policy(images, targets, noise)
             return tf.ensure_shape(images, (None, *shape)), targets, weights
 
         finished = pictures.map(tf.autograph.experimental.do_not_convert(finish), num_parallel_calls=PARALLEL)
@@ -210,7 +210,7 @@ class PictureFeed:
             read = partial(remote.from_service, service=self.options.service)
         return self._noted(part, read(part.pictures, mine, size, aspect, of_batch), cache)
 
-    def _varied(self, part: Split, order: np.ndarray, size: int, batch_size: int, drawn: np.ndarray) -> Any:
+    def _varied(self, part: Split, order: np.ndarray, size: int, batch_size: int, noise_of: Drawn) -> Any:
         """The pictures read in other ways than always: they are kept nowhere, for the next epoch reads them anew."""
         if self.splits.frames or callable(part.pictures):
             these = "clips" if self.splits.frames else "shards or a stream"
@@ -219,6 +219,10 @@ class PictureFeed:
                 f"Leave '{augmentation.CLIENTS}' out."
             )
         read = reading.from_files if part.pictures.dtype.kind == "U" else reading.from_array
+
+        def drawn(rows: np.ndarray) -> np.ndarray:
+            return noise_of(np.where(rows == NOTHING, len(part) - 1, rows))[:, -varied.NUMBERS :]
+
         pictures = read(part.pictures, order, size, self.options.aspect, batch_size, drawn)
         return self._noted(part, pictures, None)
 

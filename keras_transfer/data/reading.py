@@ -21,6 +21,9 @@ from keras_transfer.order import NOTHING, WHOLE, Share
 PARALLEL = 2 * CORES
 """Elements of a tf.data pipeline worked on at the same time; explicit, because the autotuner stays off."""
 
+Drawn = Callable[[np.ndarray], np.ndarray]
+"""`drawn(rows)`: uniform numbers in [0, 1) for the pictures at some positions of a split, float32 (n, …)."""
+
 BATCHES = 2
 """Batches decoded at the same time: while the last blocks of one are waited for, the next keeps the cores busy."""
 
@@ -30,18 +33,18 @@ Shards of `records` and prepared TensorFlow data sets stand in an order that was
 
 
 def from_files(
-    paths: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, drawn: np.ndarray | None = None
+    paths: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, drawn: Drawn | None = None
 ) -> Any:
     """Return the batches of picture files: paths a str array, order the positions to read.
 
-    drawn: uniform numbers for each path, (n, varied.NUMBERS), where pictures are read in other ways than always.
+    drawn: uniform numbers for the paths at some positions, (n, varied.NUMBERS), where pictures are read in other ways
+    than always.
     """
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return squares(paths[rows], content_of, size, aspect, None if drawn is None else drawn[rows])
+        return squares(paths[rows], content_of, size, aspect, None if drawn is None else drawn(rows))
 
-    blocks = tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size)
-    return _read(blocks, read, (size, size, 3))
+    return _read(_rows_of(order, batch_size), read, (size, size, 3))
 
 
 def from_clips(
@@ -70,8 +73,7 @@ def from_clips(
                 square(each, size, aspect, square_of)
         return images, np.full(len(rows), b"", object)
 
-    blocks = tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size)
-    return _read(blocks, read, (frames, size, size, 3))
+    return _read(_rows_of(order, batch_size), read, (frames, size, size, 3))
 
 
 def from_stream(
@@ -115,20 +117,27 @@ def _share_of(share: Share, rows: Any, sources: Any) -> tuple[Any, Any]:
 
 
 def from_array(
-    pictures: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, drawn: np.ndarray | None = None
+    pictures: np.ndarray, order: np.ndarray, size: int, aspect: str, batch_size: int, drawn: Drawn | None = None
 ) -> Any:
     """Return the batches of pictures that are in memory already, uint8 (n, height, width, 3); drawn: as of files."""
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         images = np.empty((len(rows), size, size, 3), np.uint8)
+        numbers = None if drawn is None else drawn(rows)
         for place, row in enumerate(rows):
-            if drawn is None:
+            if numbers is None:
                 square(pictures[row], size, aspect, images[place])
             else:
-                varied.square_of(pictures[row], size, aspect, images[place], drawn[row])
+                varied.square_of(pictures[row], size, aspect, images[place], numbers[place])
         return images, np.full(len(rows), b"", object)
 
-    return _read(tf.data.Dataset.from_tensor_slices((order, order)).batch(batch_size), read, (size, size, 3))
+    return _read(_rows_of(order, batch_size), read, (size, size, 3))
+
+
+def _rows_of(order: np.ndarray, batch_size: int) -> Any:
+    """Batches of positions, each of them what is read and its own row."""
+    rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)  # once: of a million, two would take 8 MB more
+    return rows.map(lambda each: (each, each))
 
 
 def _read(batches: Any, read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_transfer.data import shard_columns
 from keras_transfer.data.annotations import ANNOTATIONS, Annotation, annotation_of
 from keras_transfer.data.pictures import content_of
 from keras_transfer.errors import DataError
@@ -18,10 +18,11 @@ from keras_transfer.files import aside, expanded, put, read_text
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
 
 INDEX = "shards.json"
-"""What stands beside the shards: class names, and for each split its files, labels, keys and weights."""
+"""What stands beside the shards: class names, and for each split its files and those of its columns."""
 
-VERSION = 2
-"""Version 1 knew one label a picture alone and does not say so; it is still read."""
+VERSION = 3
+"""Version 1 knew one label a picture alone and does not say so; up to version 2 the index held all columns itself, as
+lists of a million objects. Both are still read."""
 
 SHARD_BYTES = 128 * 2**20
 """A shard is closed once it holds so much: large enough to read in one go, small enough to copy."""
@@ -60,7 +61,7 @@ def write(splits: Splits, folder: Path, *, listener: Listener = silent) -> Path:
 
 
 def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Listener = silent) -> Splits:
-    """Return the splits of a folder of shards, as they were written; nothing is read but the index.
+    """Return the splits of a folder of shards, as they were written; the index is read, and its columns are mapped.
 
     Raises DataError for an index of another version or shards that are missing.
     """
@@ -96,18 +97,24 @@ def has_shards(folder: Path) -> bool:
 
 def _split(folder: Path, name: str, index: dict[str, Any], kind: Annotation, classes: int) -> Split:
     files = [folder / os.path.basename(file) for file in index["files"]]
-    for file in files:
+    beside = index.get("columns", {})
+    for file in [*files, *(folder / os.path.basename(each) for each in beside.values())]:
         if not file.is_file():
-            raise DataError(f"The shard '{file}' is missing. Copy it back or write the shards anew.")
+            raise DataError(f"'{file}' is missing. Copy it back or write the shards anew.")
+    columns = shard_columns.read(folder, beside, kind, classes) if beside else _listed(index)
+    if "labels" not in columns:
+        columns["labels"] = kind.stored(index["labels"], {position: position for position in range(classes)})
+    return Split(name=name, pictures=_stream([str(file) for file in files]), **columns)
+
+
+def _listed(index: dict[str, Any]) -> dict[str, Any]:
+    """The columns of an index that holds them itself."""
     weights, groups = index["weights"], index.get("groups")
-    return Split(
-        name=name,
-        pictures=_stream([str(file) for file in files]),
-        labels=kind.stored(index["labels"], {position: position for position in range(classes)}),
-        keys=tuple(index["keys"]),
-        weights=None if weights is None else np.array(weights, np.float32),
-        groups=None if groups is None else np.array(groups, dtype=str),
-    )
+    return {
+        "keys": tuple(index["keys"]),
+        "weights": None if weights is None else np.array(weights, np.float32),
+        "groups": None if groups is None else np.array(groups, dtype=str),
+    }
 
 
 def _stream(files: list[str]) -> Callable[[], Any]:
@@ -124,14 +131,7 @@ def _stream(files: list[str]) -> Callable[[], Any]:
 def _stirred(split: Split) -> Split:
     if split.name != "train" or callable(split.pictures):
         return split
-    order = np.random.default_rng(0).permutation(len(split))
-    return replace(
-        split,
-        pictures=split.pictures[order],
-        labels=split.labels[order],
-        keys=tuple(split.keys[position] for position in order),
-        weights=None if split.weights is None else split.weights[order],
-    )
+    return split.take(np.random.default_rng(0).permutation(len(split)))
 
 
 def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener) -> dict[str, Any]:
@@ -164,13 +164,8 @@ def _write_split(splits: Splits, split: Split, folder: Path, listener: Listener)
             listener(Event("progress", f"Writing {split.name}", done=position + 1, total=len(split)))
     if writer is not None:
         writer.close()
-    return {
-        "files": files,
-        "labels": listed,
-        "keys": list(split.keys),
-        "weights": _listed(split.weights),
-        "groups": _listed(split.groups),
-    }
+    columns = shard_columns.write(split, folder)
+    return {"files": files, "columns": columns, **({} if "labels" in columns else {"labels": listed})}
 
 
 def encoded_pictures(split: Split) -> Iterator[bytes]:
@@ -196,7 +191,3 @@ def _bytes(*values: bytes) -> Any:
     import tensorflow as tf
 
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
-
-
-def _listed(values: np.ndarray | None) -> list[Any] | None:
-    return None if values is None else values.tolist()

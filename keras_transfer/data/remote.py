@@ -49,7 +49,7 @@ def from_service(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, b
         )
         return rows, tf.ensure_shape(images, (None, size, size, 3)), tf.ensure_shape(problems, (None,))
 
-    blocks = tf.data.Dataset.from_tensor_slices((order, paths[order])).batch(BLOCK)
+    blocks = tf.data.Dataset.from_tensor_slices((order, np.asarray(paths[order]))).batch(BLOCK)
     pictures = blocks.interleave(_plain(read_block), cycle_length=PARALLEL, num_parallel_calls=PARALLEL)
     policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
     distributed = pictures.apply(tf.data.experimental.service.distribute(policy, service=service))

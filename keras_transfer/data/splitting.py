@@ -18,6 +18,9 @@ from keras_transfer.errors import DataError
 TEST_SHARE = 0.15
 VALIDATION_SHARE = 0.15
 
+BLOCK = 2**16
+"""Rows that are put into the digest at a time: together they would take as much memory as all of them apart."""
+
 
 def place(content: str, *, seed: int = 0) -> float:
     """Return the number in [0, 1) that decides a picture's split.
@@ -38,6 +41,8 @@ def units_of(contents: Sequence[str], groups: Sequence[str], near: np.ndarray | 
     contents: a hash per picture; groups: a name, or nothing; near: numbers of near copies, int (n,). What nothing but
     its content holds together is called by its content, so that where it goes does not depend on the others.
     """
+    if near is None and not any(groups):
+        return list(contents)
     first: dict[str, int] = {}
     pairs = []
     for position, (content, group) in enumerate(zip(contents, groups, strict=True)):
@@ -114,7 +119,10 @@ def digest_of(pictures: Iterable[tuple[Any, ...]]) -> str:
         "\0".join((str(split), str(label), _hashed(content), *_weighed(*weight)))
         for split, label, content, *weight in pictures
     )
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for start in range(0, len(rows), BLOCK):
+        digest.update(("\n" * (start > 0) + "\n".join(rows[start : start + BLOCK])).encode())
+    return digest.hexdigest()
 
 
 def _hashed(content: bytes | str) -> str:
@@ -123,4 +131,4 @@ def _hashed(content: bytes | str) -> str:
 
 def _weighed(weight: float = 1.0) -> tuple[str, ...]:
     # In float32, which is what trains: a table of decimals and the shards made of it must say the same.
-    return () if np.float32(weight) == 1 else (f"{np.float32(weight):.9g}",)
+    return () if weight == 1 or np.float32(weight) == 1 else (f"{np.float32(weight):.9g}",)

@@ -18,6 +18,7 @@ BESIDE = (
     "split",
     "weight",
     "group",
+    "sha256",
     "x1",
     "y1",
     "x2",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_transfer import devices
@@ -122,7 +123,8 @@ def _reading(splits: Splits, pictures: int) -> float | None:
         return pictures / (time.perf_counter() - began)
     if stored.dtype.kind != "U":
         return None
-    contents = tf.data.Dataset.from_tensor_slices(stored[:pictures]).map(tf.io.read_file, num_parallel_calls=PARALLEL)
+    paths = tf.data.Dataset.from_tensor_slices(np.asarray(stored[:pictures]))
+    contents = paths.map(tf.io.read_file, num_parallel_calls=PARALLEL)
     return _rate(devices.without_autotune(contents), pictures)
 
 

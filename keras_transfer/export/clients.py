@@ -234,7 +234,7 @@ CLIENTS: dict[str, Client] = {
 
 def paths_of(pictures: Any) -> list[str]:
     """Return the files of a split's pictures. Raises DataError where they are none: clients read files."""
-    if not isinstance(pictures, np.ndarray) or pictures.dtype.kind != "U":
+    if callable(pictures) or pictures.dtype.kind != "U":
         raise DataError(
             "Clients read picture files, and these pictures stand in memory or in shards. Leave --client out, or train "
             "on a folder or a table of files."
