@@ -122,7 +122,7 @@ def videos(tmp_path_factory):
     made.append(clips_model.video(folder / "moving.avi", 30, codec="MJPG"))
     frames = [Image.fromarray(np.full((40, 60, 3), 9 * number, np.uint8)) for number in range(20)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
-    (folder / "cut.avi").write_bytes(made[-1].read_bytes()[: made[-1].stat().st_size // 2])
+    (folder / "cut.avi").write_bytes(made[-1].read_bytes()[: made[-1].stat().st_size * 9 // 10])
     return [*made, folder / "moving.gif", folder / "cut.avi"]
 
 
@@ -136,9 +136,12 @@ def test_videos_are_read_as_in_training_to_the_last_bit(videos, count, aspect):
 
 def test_what_is_no_clip_is_refused_in_a_sentence(videos, tmp_path):
     one = clips_model.video(tmp_path / "one.mp4", 1)
+    half = tmp_path / "half.avi"
+    half.write_bytes(videos[3].read_bytes()[: videos[3].stat().st_size // 2])
     slow = clips_model.video(tmp_path / "slow.avi", 30, per_second=0.04, codec="MJPG")
     for video, told in (
         (one, "shows one frame, and movement needs two at least"),
+        (half, r"breaks off after \d frames of 27"),
         (slow, "lasts 750 seconds, and a clip at most 600: cut it into parts"),
         (tmp_path / "gone.mp4", "is no file that is there"),
         ("http://127.0.0.1:9/video.mp4", "is no file that is there"),
