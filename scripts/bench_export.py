@@ -34,7 +34,7 @@ from rich.table import Table
 from keras_transfer import runs
 from keras_transfer.errors import UsageError
 from keras_transfer.evaluation import agreement
-from keras_transfer.export import clients, exporters, manifest, parity, runtime
+from keras_transfer.export import clients, exporters, formats, manifest, parity, runtime
 from keras_transfer.workflow import exporting, proving
 from keras_transfer.workflow.exporting import CALIBRATION_PICTURES
 from keras_transfer.workflow.opened import Opened, some_pictures
@@ -137,7 +137,7 @@ def main() -> None:
     model = keras.models.load_model(run.model_path, compile=False)
     wanted = model.predict(pictures, verbose=0)
     names = given.format or [
-        name for name, row in exporters.EXPORTERS.items() if name != "tflite-int16x8" and not row.halved
+        name for name, row in formats.FORMATS.items() if name != "tflite-int16x8" and not row.halved
     ]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -17,13 +17,13 @@ import numpy as np
 from keras_transfer import devices
 from keras_transfer.backbones import features, registry
 from keras_transfer.errors import ExportError
-from keras_transfer.export import delegates, exporters
+from keras_transfer.export import delegates, exporters, formats
 from keras_transfer.specs import Contract
 from keras_transfer.tasks import pooled
 from keras_transfer.workflow import benching
 
 CLASSES, CALIBRATION = 10, 16
-FORMATS = [name for name, row in exporters.EXPORTERS.items() if row.format != "saved_model" and not row.halved]
+FORMATS = [name for name, row in formats.FORMATS.items() if row.format != "saved_model" and not row.halved]
 
 
 def smallest_of_families():

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_transfer.data import graph_decoding
-from keras_transfer.export import exporters, runtime
+from keras_transfer.export import exporters, formats, runtime
 from keras_transfer.specs import Contract
 
 SIDE = 32
@@ -16,7 +16,7 @@ CLASS_NAMES = ("ankle boot", "bag", "château")
 CONTRACT = Contract(
     class_names=CLASS_NAMES, image_size=SIDE, backbone="Small", license="Apache-2.0", run_digest="ab" * 32
 )
-FORMATS = [name for name, row in exporters.EXPORTERS.items() if not row.halved]
+FORMATS = [name for name, row in formats.FORMATS.items() if not row.halved]
 """Those that a model of pictures has."""
 
 

@@ -17,6 +17,7 @@ from keras_transfer.bundles import content, data, filling, golden, targets, vend
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.export import manifest
 from keras_transfer.specs import Artifact, Contract
+from keras_transfer.workflow.tasks import TASKS
 
 MODULES = stock_clients.MODULES
 
@@ -157,10 +158,29 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(run, tmp_path):
     assert (tmp_path / "out" / "colours-python" / "thesis.tex").exists()
 
 
-def test_clips_are_refused_in_one_sentence():
+def test_a_task_that_a_target_does_not_know_is_refused_in_one_sentence():
     contract = Contract(class_names=("run", "walk"), image_size=32, frames=8, task="clips")
-    with pytest.raises(UsageError, match=r"Bundles answer single pictures, of classification, .* a file of clips"):
-        golden.check(contract)
+    with pytest.raises(UsageError, match=r"A bundle for web answers single pictures, of classification, .* of clips"):
+        targets.check("web", contract)
+    targets.check("python", contract)
+
+
+def test_every_target_says_which_tasks_it_knows():
+    for name, row in targets.TARGETS.items():
+        assert set(golden.PICTURES) <= set(row.tasks) <= set(golden.TASKS) == set(TASKS), name
+
+
+def test_a_gallery_is_for_embeddings_and_for_what_compares_with_it(run):
+    known = content.Known(("ann",), np.eye(1, 4, dtype=np.float32))
+    contract = Contract(class_names=(), image_size=32, task="embedding")
+    artifact = Artifact(path=Path("model.onnx"), format="onnx", size_bytes=1, sha256="ab" * 32, contract=contract)
+    held = content.Content(name="people", artifact=artifact, golden=(), summary="", papers={}, gallery=known)
+    with pytest.raises(
+        UsageError, match=r"A bundle for node compares with no gallery: leave --gallery out\. One for web"
+    ):
+        targets.write("node", held, run.folder)
+    with pytest.raises(UsageError, match="A gallery takes a model that gives embeddings, and this one is of class"):
+        workflow.bundle(run, "web", gallery=run.folder / "gallery.npz")
 
 
 def test_names_are_text_on_the_page_and_never_markup():

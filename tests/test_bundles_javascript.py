@@ -158,6 +158,14 @@ def test_without_a_server_the_page_says_what_to_do(browser, page):
     browser.get_log("browser")  # what Chromium says of it is its own affair
 
 
+def test_a_browser_without_vectors_says_so(served, page):
+    with stock_clients.chrome("--js-flags=--no-enable-sse4-1") as old:
+        old.get(served(page.folder))
+        wait(old, READY)
+        assert status(old).startswith("This browser runs no WebAssembly with SIMD, which the model needs")
+        assert old.find_element("id", "files").get_attribute("disabled")
+
+
 def test_the_page_names_what_it_brings_and_asks_nobody_else(page):
     told = json.loads((page.folder / "bundle.json").read_text())
     assert [(each["name"], each["license"]) for each in told["vendored"]] == [("onnxruntime-web", "MIT")]

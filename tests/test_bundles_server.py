@@ -1,5 +1,6 @@
 """The server bundle: its service on loopback, its limits, and what TensorFlow Serving finds."""
 
+import http.client
 import importlib.util
 import json
 import re
@@ -8,6 +9,7 @@ import socket
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +18,8 @@ import numpy as np
 import pytest
 import uvicorn
 from colours import shipped
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_transfer import runs, workflow
 from keras_transfer.bundles import server, warming
@@ -135,6 +139,33 @@ def test_more_than_may_wait_are_sent_away_and_the_rest_answered_alike(serving, p
 def test_nobody_may_wait_where_none_may(serving, picture):
     status, said = asked(f"{serving(most_waiting=0)}/predict", picture.read_bytes())
     assert (status, json.loads(said)["error"]) == (503, "0 pictures are waiting already: ask again in a moment.")
+
+
+def test_whatever_is_asked_nothing_breaks(serving, picture):
+    address, whole = serving(most_bytes=20_000).removeprefix("http://"), picture.read_bytes()
+    cut = st.tuples(st.integers(0, len(whole)), st.binary(max_size=40)).map(lambda pair: whole[: pair[0]] + pair[1])
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]),
+        path=st.sampled_from(["predict", "healthz", "metrics", "openapi.json"]) | st.text(max_size=20).map(quoted),
+        body=cut | st.binary(max_size=200) | st.just(bytes(30_000)),
+        kind=st.sampled_from(["image/png", "application/json", "multipart/form-data", ""]),
+    )
+    def ask(method, path, body, kind):
+        connection = http.client.HTTPConnection(address, timeout=300)
+        connection.request(method, f"/{path}", body, {"content-type": kind})
+        answer = connection.getresponse()
+        said = answer.read()
+        connection.close()
+        assert answer.status < 500, (method, path, said)
+        assert b"Traceback" not in said
+
+    ask()
+
+
+def quoted(text):
+    return urllib.parse.quote(text.encode("utf-8", "surrogatepass"))
 
 
 def test_limits_come_from_the_environment(service, monkeypatch):

@@ -1,4 +1,4 @@
-"""What bundles carry in two languages says the same in both: how pictures become square, how answers are read."""
+"""What bundles carry says what this package says, in two languages: how pictures and videos are read, and answers."""
 
 import base64
 import io
@@ -6,13 +6,15 @@ import json
 import shutil
 import subprocess
 
+import clips_model
 import numpy as np
 import pytest
 import stock_clients
 from PIL import Image
 
 from keras_transfer.bundles import filling
-from keras_transfer.bundles.templates.python.package import answers, pictures
+from keras_transfer.bundles.templates.python.package import answers, clips, pictures
+from keras_transfer.data import clips as ours
 
 SHAPES = [(1, 1), (7, 90), (64, 64), (65, 33), (96, 400), (131, 257), (300, 200), (512, 40)]
 ASPECTS = ("stretch", "crop", "letterbox")
@@ -110,3 +112,41 @@ def test_answers_are_read_and_compared_alike(ask, task):
         list(each) for each in wanted.values() if isinstance(each, dict)
     ]
     assert far == pytest.approx(answers.difference(given, golden, about), abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """A short one, one that is sought, one of few frames, a gif, and one that is cut off."""
+    folder = tmp_path_factory.mktemp("videos")
+    made = [clips_model.video(folder / f"{frames}.mp4", frames) for frames in (12, 400, 2)]
+    made.append(clips_model.video(folder / "moving.avi", 30, codec="MJPG"))
+    frames = [Image.fromarray(np.full((40, 60, 3), 9 * number, np.uint8)) for number in range(20)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    (folder / "cut.avi").write_bytes(made[-1].read_bytes()[: made[-1].stat().st_size * 9 // 10])
+    return [*made, folder / "moving.gif", folder / "cut.avi"]
+
+
+@pytest.mark.parametrize("count", [4, 8])
+@pytest.mark.parametrize("aspect", ["stretch", "letterbox"])
+def test_videos_are_read_as_in_training_to_the_last_bit(videos, count, aspect):
+    for video in videos:
+        found, wanted = clips.read(video, count, 32, aspect), ours.frames_of(str(video), count, 32, aspect)
+        assert np.array_equal(found, wanted), video.name
+
+
+def test_what_is_no_clip_is_refused_in_a_sentence(videos, tmp_path):
+    one = clips_model.video(tmp_path / "one.mp4", 1)
+    half = tmp_path / "half.avi"
+    half.write_bytes(videos[3].read_bytes()[: videos[3].stat().st_size // 2])
+    slow = clips_model.video(tmp_path / "slow.avi", 30, per_second=0.04, codec="MJPG")
+    for video, told in (
+        (one, "shows one frame, and movement needs two at least"),
+        (half, r"breaks off after \d frames of 27"),
+        (slow, "lasts 750 seconds, and a clip at most 600: cut it into parts"),
+        (tmp_path / "gone.mp4", "is no file that is there"),
+        ("http://127.0.0.1:9/video.mp4", "is no file that is there"),
+    ):
+        with pytest.raises(pictures.PictureError, match=told):
+            clips.read(video, 4, 32, "stretch")
+    with pytest.raises(pictures.PictureError, match="declares 64 x 64 pixels, more than 4,000"):
+        clips.read(videos[0], 4, 32, "stretch", max_pixels=4000)

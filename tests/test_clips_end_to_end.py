@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from alone import OF_VIDEOS, REQUIRED, command, gathered
 
 import keras_transfer as kt
 from keras_transfer import cli, workflow
@@ -127,3 +128,45 @@ def test_a_plan_that_names_no_files_gets_the_pairs_too():
 def test_the_report_shows_clips_as_strips_of_their_frames(run, file):
     text = kt.report([run]).read_text()
     assert text.count('alt="Frame ') == FRAMES * text.count('class="frames"') > 0
+
+
+@pytest.fixture(scope="module")
+def bundle(run, files, tmp_path_factory):
+    return workflow.bundle(run, "python", output=tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="module")
+def asked(bundle, tmp_path_factory):
+    """Run the command of the bundle with its requirements alone."""
+    packages = [bundle.folder, gathered(tmp_path_factory.mktemp("alone"), (*REQUIRED, *OF_VIDEOS))]
+    return lambda *arguments: command("ways", packages, *arguments)
+
+
+def test_a_python_bundle_of_clips_passes_its_self_test_with_its_requirements_alone(bundle, asked):
+    code, said, errors = asked("selftest")
+    assert code == 0, errors
+    assert said.splitlines()[-1] == f"self-test passed: {bundle.golden} of {bundle.golden} pictures"
+    assert bundle.artifact.path.name == "model.tflite"
+    assert json.loads((bundle.folder / "bundle.json").read_text())["frames"] == FRAMES
+    assert "opencv-python-headless" in (bundle.folder / "pyproject.toml").read_text()
+    assert "`wide`" not in (bundle.folder / "README.md").read_text()
+
+
+def test_a_python_bundle_says_of_a_video_what_predict_says(run, asked, file, tmp_path):
+    path = run.folder.parent.parent / "videos" / "left" / "0.mp4"
+    (tmp_path / "notes.mp4").write_text("no video")
+    code, said, errors = asked("classify", path, tmp_path / "notes.mp4", tmp_path / "gone.mp4", "--json")
+    (wanted,), (row,) = kt.predict(file, [path]), json.loads(said)
+    assert row["class_name"] == wanted.class_name
+    assert row["probability"] == pytest.approx(wanted.probability, abs=1e-5)
+    assert code == 1
+    assert f"'{tmp_path / 'notes.mp4'}' is no video that can be read." in errors
+    assert f"'{tmp_path / 'gone.mp4'}' is no file that is there." in errors
+
+
+def test_bundles_that_answer_single_pictures_refuse_clips(run, files):
+    for target in ("web", "node", "server", "android", "ios"):
+        with pytest.raises(UsageError, match=rf"A bundle for {target} answers single .* clips\. Make one for: python"):
+            workflow.bundle(run, target)
+    with pytest.raises(UsageError, match=r"A bundle for python holds .* Received: '.*stream-tflite'"):
+        workflow.bundle(run, "python", file="stream-tflite")

@@ -14,17 +14,17 @@ import stock_clients
 from export_model import CLASS_NAMES, FORMATS, exported, pictures, reference
 from PIL import Image
 
-from keras_transfer.export import exporters
+from keras_transfer.export.formats import format_of
 
 SHOWN = 6
 """Pictures that each client is asked about."""
 STEP = 1 / 256
 """Of an 8-bit answer."""
-TFLITE = [name for name in FORMATS if exporters.EXPORTERS[name].format == "tflite"]
+TFLITE = [name for name in FORMATS if format_of(name).format == "tflite"]
 
 
 def bound(name: str) -> float:
-    return {"float32": 1e-4, "float16": 5e-3}.get(exporters.EXPORTERS[name].precision, 0.1)
+    return {"float32": 1e-4, "float16": 5e-3}.get(format_of(name).precision, 0.1)
 
 
 @pytest.mark.parametrize("name", TFLITE)

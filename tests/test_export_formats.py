@@ -10,6 +10,7 @@ from export_model import CLASS_NAMES, CONTRACT, FORMATS, SIDE, ask, exported, la
 from keras_transfer.errors import ArtifactError, ExportError, UsageError
 from keras_transfer.evaluation import agreement
 from keras_transfer.export import exporters, manifest, parity, runtime
+from keras_transfer.export.formats import format_of
 from keras_transfer.specs import Contract, Event
 
 
@@ -68,7 +69,7 @@ def test_probabilities_sum_to_one(name):
 
 def test_nothing_half_written_is_left_beside_the_files():
     folder = exported()["onnx"].parent
-    wanted = {exporters.EXPORTERS[name].file for name in FORMATS} | {manifest.MANIFEST_FILE}
+    wanted = {format_of(name).file for name in FORMATS} | {manifest.MANIFEST_FILE}
     assert {path.name for path in folder.iterdir()} == wanted
 
 

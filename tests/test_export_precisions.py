@@ -3,7 +3,7 @@
 import pytest
 
 from keras_transfer.errors import ExportError
-from keras_transfer.export import exporters, precisions
+from keras_transfer.export import formats, precisions
 from keras_transfer.export.precisions import Candidate
 
 MEASURED = (
@@ -30,7 +30,7 @@ def test_a_drop_that_none_keeps_is_refused_with_the_nearest():
 
 
 def test_every_candidate_is_a_format_of_the_table():
-    assert set(precisions.CANDIDATES) <= set(exporters.EXPORTERS)
+    assert set(precisions.CANDIDATES) <= set(formats.FORMATS)
 
 
 def test_the_plot_is_a_picture():

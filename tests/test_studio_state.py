@@ -10,7 +10,9 @@ import pytest
 from colours import trained
 from pydantic import TypeAdapter
 
+from keras_transfer.bundles import targets
 from keras_transfer.errors import UsageError
+from keras_transfer.export.formats import FORMATS
 from keras_transfer.specs import Event
 from keras_transfer.studio import feeding, results
 from keras_transfer.studio.commands import Asked
@@ -91,12 +93,30 @@ def test_a_training_of_mended_pictures_is_given_a_table_of_its_own_and_a_free_na
     assert "pets-EfficientNetLite0-2" in words(job)
 
 
-def test_what_the_tables_do_not_have_is_not_asked_for(studio):
+def test_what_the_tables_do_not_have_is_not_asked_for(studio, run):
     with pytest.raises(UsageError, match=r"Unknown backbone '--run'"):
         studio.start(asked("train", backbone="--run"))
     with pytest.raises(UsageError, match=r"Unknown recipe 'heads'\. Did you mean 'head'\?"):
         studio.start(asked("train", recipe="heads"))
+    with pytest.raises(UsageError, match=r"Unknown export format '--output'"):
+        studio.start(asked("export", run=run, formats=["tflite", "--output"]))
+    with pytest.raises(UsageError, match=r"Unknown target 'andriod'\. Did you mean 'android'\?"):
+        studio.start(asked("bundle", run=run, target="andriod"))
     assert studio.jobs.all() == []
+
+
+def test_formats_and_targets_are_those_of_the_tables(studio, run):
+    assert [each.name for each in studio.given.formats] == list(FORMATS)
+    assert [each.name for each in studio.given.targets] == list(targets.TARGETS)
+    frame_by_frame = {each.name: each.tasks for each in studio.given.formats}["onnx-stream"]
+    assert frame_by_frame == ("clips",)
+    for each in studio.given.targets:
+        assert words(done(studio, "bundle", run=run, target=each.name))[2:] == ["--for", each.name]
+
+
+def test_what_a_training_takes_by_itself_is_what_its_task_does(tmp_path):
+    settled = [serving.given_for(None, task=task, folder=tmp_path).settled for task in ("classification", "detection")]
+    assert settled == [{"backbone": "EfficientNetLite0", "recipe": name} for name in ("head_then_top", "dense")]
 
 
 def test_verbs_about_a_run_name_its_folder(studio, run):

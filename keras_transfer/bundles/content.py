@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_transfer.specs import Artifact
 
 
@@ -21,6 +23,15 @@ class Golden:
     png: bytes
     answer: Mapping[str, Any]
     """As `golden.kept` gives it: numbers and lists alone."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A gallery: who or what an embedding is compared with, a row for each picture."""
+
+    names: tuple[str, ...]
+    embeddings: np.ndarray
+    """float32 (n, width), of unit length."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Content:
     saved_model: Path | None = None
     """The proven SavedModel of the same run, for targets that serve one."""
 
+    gallery: Known | None = None
+    """Who is known, for files of embeddings."""
     modules: Path | None = None
     """A `node_modules` folder that has what targets bring along of npm; the cache, then npm, where it is None."""
 

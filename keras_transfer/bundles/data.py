@@ -1,8 +1,9 @@
 """Writes what every bundle holds: the model, what it is, its golden pictures and answers, its papers.
 
 `bundle.json`, format 1: `{"version": 1, "name", "summary", "made_with", "file", "format", "precision", "sha256",
-"size_bytes", "tolerance", "vendored": [...]}` and of the contract `task`, `class_names`, `image_size`, `aspect`,
-`thresholds` (one for each class, 0.5 where none was settled), `outputs`, `license`, `run_digest`.
+"size_bytes", "tolerance", "gallery" (entries of one, 0 where there is none), "vendored": [...]}` and of the contract
+`task`, `class_names`, `image_size`, `frames` (of a clip, 0 of pictures), `aspect`, `thresholds` (one for each class,
+0.5 where none was settled), `outputs`, `license`, `run_digest`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from keras_transfer.bundles.vendored import Vendored
 BUNDLE_FILE = "bundle.json"
 GOLDEN_FILE = "golden.json"
 GOLDEN_FOLDER = "golden"
-OF_CONTRACT = ("task", "class_names", "image_size", "aspect", "outputs", "license", "run_digest")
+GALLERY_FILE = "gallery.json"
+OF_CONTRACT = ("task", "class_names", "image_size", "frames", "aspect", "outputs", "license", "run_digest")
 
 
 def described(content: Content, vendored: Sequence[Vendored] = ()) -> dict[str, Any]:
@@ -41,6 +43,7 @@ def described(content: Content, vendored: Sequence[Vendored] = ()) -> dict[str, 
         "size_bytes": artifact.size_bytes,
         "tolerance": golden.tolerance(artifact.precision),
         **{name: whole[name] for name in OF_CONTRACT},
+        "gallery": len(content.gallery.names) if content.gallery else 0,
         "thresholds": list(contract.thresholds or (0.5,) * len(contract.class_names)),
         "vendored": [{"name": each.name, "version": each.version, "license": each.license} for each in vendored],
     }
@@ -61,6 +64,13 @@ def write(content: Content, folder: Path, vendored: Sequence[Vendored] = ()) -> 
         rows.append({"file": name, "answer": dict(each.answer)})
     tolerance = golden.tolerance(content.artifact.precision)
     write_json(folder / GOLDEN_FILE, {"version": 1, "tolerance": tolerance, "pictures": rows})
+
+
+def write_gallery(content: Content, folder: Path) -> None:
+    """Write who is known, where the content has it: `{"version": 1, "names": [...], "embeddings": [[...], ...]}`."""
+    if content.gallery:
+        points = [golden.rounded(each) for each in content.gallery.embeddings]
+        write_json(folder / GALLERY_FILE, {"version": 1, "names": content.gallery.names, "embeddings": points})
 
 
 def write_papers(content: Content, folder: Path, vendored: Sequence[Vendored] = ()) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,13 +16,23 @@ PACKAGE = "package"
 COMPILED = "__pycache__"
 
 
-def fill(target: str, folder: Path, values: Mapping[str, Any], *, package: str = PACKAGE) -> None:
+def fill(
+    target: str,
+    folder: Path,
+    values: Mapping[str, Any],
+    *,
+    package: str = PACKAGE,
+    without: Collection[str] = (),
+) -> None:
     """Write the templates of a target into a folder that is there.
 
-    values: what templates may name; an unknown name is an error. package: what a folder `package` is called.
+    values: what templates may name; an unknown name is an error. package: what a folder `package` is called. without:
+    names of files that are left out.
     """
     root = _templates() / target
     for inside, source in _walked(root):
+        if inside[-1] in without:
+            continue
         place = folder.joinpath(*(package if part == PACKAGE else part for part in inside)).with_name(inside[-1])
         place.parent.mkdir(parents=True, exist_ok=True)
         if inside[-1].endswith(TEMPLATE):

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.errors import UsageError
 from keras_transfer.specs import EMBEDDING_OUTPUT, PROBABILITIES_OUTPUT, Answers, Contract
 
 TOLERANCES: Mapping[str, float] = {"float32": 1e-3, "float16": 1e-2}
@@ -32,27 +31,17 @@ def tolerance(precision: str) -> float:
 def kept(answers: Answers, contract: Contract) -> dict[str, Any]:
     """Return what is kept of the answers to one picture, (1, …) each, in numbers and lists.
 
-    Raises UsageError where no bundle knows the task.
+    contract: of one of `TASKS`.
     """
-    check(contract)
     return _KEPT[contract.task](answers, contract)
 
 
-def check(contract: Contract) -> None:
-    """Raise UsageError where bundles do not know the task of a file."""
-    if contract.task not in _KEPT:
-        raise UsageError(
-            f"Bundles answer single pictures, of {', '.join(_KEPT)}. Received: a file of {contract.task}. "
-            f"Use it as it is: keras-transfer predict FILE"
-        )
-
-
 def _probabilities(answers: Answers, contract: Contract) -> dict[str, Any]:
-    return {PROBABILITIES_OUTPUT: _rounded(answers[PROBABILITIES_OUTPUT][0])}
+    return {PROBABILITIES_OUTPUT: rounded(answers[PROBABILITIES_OUTPUT][0])}
 
 
 def _embedding(answers: Answers, contract: Contract) -> dict[str, Any]:
-    return {EMBEDDING_OUTPUT: _rounded(answers[EMBEDDING_OUTPUT][0])}
+    return {EMBEDDING_OUTPUT: rounded(answers[EMBEDDING_OUTPUT][0])}
 
 
 def _classes(answers: Answers, contract: Contract) -> dict[str, Any]:
@@ -66,7 +55,7 @@ def _boxes(answers: Answers, contract: Contract) -> dict[str, Any]:
     count = round(float(answers["number of detections"][0]))
     rows = zip(*(answers[name][0][:count] for name in ("category", "score", "location")), strict=True)
     thresholds = contract.thresholds or (0.5,) * len(contract.class_names)
-    boxes = [(round(float(category)), round(float(score), DIGITS), _rounded(box)) for category, score, box in rows]
+    boxes = [(round(float(category)), round(float(score), DIGITS), rounded(box)) for category, score, box in rows]
     return {
         "boxes": [
             {"category": category, "score": score, "box": box}
@@ -76,7 +65,8 @@ def _boxes(answers: Answers, contract: Contract) -> dict[str, Any]:
     }
 
 
-def _rounded(values: np.ndarray) -> list[float]:
+def rounded(values: np.ndarray) -> list[float]:
+    """Return numbers with as many digits as a float32 near 1 has."""
     return [round(float(each), DIGITS) for each in values]
 
 
@@ -86,5 +76,9 @@ _KEPT: Mapping[str, Callable[[Answers, Contract], dict[str, Any]]] = {
     "segmentation": _classes,
     "detection": _boxes,
     "embedding": _embedding,
+    "clips": _probabilities,
 }
 """By task: what of its answers fits on a page and is worth comparing."""
+TASKS = tuple(_KEPT)
+PICTURES = tuple(task for task in TASKS if task != "clips")
+"""Tasks whose models look at pictures one by one."""

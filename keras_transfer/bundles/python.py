@@ -14,6 +14,10 @@ REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime>=1.20", "numpy>=2", "pillow>=11"),
 }
 """Of the package, by the format of its model."""
+OF_VIDEOS = ("opencv-python-headless>=4.10",)
+"""What reads videos, for models of clips."""
+CLIPS = "clips.py"
+"""The module that does, which packages for pictures are without."""
 VERBS: Mapping[str, str] = {"segmentation": "segment", "detection": "detect", "embedding": "embed"}
 """What its command calls asking, by task; `classify` for the others."""
 OLDEST = 315_532_800
@@ -30,17 +34,24 @@ def write(content: Content, folder: Path) -> None:
 def write_project(content: Content, folder: Path) -> None:
     """Write the sources of the package, its data inside."""
     contract = content.artifact.contract
+    thing = "videos" if contract.frames else "pictures"
     given = data.values(
         content,
-        requirements=REQUIREMENTS[content.artifact.format],
+        requirements=requirements(content),
         verb=VERBS.get(contract.task, "classify"),
         place=f"{content.package}/data/",
-        description=f"A picture model ({contract.task}) with its own self-test",
+        description=f"A model of {thing} ({contract.task}) with its own self-test",
     )
-    filling.fill("python", folder, given, package=content.package)
+    without = () if contract.frames else (CLIPS,)
+    filling.fill("python", folder, given, package=content.package, without=without)
     data.write(content, folder / content.package / "data")
     data.write_papers(content, folder)
     data.write_papers(content, folder / content.package / "data")
+
+
+def requirements(content: Content) -> tuple[str, ...]:
+    """Return what the package needs."""
+    return (*REQUIREMENTS[content.artifact.format], *(OF_VIDEOS if content.artifact.contract.frames else ()))
 
 
 def _build(folder: Path) -> None:

@@ -19,7 +19,7 @@ def write(content: Content, folder: Path) -> None:
     project = folder / "python"
     project.mkdir()
     python.write(content, project)
-    requirements = (*python.REQUIREMENTS[content.artifact.format], *REQUIREMENTS)
+    requirements = (*python.requirements(content), *REQUIREMENTS)
     place = f"python/{content.package}/data/"
     filling.fill("server", folder, data.values(content, place=place, requirements=requirements))
     if content.saved_model:

@@ -11,6 +11,7 @@ from keras_transfer.bundles import data, golden, node, phones, python, server, w
 from keras_transfer.bundles.content import Content
 from keras_transfer.errors import UsageError, unknown
 from keras_transfer.files import alone, drafted
+from keras_transfer.specs import Contract
 
 STAMP = (1980, 1, 1, 0, 0, 0)
 """Time of every entry of a zip: bundles of equal content are equal."""
@@ -20,20 +21,26 @@ STAMP = (1980, 1, 1, 0, 0, 0)
 class Target:
     """One row: what it can run, and how it is written."""
 
+    title: str
+    """For people."""
     runs: tuple[str, ...]
     """Formats of the files that what it is for opens; the first is the one to export where there is none."""
     write: Callable[[Content, Path], None]
+    tasks: tuple[str, ...] = golden.PICTURES
+    """Of the files that it can ask about something."""
+    gallery: bool = False
+    """Whether it compares embeddings with those of a gallery."""
     served: bool = False
     """Whether it also holds the run's SavedModel."""
 
 
 TARGETS: Mapping[str, Target] = {
-    "python": Target(runs=("tflite", "onnx"), write=python.write),
-    "web": Target(runs=("onnx",), write=web.write),
-    "node": Target(runs=("onnx",), write=node.write),
-    "server": Target(runs=("tflite", "onnx"), write=server.write, served=True),
-    "android": Target(runs=("tflite",), write=phones.write_android),
-    "ios": Target(runs=("tflite",), write=phones.write_ios),
+    "web": Target("Web page", runs=("onnx",), write=web.write, gallery=True),
+    "python": Target("Python package", runs=("tflite", "onnx"), write=python.write, tasks=golden.TASKS),
+    "node": Target("Node module", runs=("onnx",), write=node.write),
+    "server": Target("HTTP service", runs=("tflite", "onnx"), write=server.write, served=True),
+    "android": Target("Android app", runs=("tflite",), write=phones.write_android),
+    "ios": Target("iOS app", runs=("tflite",), write=phones.write_ios),
 }
 
 
@@ -48,15 +55,31 @@ def target_of(name: str) -> Target:
     return TARGETS[name]
 
 
+def check(target: str, contract: Contract) -> None:
+    """Raise UsageError where a target does not know the task of a file, or is none."""
+    row, task = target_of(target), contract.task
+    if task not in row.tasks:
+        others = [name for name, each in TARGETS.items() if task in each.tasks]
+        todo = f"Make one for: {', '.join(others)}" if others else "Use it as it is: keras-transfer predict FILE"
+        raise UsageError(
+            f"A bundle for {target} answers single pictures, of {', '.join(row.tasks)}. "
+            f"Received: a file of {task}. {todo}"
+        )
+
+
 def write(target: str, content: Content, folder: Path) -> tuple[Path, Path]:
     """Write `NAME-TARGET/` and `NAME-TARGET.zip` into a folder; return both.
 
     What was there under these names is replaced when the new ones are whole. Raises UsageError where it was no bundle,
-    where the target does not run the file, or where no bundle knows its task.
+    where the target does not run the file, or does not know its task.
     """
+    check(target, content.artifact.contract)
     row = target_of(target)
-    golden.check(content.artifact.contract)
-    if content.artifact.format not in row.runs:
+    if content.gallery and not row.gallery:
+        others = ", ".join(name for name, each in TARGETS.items() if each.gallery)
+        raise UsageError(f"A bundle for {target} compares with no gallery: leave --gallery out. One for {others} does.")
+    in_two = content.artifact.path.is_dir()  # a pair of files for streaming
+    if content.artifact.format not in row.runs or in_two:
         raise UsageError(f"A bundle for {target} holds {runs_on(target)}. Received: '{content.artifact.path}'")
     place = folder / f"{content.name}-{target}"
     if place.exists() and not (place / data.BUNDLE_FILE).is_file():

@@ -18,4 +18,5 @@ def write(content: Content, folder: Path) -> None:
     filling.fill("web", folder, data.values(content, place=""))
     filling.fill("javascript", folder / MODEL, {})
     data.write(content, folder, brought)
+    data.write_gallery(content, folder)
     data.write_papers(content, folder, brought)

@@ -27,6 +27,9 @@ def bundle(
     modules: Annotated[
         Path | None, typer.Option("--modules", metavar="FOLDER", help="A node_modules folder to take packages from.")
     ] = None,
+    gallery: Annotated[
+        Path | None, typer.Option("--gallery", help="A gallery that a web page for embeddings compares with.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Take a file that was set aside or not proven.")] = False,
     folder: Folder = runs.DEFAULT_FOLDER,
     as_json: Json = False,
@@ -37,7 +40,15 @@ def bundle(
 
     with progress() as listener:
         made = workflow.bundle(
-            opened, target, file=file, name=name, output=output, modules=modules, force=force, listener=listener
+            opened,
+            target,
+            file=file,
+            name=name,
+            output=output,
+            modules=modules,
+            gallery=gallery,
+            force=force,
+            listener=listener,
         )
     if as_json:
         print_json(made.model_dump(mode="json"))

@@ -118,6 +118,8 @@ def pareto(exports: Sequence[Mapping[str, Any]], merit_name: str) -> str:
             shift = (10, 22, -16, -28)[i % 4]
             axes.annotate(text, (x, y), xytext=(0, shift), textcoords="offset points", fontsize=7.5, ha="center")
         axes.margins(0.3, 0.45)
+        low, high = axes.get_ylim()  # names stand above and below the dots, where no merit may lie
+        axes.set_yticks([tick for tick in axes.get_yticks() if max(low, -1e-9) <= tick <= min(high, 1 + 1e-9)])
         axes.set(xlabel="size in MB", ylabel=merit_name)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     return out[0]

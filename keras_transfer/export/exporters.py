@@ -1,22 +1,23 @@
-"""The table of export formats, and the one function that writes them."""
+"""Writes models in the formats of the table, and gives files their names when they are proven."""
 
 from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_transfer import vouching
-from keras_transfer.errors import ArtifactError, ExportError, UsageError, unknown
+from keras_transfer.errors import ArtifactError, ExportError
 from keras_transfer.export import graph, halves, manifest, onnx, saved_model, tflite
+from keras_transfer.export.formats import Format, check_halves, format_of
 from keras_transfer.export.graph import Graph
 from keras_transfer.export.halves import Half, Halve
 from keras_transfer.export.metadata import Card
@@ -68,68 +69,39 @@ def _frozen(traced: graph.Graph, path: Path) -> tflite.Frozen:
     return tflite.Frozen(path, traced.affine, whole, ends_in_float, learned=traced.ranged)
 
 
-@dataclass(frozen=True)
-class Exporter:
-    """One row: a file name and how to write it."""
-
-    file: str
-    format: Literal["saved_model", "tflite", "onnx"]
-    write: Callable[[Material, Path, Card], None]
-    precision: str = "float32"
-    output_dtype: str = "float32"
-    calibrated: bool = False
-    """Whether it measures activations on pictures."""
-    halved: bool = False
-    """Whether it is a folder with two files: a frame to its features, and features of a window to the answer."""
-
-
-def _saved_model(material: Material, path: Path, card: Card) -> None:
+def _saved_model(material: Material, path: Path, card: Card, row: Format) -> None:
     saved_model.write(material.graph, path, card, material.decode)
 
 
-def _tflite(material: Material, path: Path, card: Card) -> None:
+def _tflite(material: Material, path: Path, card: Card, row: Format) -> None:
     path.write_bytes(tflite.convert(material.source(card.precision), card, material.calibration))
 
 
-def _onnx(material: Material, path: Path, card: Card) -> None:
-    path.write_bytes(onnx.convert(material.graph, card, material.calibration))
+def _onnx(material: Material, path: Path, card: Card, row: Format) -> None:
+    path.write_bytes(onnx.convert(material.graph, card, material.calibration, layout=row.layout))
 
 
-def _onnx_nchw(material: Material, path: Path, card: Card) -> None:
-    path.write_bytes(onnx.convert(material.graph, card, layout="nchw"))
-
-
-def _tflite_stream(material: Material, path: Path, card: Card) -> None:
+def _tflite_stream(material: Material, path: Path, card: Card, row: Format) -> None:
     path.mkdir()
     for half in material.halves:
         source = _frozen(half.graph, material.scratch / half.name)
         (path / f"{half.name}.tflite").write_bytes(tflite.convert(source, Card(contract=half.contract)))
 
 
-def _onnx_stream(material: Material, path: Path, card: Card) -> None:
+def _onnx_stream(material: Material, path: Path, card: Card, row: Format) -> None:
     path.mkdir()
     for half in material.halves:
         (path / f"{half.name}.onnx").write_bytes(onnx.convert(half.graph, Card(contract=half.contract)))
 
 
-EXPORTERS: dict[str, Exporter] = {
-    "saved_model": Exporter("saved_model", "saved_model", _saved_model),
-    "tflite": Exporter("model.tflite", "tflite", _tflite),
-    "tflite-float16": Exporter("model-float16.tflite", "tflite", _tflite, "float16"),
-    "tflite-dynamic": Exporter("model-dynamic.tflite", "tflite", _tflite, "dynamic"),
-    "tflite-weight-int8": Exporter("model-weight-int8.tflite", "tflite", _tflite, "weight-int8"),
-    "tflite-int16x8": Exporter("model-int16x8.tflite", "tflite", _tflite, "int16x8", calibrated=True),
-    "tflite-int8": Exporter("model-int8.tflite", "tflite", _tflite, "int8", output_dtype="uint8", calibrated=True),
-    "tflite-int8-mixed": Exporter(
-        "model-int8-mixed.tflite", "tflite", _tflite, "int8-mixed", output_dtype="uint8", calibrated=True
-    ),
-    "onnx": Exporter("model.onnx", "onnx", _onnx),
-    "onnx-float16": Exporter("model-float16.onnx", "onnx", _onnx, "float16"),
-    "onnx-int8": Exporter("model-int8.onnx", "onnx", _onnx, "int8", calibrated=True),
-    "onnx-nchw": Exporter("model-nchw.onnx", "onnx", _onnx_nchw),
-    "tflite-stream": Exporter("stream-tflite", "tflite", _tflite_stream, halved=True),
-    "onnx-stream": Exporter("stream-onnx", "onnx", _onnx_stream, halved=True),
+WRITERS: Mapping[tuple[str, bool], Callable[[Material, Path, Card, Format], None]] = {
+    ("saved_model", False): _saved_model,
+    ("tflite", False): _tflite,
+    ("onnx", False): _onnx,
+    ("tflite", True): _tflite_stream,
+    ("onnx", True): _onnx_stream,
 }
+"""How a row of `formats.FORMATS` is written, by what it is and whether it is a pair of files."""
 
 
 def export(
@@ -186,7 +158,7 @@ def drafted(
     Raises UsageError for a name that the table has not, ExportError where a format cannot be written as promised.
     """
     names = tuple(dict.fromkeys(names))
-    rows = [_row(name) for name in names]
+    rows = [format_of(name) for name in names]
     check_halves(names, halve)
     if measured(names, learned=learned is not None):
         _check_calibration(calibration, listener)
@@ -248,21 +220,8 @@ def measured(names: Sequence[str], *, learned: bool = False) -> bool:
 
     learned: whether `tflite-int8` is written from a model that was trained in whole numbers.
     """
-    rows = {name: _row(name) for name in names}
+    rows = {name: format_of(name) for name in names}
     return any(row.calibrated and not (learned and name == LEARNED) for name, row in rows.items())
-
-
-def check_halves(names: Sequence[str], halve: Halve | None) -> None:
-    """Raise UsageError where one of these formats is a pair of files, and nothing makes two of the model.
-
-    >>> check_halves(["tflite", "onnx"], None)
-    """
-    pairs = [name for name in names if _row(name).halved]
-    if pairs and halve is None:
-        raise UsageError(
-            f"{pairs[0]} is a pair of files for clips, of which each frame is computed once, and this model takes "
-            f"pictures. Export to: {EXPORTERS[pairs[0]].format}"
-        )
 
 
 def exported(folder: Path) -> tuple[Path, ...]:
@@ -284,12 +243,6 @@ def rejected(folder: Path) -> tuple[manifest.Rejected, ...]:
         each.model_copy(update={"artifact": each.artifact.model_copy(update={"path": folder / each.artifact.path})})
         for each in manifest.read(folder).rejected
     )
-
-
-def _row(name: str) -> Exporter:
-    if name not in EXPORTERS:
-        raise UsageError(unknown("export format", name, EXPORTERS))
-    return EXPORTERS[name]
 
 
 def _agree(traced: graph.Graph, contract: Contract) -> None:
@@ -329,9 +282,10 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(row: Exporter, material: Material, place: Path, contract: Contract) -> Artifact:
+def _write(row: Format, material: Material, place: Path, contract: Contract) -> Artifact:
     path = place / row.file
-    row.write(material, path, Card(contract=contract, precision=row.precision))
+    card = Card(contract=contract, precision=row.precision)
+    WRITERS[row.format, row.halved](material, path, card, row)
     size_bytes, sha256 = manifest.digest(path)
     vouching.vouch(sha256)
     return Artifact(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,13 +16,13 @@ from keras_transfer.studio.given import Given
 from keras_transfer.studio.ids import PATTERN
 
 Id = Annotated[str, Field(pattern=PATTERN)]
-Format = Literal["saved_model", "tflite", "tflite-float16", "tflite-int8", "onnx"]
-Target = Literal["web", "python", "node", "server"]
 
 MISTAKES = 200
 """Pictures that a model is most surely wrong about, of a split."""
 MOST_ASKED = 64
 """Pictures that a model is asked about at a time."""
+MOST_FORMATS = 50
+"""Of one export."""
 
 
 class Doctor(Value):
@@ -69,7 +69,7 @@ class Export(Value):
 
     verb: Literal["export"]
     run: Id
-    formats: tuple[Format, ...] = Field(default=(), max_length=8)
+    formats: tuple[str, ...] = Field(default=(), max_length=MOST_FORMATS)
 
 
 class Bundle(Value):
@@ -77,7 +77,7 @@ class Bundle(Value):
 
     verb: Literal["bundle"]
     run: Id
-    target: Target
+    target: str
 
 
 class Report(Value):
@@ -130,12 +130,8 @@ def _advise(asked: Advise, places: Places, pictures: Mapping[str, Path]) -> tupl
 
 
 def _train(asked: Train, places: Places, pictures: Mapping[str, Path]) -> tuple[str, ...]:
-    for kind, name, known in (
-        ("backbone", asked.backbone, places.given.backbones),
-        ("recipe", asked.recipe, places.given.recipes),
-    ):
-        if name is not None and name not in known:
-            raise UsageError(unknown(kind, name, known))
+    _known("backbone", asked.backbone, places.given.backbones)
+    _known("recipe", asked.recipe, places.given.recipes)
     options = {
         "--backbone": asked.backbone,
         "--recipe": asked.recipe,
@@ -149,9 +145,15 @@ def _train(asked: Train, places: Places, pictures: Mapping[str, Path]) -> tuple[
     return ("train", _word(places.frozen()), *_task(places), *said, "--run", free_name(asked, places.given), *where)
 
 
+def _known(kind: str, name: str | None, names: Iterable[str]) -> None:
+    """Raise UsageError for a name that is in none of the program's tables: it must not become a word of a command."""
+    if name is not None and name not in (known := tuple(names)):
+        raise UsageError(unknown(kind, name, known))
+
+
 def free_name(asked: Train, given: Given) -> str:
     """Return a name for a run that no folder has: what its pictures are called, and its backbone."""
-    backbone = asked.backbone or Plan.model_fields["backbone"].default
+    backbone = asked.backbone or given.settled["backbone"]
     stem = runs.name_for(Plan(data=given.name, backbone=backbone))
     taken = {each.name for each in given.runs_folder.glob("*")}
     return next(name for number in range(1, len(taken) + 2) if (name := _numbered(stem, number)) not in taken)
@@ -171,11 +173,14 @@ def _evaluate(asked: Mistakes, places: Places, pictures: Mapping[str, Path]) -> 
 
 
 def _export(asked: Export, places: Places, pictures: Mapping[str, Path]) -> tuple[str, ...]:
+    for name in asked.formats:
+        _known("export format", name, (each.name for each in places.given.formats))
     formats = [word for name in dict.fromkeys(asked.formats) for word in ("--format", name)]
     return ("export", str(places.run(asked.run)), *formats)
 
 
 def _bundle(asked: Bundle, places: Places, pictures: Mapping[str, Path]) -> tuple[str, ...]:
+    _known("target", asked.target, (each.name for each in places.given.targets))
     modules = places.given.modules
     brought = () if modules is None else ("--modules", str(modules))
     return ("bundle", str(places.run(asked.run)), "--for", asked.target, *brought)

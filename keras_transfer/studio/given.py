@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +39,18 @@ class Listed(Protocol):
 
 
 @dataclass(frozen=True)
+class Offered:
+    """What a verb may be asked for, from one of the program's tables."""
+
+    name: str
+    """As the verb takes it."""
+    title: str
+    """As the page calls it."""
+    tasks: tuple[str, ...]
+    """Of runs that can be asked for it."""
+
+
+@dataclass(frozen=True)
 class Given:
     """What the studio knows of the rest of the program."""
 
@@ -66,4 +78,10 @@ class Given:
     """A `node_modules` folder that bundles take packages from."""
     backbones: tuple[str, ...] = ()
     """Names that training may be asked for."""
-    recipes: tuple[str, ...] = field(default=())
+    recipes: tuple[str, ...] = ()
+    settled: Mapping[str, str] = field(default_factory=dict)
+    """What a training takes where a person leaves it open: its backbone and its recipe."""
+    formats: tuple[Offered, ...] = ()
+    """That files can be exported to."""
+    targets: tuple[Offered, ...] = ()
+    """That bundles can be made for."""

@@ -52,6 +52,7 @@ def described(place: Path) -> dict[str, Any]:
         "counts": record.counts,
         "seconds": record.seconds,
         "test": {name: plain(value) for name, value in record.test.items()},
+        "planned": record.plan.exports,
         "exports": exports(place),
         "bundles": [
             {"id": id_of("bundle", str(each)), "name": each.name, "bytes": each.stat().st_size}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -86,7 +87,15 @@ def state(request: Request) -> Any:
     """Everything that changes by itself, and the runs."""
     studio = studio_of(request)
     given = studio.given
-    fixed = {"task": given.task, "merit_name": given.merit_name, "backbones": given.backbones, "recipes": given.recipes}
+    fixed = {
+        "task": given.task,
+        "merit_name": given.merit_name,
+        "backbones": given.backbones,
+        "recipes": given.recipes,
+        "settled": given.settled,
+        "formats": [asdict(each) for each in given.formats],
+        "targets": [asdict(each) for each in given.targets],
+    }
     return {**studio.told(), "runs": studio.runs(), "fixed": fixed}
 
 

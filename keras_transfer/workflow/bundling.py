@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,16 @@ import numpy as np
 from PIL import Image
 
 from keras_transfer.bundles import golden, targets
-from keras_transfer.bundles.content import Content, Golden, named
-from keras_transfer.data.decoding import square_rgb
+from keras_transfer.bundles.content import Content, Golden, Known, named
+from keras_transfer.data.decoding import square_rgb, upright_rgb
 from keras_transfer.data.squaring import NEAR
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.evaluation import model_card
 from keras_transfer.evaluation.intervals import margin
 from keras_transfer.export import exporters, manifest, runtime
 from keras_transfer.export.runtime import Runtime
-from keras_transfer.specs import Artifact, Event, Listener, Run, Value, silent
-from keras_transfer.workflow import proving
+from keras_transfer.specs import Artifact, Contract, Event, Listener, Run, Value, silent
+from keras_transfer.workflow import galleries, proving
 from keras_transfer.workflow.opened import Opened, finished
 
 GOLDEN_PICTURES = 8
@@ -54,6 +55,7 @@ def bundle(
     name: str | None = None,
     output: Path | str | None = None,
     modules: Path | str | None = None,
+    gallery: Path | str | None = None,
     force: bool = False,
     listener: Listener = silent,
 ) -> Bundle:
@@ -65,36 +67,52 @@ def bundle(
     file: one of the run's exports; the smallest proven one that the target runs where it is left out. name: of the
     bundle and its packages, the run's where it is left out. output: a folder to write to, `RUN/bundles` where it is
     left out; a bundle that is there under that name is replaced. modules: a `node_modules` folder that has the packages
-    of npm that the target brings along; where it is left out they come from the cache, or once from npm. force: take a
-    file that was set aside or never proven.
+    of npm that the target brings along; where it is left out they come from the cache, or once from npm. gallery: a
+    file of `galleries.gallery`, made by this run, that a bundle for embeddings compares with. force: take a file that
+    was set aside or never proven.
     Raises UsageError and ArtifactError where there is no such file, or where the target does not run it.
     """
-    row = targets.target_of(target)
+    targets.target_of(target)
     opened = Opened(finished(run), listener)
-    golden.check(opened.plain)
-    rows = proving.rows_of_exports(opened)
-    artifact, refused = _named_file(opened, rows, Path(file), force) if file else (_smallest(opened, rows, target), "")
-    loaded = runtime.load(artifact.path, threads=1)
-    content = Content(
+    targets.check(target, opened.plain)
+    content = replace(
+        _content(opened, target, Path(file) if file else None, force),
         name=named(name or run.folder.name),
-        artifact=loaded.artifact,
-        golden=_golden(opened, loaded),
-        summary=_summary(opened, rows, artifact),
-        papers=_papers(opened, rows),
-        refused=refused,
-        saved_model=_saved_model(opened, rows, target) if row.served else None,
+        gallery=_known(Path(gallery), opened) if gallery else None,
         modules=Path(modules) if modules else None,
     )
-    listener(Event("note", f"writing {artifact.path.name} as a bundle for {target}"))
+    listener(Event("note", f"writing {content.artifact.path.name} as a bundle for {target}"))
     folder, packed = targets.write(target, content, Path(output) if output else run.folder / BUNDLES)
     return Bundle(
         target=target,
         folder=folder,
         packed=packed,
-        artifact=loaded.artifact,
+        artifact=content.artifact,
         golden=len(content.golden),
         size_bytes=sum(each.stat().st_size for each in folder.rglob("*") if each.is_file()),
     )
+
+
+def _content(opened: Opened, target: str, file: Path | None, force: bool) -> Content:
+    """What a run and one of its files give to a bundle, under the run's name."""
+    rows = proving.rows_of_exports(opened)
+    artifact, refused = _named_file(opened, rows, file, force) if file else (_smallest(opened, rows, target), "")
+    loaded = runtime.load(artifact.path, threads=1)
+    return Content(
+        name=opened.run.folder.name,
+        artifact=loaded.artifact,
+        golden=_golden(opened, loaded),
+        summary=_summary(opened, rows, artifact),
+        papers=_papers(opened, rows),
+        refused=refused,
+        saved_model=_saved_model(opened, rows, target) if targets.target_of(target).served else None,
+    )
+
+
+def _known(gallery: Path, opened: Opened) -> Known:
+    galleries.check(opened.contract)
+    found = galleries.read(gallery, opened.contract)
+    return Known(found.names, found.embeddings)
 
 
 def _smallest(opened: Opened, rows: Sequence[Mapping[str, Any]], target: str) -> Artifact:
@@ -102,7 +120,7 @@ def _smallest(opened: Opened, rows: Sequence[Mapping[str, Any]], target: str) ->
     formats, listed = targets.target_of(target).runs, exporters.exported(opened.run.exports)
     proven = {row["name"] for row in rows if _holds(row)}
     artifacts = [_at(opened, each) for each in manifest.read(opened.run.exports).artifacts]
-    fitting = [each for each in artifacts if each.format in formats]
+    fitting = [each for each in artifacts if each.format in formats and not each.path.is_dir()]
     if not fitting:
         names = ", ".join(path.name for path in listed) or "none that is in use"
         raise ArtifactError(
@@ -147,20 +165,27 @@ def _at(opened: Opened, artifact: Artifact) -> Artifact:
 
 
 def _golden(opened: Opened, loaded: Runtime) -> tuple[Golden, ...]:
-    """Pictures of the test split and what the file says of them, and one that has to be made square first."""
+    """Pictures or clips of the test split and what the file says of them, and a picture to be made square first."""
     contract = loaded.artifact.contract
     count = len(opened.splits.test)
     rows = np.unique(np.linspace(0, count - 1, min(count, GOLDEN_PICTURES)).astype(int)).tolist()
     seen = opened.pictures("test", rows)
     pictures = {f"{number}": seen[row] for number, row in enumerate(rows, start=1)}
-    pictures["wide"] = _wide([seen[row] for row in (rows * WIDE)[:WIDE]])
+    if not contract.frames:
+        pictures["wide"] = _wide([seen[row] for row in (rows * WIDE)[:WIDE]])
     encoded = [_png(each) for each in pictures.values()]
-    given = [square_rgb(each, contract.image_size, contract.aspect) for each in encoded]
-    answers = loaded.predict(np.stack(given))
+    answers = loaded.predict(np.stack([_as_taken(each, contract) for each in encoded]))
     return tuple(
         Golden(name, png, golden.kept({key: each[place : place + 1] for key, each in answers.items()}, contract))
         for place, (name, png) in enumerate(zip(pictures, encoded, strict=True))
     )
+
+
+def _as_taken(encoded: bytes, contract: Contract) -> np.ndarray:
+    """A golden picture as the model takes it; the frames of a clip stand side by side in it."""
+    if contract.frames:
+        return np.stack(np.split(upright_rgb(encoded), contract.frames, axis=1))
+    return square_rgb(encoded, contract.image_size, contract.aspect)
 
 
 def _wide(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -190,9 +215,11 @@ def _summary(opened: Opened, rows: Sequence[Mapping[str, Any]], artifact: Artifa
     told = f"{record.merit_name} {merit:.1%} (give or take {known:.1%}) on" if merit is not None else "not proven on"
     contract = artifact.contract
     size = f"{artifact.size_bytes / 1e6:.1f} MB"
+    things = "clips" if contract.frames else "pictures"
+    does = "Classification" if contract.frames else contract.task.capitalize()
     return (
-        f"{contract.task.capitalize()} of pictures by {contract.backbone} at {contract.image_size} px ({size}, "
-        f"{artifact.precision}): {told} {record.counts['test']:,} test pictures."
+        f"{does} of {things} by {contract.backbone} at {contract.image_size} px ({size}, "
+        f"{artifact.precision}): {told} {record.counts['test']:,} test {things}."
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from keras_transfer.backbones import registry
 from keras_transfer.data import augment
 from keras_transfer.errors import UsageError, unknown
-from keras_transfer.export.exporters import EXPORTERS, check_halves
+from keras_transfer.export.formats import FORMATS, check_halves
 from keras_transfer.specs import BackboneSpec, Plan
 from keras_transfer.training import learning_rates, prefix, recipes
 from keras_transfer.workflow import whole_numbers
@@ -63,6 +63,6 @@ def _names(plan: Plan, engine: str) -> Iterator[tuple[str, str, Iterable[str]]]:
     if not plan.stages:
         yield "recipe", plan.recipe, recipes.NAMES
     for name in plan.exports:
-        yield "export", name, EXPORTERS
+        yield "export", name, FORMATS
     for stage in plan.stages:
         yield "augmentation", stage.augment, augment.NAMES

@@ -15,6 +15,7 @@ from keras_transfer.data import graph_decoding
 from keras_transfer.errors import ArtifactError, UsageError
 from keras_transfer.export import delegates, exporters, latency, parity, precisions, runtime
 from keras_transfer.export.exporters import LEARNED
+from keras_transfer.export.formats import format_of
 from keras_transfer.export.precisions import Candidate
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Artifact, Contract, Event, Listener, Run, silent
@@ -212,7 +213,7 @@ def _given(opened: Opened, names: Sequence[str], contract: Contract) -> dict[str
 
 def _held_to_training(opened: Opened, verified: Verified, learned: Any) -> Verified:
     """Hold the file of whole numbers to the network that learnt to be right in them, where there is one."""
-    if learned is None or verified.artifact.precision != exporters.EXPORTERS[LEARNED].precision:
+    if learned is None or verified.artifact.precision != format_of(LEARNED).precision:
         return verified
     share = whole_numbers.within_a_step(opened, learned, verified.artifact)
     return verified.model_copy(update={"parity": parity.held_to_training(verified.parity, share)})

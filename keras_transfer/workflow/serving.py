@@ -9,13 +9,16 @@ from typing import Any
 
 from keras_transfer import runs
 from keras_transfer.backbones import registry
+from keras_transfer.bundles import targets
 from keras_transfer.data import mending, sources
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.errors import KerasTransferError, UsageError
+from keras_transfer.export.formats import FORMATS
 from keras_transfer.files import expanded
-from keras_transfer.studio.given import Given
+from keras_transfer.specs import Plan
+from keras_transfer.studio.given import Given, Offered
 from keras_transfer.training import recipes
-from keras_transfer.workflow.tasks import task_of
+from keras_transfer.workflow.tasks import TASKS, task_of
 
 COLLECTED = "pictures"
 """What a data set is called that people begin by collecting."""
@@ -71,6 +74,9 @@ def given_for(source: str | None, *, task: str = MENDED, folder: Path, modules: 
         "modules": modules,
         "backbones": tuple(row.name for row in registry.select((), (), None)),
         "recipes": tuple(recipes.RECIPES),
+        "settled": _settled(task),
+        "formats": _formats(),
+        "targets": _targets(),
         "beside": beside,
         "name": beside.name.removesuffix(OWN),
     }
@@ -97,6 +103,23 @@ def _beside(source: str | None) -> Path:
         return Path("".join(each if each.isalnum() else "-" for each in source)[:60] + OWN)
     path = path if path.name not in ("", "..") else path.absolute()
     return path.with_name((path.stem if path.is_file() else path.name) + OWN)
+
+
+def _settled(task: str) -> dict[str, str]:
+    """What a training of a task takes where a person leaves it open."""
+    own = task_of(task).defaults
+    return {name: own.get(name, Plan.model_fields[name].default) for name in ("backbone", "recipe")}
+
+
+def _formats() -> tuple[Offered, ...]:
+    """What the table of formats has, those that are a pair of files for the tasks whose models can be made two."""
+    whole = tuple(TASKS)
+    in_two = tuple(name for name, row in TASKS.items() if row.halve)
+    return tuple(Offered(name, row.title, in_two if row.halved else whole) for name, row in FORMATS.items())
+
+
+def _targets() -> tuple[Offered, ...]:
+    return tuple(Offered(name, row.title, row.tasks) for name, row in targets.TARGETS.items())
 
 
 def _why_not(source: str, task: str, run: Path | None) -> str:

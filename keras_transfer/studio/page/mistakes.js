@@ -28,6 +28,7 @@ export function mistakes(root) {
     const lines = [];
     if (running) lines.push(make("p", { className: "soft", role: "status" }, progress(job)));
     else if (job && job.state !== "finished") lines.push(make("p", { className: "bad" }, job.sentence));
+    else if (!page.found?.asked) lines.push(make("p", { className: "soft" }, "Asks the run about these pictures, and lists those that it is wrong about, the surest mistakes first."));
     if (page.found?.asked) {
       const { rows, count } = page.found;
       const told = rows.length ? `${many(rows.length, "mistake")} among ${many(count, "picture")}. Where the label is wrong, mend it; where the model is, pictures like it help.` : `No mistake among ${many(count, "picture")}.`;

@@ -1,12 +1,14 @@
 // The last step: files, what was proven of each, and a bundle for where the model will be used.
 import { get, start, told } from "./asking.js";
-import { command, fill, kept, make, megabytes, percent, table } from "./dom.js";
+import { command, count, fill, kept, make, megabytes, percent, table } from "./dom.js";
 import { latest, listen, progress, state } from "./store.js";
 import { redrawnWithARun } from "./trying.js";
 
-const FORMATS = { saved_model: "SavedModel", tflite: "TFLite", "tflite-float16": "TFLite, half floats", "tflite-int8": "TFLite, whole numbers", onnx: "ONNX" };
-const CHOSEN = ["saved_model", "tflite", "tflite-int8", "onnx"];
-const TARGETS = { web: "Web page", python: "Python package", node: "Node module", server: "HTTP service" };
+/** A difference in few digits. */
+const small = (value) => (value === null ? "–" : value ? value.toExponential(1) : "0");
+
+/** What the tables of the program offer to runs of a task. */
+const offered = (rows, run) => rows.filter((each) => each.tasks.includes(run.task));
 
 export function ship(root) {
   if (!state.run) {
@@ -17,9 +19,22 @@ export function ship(root) {
   const files = make("section", { className: "card", "aria-labelledby": "files-of" });
   const bundles = make("section", { className: "card", "aria-labelledby": "bundles" });
   root.append(summary, files, bundles);
-  const checks = Object.entries(FORMATS).map(([value, text]) => make("label", {}, make("input", { type: "checkbox", value, checked: CHOSEN.includes(value) }), text));
-  const formats = kept(make("div", { className: "checks", role: "group", "aria-label": "Formats" }, checks));
-  const page = { key: null, run: null };
+  const formats = kept(make("div", { className: "formats", role: "group", "aria-label": "Formats" }));
+  const page = { key: null, run: null, formats: null };
+
+  /** The formats that a run's plan names, chosen, and the others behind a click; what a person chose stays. */
+  function offerFormats() {
+    const run = page.run;
+    if (page.formats === run.id) return;
+    page.formats = run.id;
+    const check = ({ name, title }) => make("label", {}, make("input", { type: "checkbox", value: name, checked: run.planned.includes(name) }), title);
+    const rows = offered(state.fixed.formats, run);
+    const [planned, others] = [true, false].map((wanted) => rows.filter((each) => run.planned.includes(each.name) === wanted));
+    formats.replaceChildren(
+      make("div", { className: "checks" }, planned.map(check)),
+      make("details", {}, make("summary", {}, "Other formats"), make("div", { className: "checks" }, others.map(check))),
+    );
+  }
 
   function button(verb, text, about, main = false) {
     const job = latest(verb, { run: state.run });
@@ -38,12 +53,13 @@ export function ship(root) {
 
   function drawSummary() {
     const run = page.run;
+    const things = run.task === "clips" ? "clips" : "pictures";
     const figures = Object.entries(run.test).filter(([name]) => !name.includes("loss"));
     fill(
       summary,
       make("h2", { id: "worth" }, run.name),
-      make("p", { className: "soft" }, `${run.backbone} at ${run.image_size} px, trained on ${run.counts.train} pictures, judged by ${run.counts.test} that it never saw.`),
-      table(figures.map(([name]) => [name.replaceAll("_", " "), true]).map(([text], place) => [text, place > 0]), [figures.map(([, value]) => percent(value))], "What it is worth on the test pictures"),
+      make("p", { className: "soft" }, `${run.backbone} at ${run.image_size} px, trained on ${count(run.counts.train)} ${things}, judged by ${count(run.counts.test)} that it never saw.`),
+      make("dl", { className: "figures" }, figures.map(([name, value]) => make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, percent(value))))),
       make("div", { className: "row" }, button("report", "Write the report", () => ({})), run.report ? make("a", { href: `/api/runs/${run.id}/report`, target: "_blank", rel: "noopener" }, "Open the report") : null),
       ...last("report"),
     );
@@ -54,11 +70,12 @@ export function ship(root) {
     const headings = [["File"], ["Precision"], ["MB", true], [run.merit_name, true], ["Agrees with Keras", true], ["Largest diff.", true], ["ms a picture", true]];
     const rows = run.exports.map((each) => {
       const proven = each.merit !== undefined;
-      const figures = proven ? [percent(each.merit), percent(each.agreement), each.largest === null ? "–" : each.largest.toExponential(1), each.milliseconds.toFixed(2)] : ["not proven", "–", "–", "–"];
+      const figures = proven ? [percent(each.merit), percent(each.agreement), small(each.largest), each.milliseconds.toFixed(2)] : ["not proven", "–", "–", "–"];
       return [each.name, each.precision, megabytes(each.bytes), ...figures];
     });
     const rejected = run.exports.filter((each) => each.rejected);
-    const chosen = () => ({ formats: checks.map((each) => each.firstChild).filter((each) => each.checked).map((each) => each.value) });
+    const chosen = () => ({ formats: [...formats.querySelectorAll("input:checked")].map((each) => each.value) });
+    offerFormats();
     fill(
       files,
       make("h2", { id: "files-of" }, "Files"),
@@ -74,14 +91,17 @@ export function ship(root) {
   function drawBundles() {
     const run = page.run;
     const ready = run.exports.some((each) => !each.rejected);
+    const targets = offered(state.fixed.targets, run);
+    const left = state.fixed.targets.filter((each) => !targets.includes(each)).map((each) => each.title);
     const made = run.bundles.map((each) => [each.name, megabytes(each.bytes), make("a", { href: `/api/runs/${run.id}/bundles/${each.id}`, download: each.name }, "Download")]);
     fill(
       bundles,
       make("h2", { id: "bundles" }, "Bundles"),
       make("p", { className: "soft" }, "The smallest proven file with labels, golden pictures and a test of itself, for where it will be used."),
       ready
-        ? make("div", { className: "row" }, Object.entries(TARGETS).map(([target, text]) => Object.assign(button("bundle", text, () => ({ target })), { id: `bundle-${target}` })))
+        ? make("div", { className: "row" }, targets.map(({ name, title }) => Object.assign(button("bundle", title, () => ({ target: name })), { id: `bundle-${name}` })))
         : make("p", {}, "Export first: a bundle holds a file that is proven."),
+      left.length ? make("p", { className: "soft" }, `Not for ${run.task}: ${left.join(", ")}.`) : null,
       ...(made.length ? [table([["Bundle"], ["MB", true], [""]], made, "Bundles to download")] : []),
       ...last("bundle"),
     );

@@ -12,10 +12,12 @@ export function train(root) {
   const live = make("section", { "aria-labelledby": "live" });
   root.append(make("div", { className: "side even" }, plan, advice), live);
   const page = { advice: null, advised: null, live: null };
-  const { backbones, recipes } = state.fixed;
+  const { backbones, recipes, settled } = state.fixed;
+  /** The names of a table; what is left open is what a training takes by itself. */
+  const open = (names, own, id) => choice([["", own], ...names.filter((each) => each !== own).map((each) => [each, each])], { id });
   const fields = {
-    backbone: choice([["", "EfficientNetLite0"], ...backbones.filter((each) => each !== "EfficientNetLite0").map((each) => [each, each])], { id: "backbone" }),
-    recipe: choice([["", "head_then_top"], ...recipes.filter((each) => each !== "head_then_top").map((each) => [each, each])], { id: "recipe" }),
+    backbone: open(backbones, settled.backbone, "backbone"),
+    recipe: open(recipes, settled.recipe, "recipe"),
     minutes: make("input", { type: "number", min: "0.1", step: "any", placeholder: "no limit", id: "minutes" }),
     epochs: make("input", { type: "number", min: "1", step: "1", placeholder: "the recipe's", id: "epochs" }),
     image_size: make("input", { type: "number", min: "16", step: "1", placeholder: "fitting", id: "image-size" }),
@@ -43,8 +45,7 @@ export function train(root) {
   }
 
   function use(advised) {
-    fields.backbone.value = advised.plan.backbone === "EfficientNetLite0" ? "" : advised.plan.backbone;
-    fields.recipe.value = advised.plan.recipe === "head_then_top" ? "" : advised.plan.recipe;
+    for (const name of ["backbone", "recipe"]) fields[name].value = advised.plan[name] === settled[name] ? "" : advised.plan[name];
     fields.image_size.value = advised.plan.image_size ?? "";
   }
 

@@ -20,17 +20,17 @@ export function element(name, properties = {}, ...children) {
 }
 
 /** A table of names and shares with a bar in each row, the largest first. */
-export function bars(shares, { said = [], place = null, caption }) {
+export function bars(shares, { said = [], place = null, told = percent, caption }) {
   const rows = Object.entries(shares).map(([name, share], rank) => {
     const bar = element("span", { className: "bar" });
-    bar.style.setProperty("--share", share);
+    bar.style.setProperty("--share", Math.max(0, share));
     if (place) bar.style.setProperty("--colour", colour(place(name)));
     if (place && name === BACKGROUND) bar.style.setProperty("--colour", "var(--soft)");
     return element(
       "tr",
       { className: said.includes(name) ? "said" : "", hidden: rank >= SHOWN && !said.includes(name) },
       element("th", { scope: "row", textContent: name }),
-      element("td", { className: "number", textContent: percent(share) }),
+      element("td", { className: "number", textContent: told(share) }),
       element("td", { className: "track", ariaHidden: "true" }, bar),
     );
   });

@@ -1,13 +1,14 @@
 // The page: pictures that are dropped or chosen, the camera, and the self-test.
 import { bitmapOf, pixelsOf, request } from "./asking.js";
 import { bars, element, overlay, percent } from "./drawing.js";
+import * as gallery from "./gallery.js";
 
 const MOST_SHOWN = 24; // answers that stay on the page
 const MOST_SIDE = 1280; // pixels of a picture as it is shown
 const TOLD_EVERY = 2000; // milliseconds between two answers to the camera that are read aloud
 
 const find = (name) => document.getElementById(name);
-const seen = []; // embeddings of the pictures on the page
+const cosine = (value) => value.toFixed(2);
 
 function say(sentence, kind = "") {
   Object.assign(find("status"), { textContent: sentence, className: kind });
@@ -18,8 +19,14 @@ function sentence(answer, about) {
   if (about.task === "multilabel") return answer.labels.join(", ") || "none of its labels";
   if (about.task === "segmentation") return `mostly ${answer.largest}`;
   if (about.task === "detection") return answer.count ? `${answer.count} found` : "nothing found";
-  if (about.task === "embedding") return answer.nearest ?? "the first picture: add another to compare";
+  if (about.task === "embedding") return nearest(answer);
   return `${answer.class_name}, ${percent(answer.probability)}`;
+}
+
+function nearest({ ranked, same }) {
+  if (!ranked.length) return "the first picture: add another to compare";
+  const [name, value] = ranked[0];
+  return same ? `the same as ${name} (cosine ${cosine(value)})` : `none of them: ${name} is nearest (cosine ${cosine(value)})`;
 }
 
 /** The details of an answer: bars, or a list of boxes. */
@@ -34,7 +41,9 @@ function details(answer, about) {
     const rows = answer.boxes.map(({ class_name, score }) => element("li", { textContent: `${class_name} ${percent(score)}` }));
     return element("ul", { className: "found" }, ...rows);
   }
-  return element("p", { className: "soft", textContent: `${answer.embedding.length} numbers of unit length` });
+  const told = element("p", { className: "soft", textContent: `From cosine ${cosine(about.thresholds[0])} on it is taken for the same.` });
+  const rows = Object.fromEntries(answer.ranked);
+  return answer.ranked.length ? element("div", {}, told, bars(rows, { told: cosine, caption: "The nearest and their cosines" })) : told;
 }
 
 function canvasOf(source, width, height) {
@@ -44,20 +53,16 @@ function canvasOf(source, width, height) {
   return canvas;
 }
 
-/** Compares an embedding with those of the pictures before it. */
-function compared(answer, name, about) {
-  const cosine = (other) => other.reduce((sum, value, place) => sum + value * answer.embedding[place], 0);
-  const nearest = seen.map((each) => ({ name: each.name, cosine: cosine(each.embedding) })).sort((a, b) => b.cosine - a.cosine)[0];
-  seen.push({ name, embedding: answer.embedding });
-  if (!nearest) return answer;
-  const same = nearest.cosine >= about.thresholds[0] ? "the same as" : "other than";
-  return { ...answer, nearest: `${same} ${nearest.name} (cosine ${nearest.cosine.toFixed(2)})` };
+/** Asks about a picture; an embedding is compared with those that are known. */
+async function ask(picture, about) {
+  const said = await request("ask", { picture });
+  return about.task === "embedding" ? { ...said, answer: gallery.compared(said.answer, about) } : said;
 }
 
 async function show(file, about) {
   const bitmap = await bitmapOf(file);
-  const { answer: plain, milliseconds } = await request("ask", { picture: pixelsOf(bitmap, bitmap.width, bitmap.height) });
-  const answer = about.task === "embedding" ? compared(plain, file.name, about) : plain;
+  const { answer, milliseconds } = await ask(pixelsOf(bitmap, bitmap.width, bitmap.height), about);
+  if (answer.embedding) gallery.add(file.name, answer.embedding);
   const canvas = canvasOf(bitmap, bitmap.width, bitmap.height);
   bitmap.close();
   overlay(canvas, answer, about);
@@ -119,7 +124,7 @@ async function watch(about, video) {
   const canvas = find("over");
   while (camera.stream) {
     const [width, height] = [video.videoWidth, video.videoHeight];
-    const { answer, milliseconds } = await request("ask", { picture: pixelsOf(video, width, height) });
+    const { answer, milliseconds } = await ask(pixelsOf(video, width, height), about);
     if (!camera.stream) break;
     Object.assign(canvas, { width, height });
     overlay(canvas, answer, about);
@@ -207,6 +212,7 @@ function listen(about) {
 
 told(async () => {
   const { answer: about } = await request("about");
+  await gallery.open(about);
   listen(about);
   document.documentElement.dataset.ready = "";
   if (new URLSearchParams(location.search).has("selftest")) await selftest();

@@ -11,6 +11,7 @@ from . import Model, ModelError, PictureError, about, selftest
 
 VERBS = {
     "classification": "classify",
+    "clips": "classify",
     "multilabel": "classify",
     "segmentation": "segment",
     "detection": "detect",
@@ -26,8 +27,9 @@ def main(given: list[str] | None = None) -> int:
     described = about()
     parser = argparse.ArgumentParser(prog=described["name"], description=described["summary"])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    asking = verbs.add_parser(VERBS[described["task"]], help="say what pictures show")
-    asking.add_argument("pictures", nargs="+", metavar="PICTURE")
+    thing = "video" if described["frames"] else "picture"
+    asking = verbs.add_parser(VERBS[described["task"]], help=f"say what {thing}s show")
+    asking.add_argument("pictures", nargs="+", metavar=thing.upper())
     asking.add_argument("--json", action="store_true", help="print a JSON list")
     verbs.add_parser("selftest", help="compare the golden pictures' answers with what they must be")
     verbs.add_parser("about", help="print what the model is, as JSON")

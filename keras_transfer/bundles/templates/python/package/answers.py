@@ -107,6 +107,7 @@ def _overlap(first: list[float], second: list[float]) -> float:
 
 _READ: Mapping[str, Callable[[Outputs, About], dict[str, Any]]] = {
     "classification": _class,
+    "clips": _class,
     "multilabel": _labels,
     "segmentation": _areas,
     "detection": _found,
@@ -114,6 +115,7 @@ _READ: Mapping[str, Callable[[Outputs, About], dict[str, Any]]] = {
 }
 _DIFFERENCE: Mapping[str, Callable[[Outputs, Mapping[str, Any], About], float]] = {
     "classification": _of_vector("probabilities"),
+    "clips": _of_vector("probabilities"),
     "multilabel": _of_vector("probabilities"),
     "segmentation": _of_classes,
     "detection": _of_boxes,

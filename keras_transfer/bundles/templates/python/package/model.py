@@ -44,16 +44,38 @@ class Model:
         self._run = _READERS[self.about["format"]](content, threads)
 
     def ask(self, picture: str | Path | bytes, *, max_pixels: int = pictures.MAX_PIXELS) -> dict[str, Any]:
-        """Return what the model says of a picture, a path or encoded bytes; PictureError where it cannot be read."""
-        size, aspect = self.about["image_size"], self.about["aspect"]
-        pixels = pictures.read(picture, size, aspect, max_pixels=max_pixels)
-        return answers.read(self.outputs(pixels), self.about)
+        """Return what the model says of a picture, a path or encoded bytes; PictureError where it cannot be read.
+
+        A model of clips is asked about the path of a video.
+        """
+        return answers.read(self.outputs(self._given(picture, max_pixels)), self.about)
+
+    def golden(self, encoded: bytes) -> np.ndarray:
+        """Return a golden picture as `outputs` takes it; of a clip its frames stand side by side."""
+        if self.about["frames"]:
+            from . import clips
+
+            return clips.of_strip(encoded, self.about["frames"])
+        return self._given(encoded, pictures.MAX_PIXELS)
 
     def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """Return every output by its name for one square, uint8 (size, size, 3), as the file gives it, float32."""
+        """Return every output by its name, as the file gives it, float32.
+
+        pixels: one square, uint8 (size, size, 3), or of a clip (frames, size, size, 3).
+        """
         said, names = self._run(pixels[None]), [each["name"] for each in self.about["outputs"]]
         keys = names if set(names) == set(said) else list(said)
         return {name: said[key][0] for name, key in zip(names, keys, strict=True)}
+
+    def _given(self, picture: str | Path | bytes, max_pixels: int) -> np.ndarray:
+        size, aspect, frames = (self.about[name] for name in ("image_size", "aspect", "frames"))
+        if not frames:
+            return pictures.read(picture, size, aspect, max_pixels=max_pixels)
+        if isinstance(picture, bytes):
+            raise pictures.PictureError("is bytes: a video is asked about by its path")
+        from . import clips
+
+        return clips.read(picture, frames, size, aspect, max_pixels=max_pixels)
 
 
 Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -88,7 +110,7 @@ def _onnx(content: bytes, threads: int) -> Run:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     (image,), names = session.get_inputs(), [each.name for each in session.get_outputs()]
-    channels_first = image.shape[1] == 3
+    channels_first = len(image.shape) == 4 and image.shape[1] == 3
 
     def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
         given = images.transpose(0, 3, 1, 2) if channels_first else images

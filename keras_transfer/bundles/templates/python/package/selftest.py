@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from . import answers, pictures
+from . import answers
 from .model import DATA, Model
 
 
@@ -25,10 +25,9 @@ def selftest(model: Model | None = None) -> tuple[Compared, ...]:
     True
     """
     model = model or Model()
-    size, aspect, tolerance = (model.about[name] for name in ("image_size", "aspect", "tolerance"))
-    compared = []
+    compared, tolerance = [], model.about["tolerance"]
     for each in json.loads((DATA / "golden.json").read_text(encoding="utf-8"))["pictures"]:
-        pixels = pictures.read((DATA / each["file"]).read_bytes(), size, aspect)
-        far = answers.difference(model.outputs(pixels), each["answer"], model.about)
+        outputs = model.outputs(model.golden((DATA / each["file"]).read_bytes()))
+        far = answers.difference(outputs, each["answer"], model.about)
         compared.append(Compared(each["file"], far, far <= tolerance))
     return tuple(compared)
