@@ -1,6 +1,7 @@
 """The campaigns in their short form: nothing is lost, each case can be repeated, and what is lost is told."""
 
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -168,6 +169,26 @@ def test_a_crash_too_much_memory_and_no_end_are_lost_and_take_nothing_down():
     assert campaigning.apart(lambda: os.kill(os.getpid(), signal.SIGKILL)) == (None, "ended by SIGKILL")
     assert campaigning.apart(lambda: bytearray(2**40)) == (None, "MemoryError: ")
     assert campaigning.apart(lambda: "fine") == ("fine", "")
+
+
+OVERFLOW = """
+import ctypes, campaigning
+campaigning.check_heap()
+ctypes.pythonapi.PyMem_RawMalloc.restype = ctypes.c_void_p
+def overflow():
+    block = ctypes.c_void_p(ctypes.pythonapi.PyMem_RawMalloc(ctypes.c_size_t(1000)))
+    ctypes.memset(block, 1, 1016)
+    ctypes.pythonapi.PyMem_RawFree(block)
+print(campaigning.apart(overflow)[1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the checks are those of glibc")
+def test_what_writes_past_the_end_of_a_block_is_lost(tmp_path):
+    (tmp_path / "overflow.py").write_text(OVERFLOW)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SCRIPTS), *sys.path])}
+    command = [sys.executable, str(tmp_path / "overflow.py")]
+    assert subprocess.check_output(command, env=environment, text=True) == "ended by SIGABRT\n"
 
 
 @pytest.mark.parametrize("way", campaigning.OF_TEXT, ids=lambda way: way.__name__)
