@@ -21,10 +21,12 @@ def main() -> None:
 
     try:
         from keras_transfer import cli
+        from keras_transfer.cli.limited import outlive
         from keras_transfer.cli.progress import stoppable
     except (ImportError, OSError, MemoryError) as error:  # and so nothing that draws is there
         sys.exit(f"Error: {of_system(error) or error}")
     try:
+        outlive()
         with stoppable():  # while it loads, too
             cli.app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
     except KerasTransferError as error:
