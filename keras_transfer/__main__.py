@@ -12,6 +12,7 @@ def main() -> None:
     """Run `keras-transfer`; exit 0, 1 (the work failed), 2 (bad arguments) or 130 (interrupted)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for some among all that is installed
     debug = "--debug" in sys.argv
     _open_streams()
     if not debug:

@@ -165,6 +165,20 @@ def test_what_is_lost_is_told_with_the_line_that_repeats_it(monkeypatch, capsys)
     assert ended.value.code == 1
 
 
+def test_a_campaign_that_is_stopped_tells_what_it_tried(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["campaign", "--count", "3"])
+
+    def attempt(kind, rng, folder):
+        if kind == "b":
+            os.kill(os.getpid(), signal.SIGINT)
+        return ""
+
+    with pytest.raises(SystemExit) as ended:
+        campaigning.main("own", ("a", "b"), attempt, count=9)
+    assert "own: tried 1, held 1, lost 0, in 0 s, from seed 0; stopped before 3" in capsys.readouterr().out
+    assert ended.value.code == 1
+
+
 def test_a_crash_too_much_memory_and_no_end_are_lost_and_take_nothing_down():
     assert campaigning.apart(lambda: os.kill(os.getpid(), signal.SIGKILL)) == (None, "ended by SIGKILL")
     assert campaigning.apart(lambda: bytearray(2**40)) == (None, "MemoryError: ")
