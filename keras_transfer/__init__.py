@@ -4,6 +4,7 @@
 >>> run = keras_transfer.train(keras_transfer.Plan(data="sample:fashion"))  # doctest: +SKIP
 
 The verbs of the command line are the functions of this package; TensorFlow is imported by the first verb, not before.
+What checks values is imported with the first of them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from keras_transfer.errors import KerasTransferError
-from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Splits, Stage
 
 if TYPE_CHECKING:
+    from keras_transfer.specs import Artifact, BackboneSpec, Contract, Plan, Run, Splits, Stage
     from keras_transfer.workflow import (
         advise,
         bundle,
@@ -59,6 +60,9 @@ _VERBS = {
 }
 """Each verb, and the function of `workflow` that it is."""
 
+_VALUES = ("Artifact", "BackboneSpec", "Contract", "Plan", "Run", "Splits", "Stage")
+"""What flows between the verbs, all of it in `specs`."""
+
 __all__ = [
     "Artifact",
     "BackboneSpec",
@@ -93,6 +97,10 @@ def __getattr__(name: str) -> Any:
         from keras_transfer import workflow
 
         return getattr(workflow, _VERBS[name])
+    if name in _VALUES:
+        from keras_transfer import specs
+
+        return getattr(specs, name)
     raise AttributeError(f"module 'keras_transfer' has no attribute {name!r}")
 
 

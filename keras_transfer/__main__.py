@@ -12,6 +12,7 @@ def main() -> None:
     """Run `keras-transfer`; exit 0, 1 (the work failed), 2 (bad arguments) or 130 (interrupted)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for some among all that is installed
     debug = "--debug" in sys.argv
     _open_streams()
     if not debug:
@@ -21,10 +22,12 @@ def main() -> None:
 
     try:
         from keras_transfer import cli
+        from keras_transfer.cli.limited import outlive
         from keras_transfer.cli.progress import stoppable
     except (ImportError, OSError, MemoryError) as error:  # and so nothing that draws is there
         sys.exit(f"Error: {of_system(error) or error}")
     try:
+        outlive()
         with stoppable():  # while it loads, too
             cli.app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
     except KerasTransferError as error:

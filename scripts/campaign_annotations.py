@@ -2,8 +2,8 @@
 
     scripts/campaign annotations [--count 500] [--seed 0] [--only coco]
 
-Each is loaded in a process of its own, of 6 GB of addresses and 10 s of computing. It holds where splits come of it or
-one sentence.
+Each is loaded in a process of its own, of 6 GB of addresses and 10 s of computing, whose heap glibc checks. It holds
+where splits come of it or one sentence.
 """
 
 import json
@@ -149,4 +149,5 @@ def attempt(kind: str, rng: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    campaigning.check_heap()
     campaigning.main("annotations", tuple(KINDS), attempt, count=500)

@@ -220,5 +220,6 @@ def told(kind: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    os.environ["KERAS_TRANSFER_STATE"] = tempfile.mkdtemp(prefix="campaign-state-")
-    campaigning.main("artifacts", tuple(KINDS), attempt, count=200)
+    with tempfile.TemporaryDirectory(prefix="campaign-state-") as state:
+        os.environ["KERAS_TRANSFER_STATE"] = state
+        campaigning.main("artifacts", tuple(KINDS), attempt, count=200)

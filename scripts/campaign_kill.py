@@ -1,4 +1,4 @@
-"""Verbs that meet SIGKILL at one of their writings, chosen by a seed.
+"""Verbs that meet SIGKILL at some of their writings, chosen by a seed.
 
     scripts/campaign kill [--count 60] [--seed 0] [--only export]
 

@@ -2,9 +2,9 @@
 
     scripts/campaign pictures [--count 1000] [--seed 0] [--only JPEG]
 
-Each is read in a process of its own, of 6 GB of addresses and 10 s of computing. It holds where nothing but a sentence
-comes, and where doctor, train and predict say the same of it: that it cannot be read, or the same pixels. Of a video
-doctor looks at no frame: what it finds wrong train must, too.
+Each is read in a process of its own, of 6 GB of addresses and 10 s of computing, whose heap glibc checks. It holds
+where nothing but a sentence comes, and where doctor, train and predict say the same of it: that it cannot be read, or
+the same pixels. Of a video doctor looks at no frame: what it finds wrong train must, too.
 """
 
 import hashlib
@@ -127,4 +127,5 @@ def attempt(kind: str, rng: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    campaigning.check_heap()
     campaigning.main("pictures", (*PICTURES, *VIDEOS), attempt, count=1000)

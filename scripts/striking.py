@@ -7,14 +7,13 @@ import random
 import shutil
 import signal
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import verbs
+import warmed
 from losing import Losing
 
 from keras_transfer.files import DRAFTS
@@ -27,6 +26,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = 130
 """The exit code of a verb that was asked to end."""
+STRIKES = (1, 1, 2, 3)
+"""How often a verb is struck before it may end, chosen by the seed."""
 
 Strike = Callable[[int, str], None]
 """What happens at a writing: its number from the one that was chosen on, and the event that Python has for it."""
@@ -102,54 +103,44 @@ def struck(folder: str, words: Sequence[str], *, at: int = 0, how: str = "", see
             Path(count).write_text(str(seen))
 
 
-@cache
-def writings(name: str) -> int:
-    """How often a verb writes where nothing strikes it."""
-    base, _ = verbs.reference(name)
-    with tempfile.TemporaryDirectory(prefix="campaign-count-") as place:
-        work = Path(place) / "work"
-        shutil.copytree(base, work)
-        code, said = run(name, work, count=str(Path(place) / "count"))
-        if code:
-            raise SystemExit(f"'{name}' fails where its writings are counted: {said}")
-        return int((Path(place) / "count").read_text())
-
-
-def run(name: str, folder: Path, **strike: Any) -> tuple[int, str]:
-    """Run a verb in a folder, struck or counted as `struck` takes it; its exit code and what it said."""
-    words = verbs.VERBS[name].words
-    return verbs.run(words, folder, code=f"import striking; striking.struck({str(folder)!r}, {words!r}, **{strike!r})")
-
-
 def attempt(name: str, rng: random.Random, folder: Path, how: str) -> str:
-    """Strike a verb at a moment that the seed chooses, look at what it left, and run it again; what was lost."""
+    """Strike a verb at moments that the seed chooses, look at what it left, and run it again; what was lost.
+
+    What is struck again goes on from what the strike before it has left, and may end before it is met.
+    """
     base, wanted = verbs.reference(name)
-    many, work = writings(name), folder / "work"
-    at, seed = rng.randrange(1, many + 1), rng.randrange(2**16)
+    many, work, words = verbs.writings(name), folder / "work", verbs.VERBS[name].words
     shutil.copytree(base, work)
-    code, said = run(name, work, at=at, how=how, seed=seed)
-    when = f"at writing {at} of {many}"
-    if wrong := wrongly_ended(how, code, said):
-        return f"{when}: {wrong}"
-    if half := next((str(path.relative_to(work)) for path in work.rglob("*") if is_half(path)), ""):
-        return f"{when}: '{half}' is half a file"
-    if how == "full" and (left := drafts(work)):
-        return f"{when}: '{left}' is left behind"
-    code, said = run(name, work)
+    when = f"of {many} writings struck at"
+    for number in range(rng.choice(STRIKES)):
+        at, seed = rng.randrange(1, many + 1), rng.randrange(2**16)
+        code, said = warmed.run(words, work, at=at, how=how, seed=seed)
+        when += f" {at}"
+        if wrong := wrongly_ended(how, code, said, again=number > 0):
+            return f"{when}: {wrong}"
+        if half := next((str(path.relative_to(work)) for path in work.rglob("*") if is_half(path)), ""):
+            return f"{when}: '{half}' is half a file"
+        if how == "full" and (left := drafts(work)):
+            return f"{when}: '{left}' is left behind"
+    code, said = warmed.run(words, work)
     if code:
         return f"{when}: the same command then ended with {code}: {said[-300:]}"
     if left := drafts(work):
-        return f"{when}: '{left}' is left behind by both"
+        return f"{when}: '{left}' is left behind by all"
     found = verbs.results(name, work)
     return "" if found == wanted else f"{when}: the same command then ended with other bytes of {sorted(found)}"
 
 
-def wrongly_ended(how: str, code: int, said: str) -> str:
-    """How a verb that was struck ended, where it should not have ended so."""
+def wrongly_ended(how: str, code: int, said: str, *, again: bool) -> str:
+    """How a verb that was struck ended, where it should not have ended so; again: it may have had less to do."""
     if UNFORESEEN in said or "Traceback" in said:
         return f"exit code {code}, {said[-300:]}"
     expected = {"kill": (-signal.SIGKILL,), "power": (-signal.SIGKILL,), "stop": (STOPPED, 0), "full": (0, 1)}[how]
-    return "" if code in expected else f"ended with {code} and not with {expected[0]}: {said[-300:]}"
+    return (
+        ""
+        if code in expected or (again and code == 0)
+        else f"ended with {code} and not with {expected[0]}: {said[-300:]}"
+    )
 
 
 def drafts(folder: Path) -> str:

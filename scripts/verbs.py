@@ -109,12 +109,14 @@ def drawn(folder: Path, names: Sequence[str], count: int) -> None:
 
 @cache
 def reference(name: str) -> tuple[Path, Mapping[str, str]]:
-    """The folder in which a verb begins, and what it ends with, from a run that nothing disturbed."""
+    """The folder in which a verb begins, and what it ends with, from a run that nothing disturbed but was counted."""
     verb, place = VERBS[name], Path(tempfile.mkdtemp(prefix="campaign-base-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     shutil.copytree(after(verb.after), place / "base") if verb.after else begin(place / "base")
     shutil.copytree(place / "base", place / "after")
-    code, said = run(verb.words, place / "after")
+    given = (str(place / "after"), verb.words)
+    counted = f"import striking; striking.struck(*{given!r}, count={str(place / 'count')!r})"
+    code, said = run(verb.words, place / "after", code=counted)
     if code:
         raise SystemExit(f"'{name}' fails by itself: {said}")
     return place / "base", results(name, place / "after")
@@ -123,6 +125,11 @@ def reference(name: str) -> tuple[Path, Mapping[str, str]]:
 def after(name: str) -> Path:
     """The folder as a verb leaves it."""
     return reference(name)[0].parent / "after"
+
+
+def writings(name: str) -> int:
+    """How often a verb writes where nothing strikes it."""
+    return int((reference(name)[0].parent / "count").read_text())
 
 
 def results(name: str, folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The campaigns in their short form: nothing is lost, each case can be repeated, and what is lost is told."""
 
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -164,10 +165,44 @@ def test_what_is_lost_is_told_with_the_line_that_repeats_it(monkeypatch, capsys)
     assert ended.value.code == 1
 
 
+def test_a_campaign_that_is_stopped_tells_what_it_tried(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["campaign", "--count", "3"])
+
+    def attempt(kind, rng, folder):
+        if kind == "b":
+            os.kill(os.getpid(), signal.SIGINT)
+        return ""
+
+    with pytest.raises(SystemExit) as ended:
+        campaigning.main("own", ("a", "b"), attempt, count=9)
+    assert "own: tried 1, held 1, lost 0, in 0 s, from seed 0; stopped before 3" in capsys.readouterr().out
+    assert ended.value.code == 1
+
+
 def test_a_crash_too_much_memory_and_no_end_are_lost_and_take_nothing_down():
     assert campaigning.apart(lambda: os.kill(os.getpid(), signal.SIGKILL)) == (None, "ended by SIGKILL")
     assert campaigning.apart(lambda: bytearray(2**40)) == (None, "MemoryError: ")
     assert campaigning.apart(lambda: "fine") == ("fine", "")
+
+
+OVERFLOW = """
+import ctypes, campaigning
+campaigning.check_heap()
+ctypes.pythonapi.PyMem_RawMalloc.restype = ctypes.c_void_p
+def overflow():
+    block = ctypes.c_void_p(ctypes.pythonapi.PyMem_RawMalloc(ctypes.c_size_t(1000)))
+    ctypes.memset(block, 1, 1016)
+    ctypes.pythonapi.PyMem_RawFree(block)
+print(campaigning.apart(overflow)[1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the checks are those of glibc")
+def test_what_writes_past_the_end_of_a_block_is_lost(tmp_path):
+    (tmp_path / "overflow.py").write_text(OVERFLOW)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SCRIPTS), *sys.path])}
+    command = [sys.executable, str(tmp_path / "overflow.py")]
+    assert subprocess.check_output(command, env=environment, text=True) == "ended by SIGABRT\n"
 
 
 @pytest.mark.parametrize("way", campaigning.OF_TEXT, ids=lambda way: way.__name__)

@@ -73,3 +73,44 @@ def test_whoever_reads_may_go_early():
         done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode in (0, 1)
     assert done.stderr == ""
+
+
+def limited(code):
+    """Run Python under a limit of addresses that is never met, behind what watches over a verb there."""
+    begin = "import os, resource, signal, sys, time\nresource.setrlimit(resource.RLIMIT_AS, (2**44, 2**44))\n"
+    begin += "from keras_transfer.cli.limited import outlive\noutlive()\n"
+    return subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [("os.abort()", "SIGABRT"), ("os._exit(127)", "exit code 127"), ("os.kill(os.getpid(), 11)", "SIGSEGV")],
+)
+def test_where_memory_is_limited_an_end_without_an_exception_is_a_sentence(code, how):
+    done = limited(code)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: A library ended the work ({how}), as they do where they get no memory: ")
+    assert done.stderr.endswith("Then run the same command again: what was finished is saved.\n")
+
+
+def test_where_memory_is_limited_a_verb_ends_as_it_does_anywhere():
+    assert limited("print('done'); sys.exit(2)").stdout == "done\n"
+    assert limited("sys.exit(2)").returncode == 2
+    assert limited("os.kill(os.getpid(), signal.SIGKILL)").returncode == -9
+
+
+def test_where_memory_is_limited_whoever_ends_the_one_that_waits_ends_the_verb():
+    of_verb = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))\nos.kill(os.getppid(), {}); time.sleep(60)"
+    assert limited(of_verb.format("signal.SIGTERM")).returncode == 130
+    assert limited(of_verb.format("signal.SIGKILL")).returncode == -9  # and nothing holds the streams any longer
+
+
+def test_tensorflow_is_not_loaded_where_it_would_wait_for_memory_for_ever():
+    command = [sys.executable, "-m", "keras_transfer", "backbones", "MobileNetV2", "--blocks"]
+    limit = ["sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh"]
+    done = subprocess.run([*limit, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: TensorFlow takes ")
+    assert done.stderr.endswith(
+        " GB of addresses to be loaded, and the limit is 1.9 GB. Raise it: ulimit -v unlimited\n"
+    )

@@ -100,6 +100,13 @@ def test_import_stays_free_of_tensorflow(statement):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_command_line_looks_for_no_plugins_among_all_packages():
+    code = "import importlib.metadata as all, sys; all.entry_points = all.distributions = None; "
+    code += "sys.argv[1:] = ['--version']; from keras_transfer.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_public_names_are_exactly_those_of_all():
     assert sorted(keras_transfer.__all__) == keras_transfer.__all__
     for name in keras_transfer.__all__:
@@ -111,8 +118,10 @@ def test_a_verb_keeps_its_name_when_the_folder_of_that_name_is_imported():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_verbs_are_imported_when_they_are_asked_for():
-    code = "import keras_transfer.workflow as w, sys; w.listed; sys.exit('tensorflow' in sys.modules)"
+@pytest.mark.parametrize("verb", ["listed", "backbones()", "licences()"])
+def test_a_verb_that_needs_no_network_waits_for_no_tensorflow(verb):
+    modules = "any(name in sys.modules for name in ('tensorflow', 'keras'))"
+    code = f"import keras_transfer.workflow as w, sys; w.{verb}; sys.exit({modules})"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

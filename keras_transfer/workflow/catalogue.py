@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keras_transfer.backbones import blocks, features, registry
-from keras_transfer.specs import (
-    BackboneSpec,
-    Value,
-)
+from keras_transfer.backbones import blocks, registry
+from keras_transfer.specs import BackboneSpec, Value
 
 
 class BlockShape(Value):
@@ -36,12 +33,16 @@ def backbones(
 
 def fetch(backbone: str) -> str:
     """Make sure that the ImageNet weights of `backbone` are on this machine and whole; return where they came from."""
+    from keras_transfer.backbones import features  # here, because it brings Keras along, and a list needs none
+
     spec = registry.backbone(backbone)
     return features.build(spec, image_size=spec.min_size).weights_source
 
 
 def backbone_blocks(backbone: str, image_size: int | None = None) -> tuple[BlockShape, ...]:
     """Return what each block of `backbone` is at `image_size` pixels (its native side where left out)."""
+    from keras_transfer.backbones import features
+
     spec = registry.backbone(backbone)
     built = features.build(spec, image_size=image_size or spec.input_size, weights="none")
     cut = blocks.cut(built.model, spec)
