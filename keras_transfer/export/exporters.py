@@ -92,11 +92,11 @@ def _tflite(material: Material, path: Path, card: Card) -> None:
 
 
 def _onnx(material: Material, path: Path, card: Card) -> None:
-    path.write_bytes(onnx.convert(material.graph, card, material.calibration))
+    onnx.write(material.graph, path, card, material.calibration)
 
 
 def _onnx_nchw(material: Material, path: Path, card: Card) -> None:
-    path.write_bytes(onnx.convert(material.graph, card, layout="nchw"))
+    onnx.write(material.graph, path, card, layout="nchw")
 
 
 def _tflite_stream(material: Material, path: Path, card: Card) -> None:
@@ -109,7 +109,7 @@ def _tflite_stream(material: Material, path: Path, card: Card) -> None:
 def _onnx_stream(material: Material, path: Path, card: Card) -> None:
     path.mkdir()
     for half in material.halves:
-        (path / f"{half.name}.onnx").write_bytes(onnx.convert(half.graph, Card(contract=half.contract)))
+        onnx.write(half.graph, path / f"{half.name}.onnx", Card(contract=half.contract))
 
 
 EXPORTERS: dict[str, Exporter] = {
