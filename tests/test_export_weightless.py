@@ -1,5 +1,7 @@
 """A file that is converted without its large weights is the file that is converted with them."""
 
+import io
+
 import keras
 import numpy as np
 import onnx
@@ -7,6 +9,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from keras_transfer.errors import ExportError
 from keras_transfer.export import graph, weightless
 from keras_transfer.export import onnx as exporter
 from keras_transfer.export.graph import node_of
@@ -38,8 +41,9 @@ def pictures():
     return np.random.default_rng(0).integers(0, 256, (8, SIDE, SIDE, 3), np.uint8)
 
 
-def converted(model):
-    return onnx.load_from_string(exporter.convert(graph.trace(model, CONTRACT.outputs), Card(contract=CONTRACT)))
+def converted(model, path):
+    exporter.write(graph.trace(model, CONTRACT.outputs), path, Card(contract=CONTRACT))
+    return onnx.load(path)
 
 
 def answers(model):
@@ -52,15 +56,15 @@ def constants(model):
 
 
 @pytest.fixture(scope="module")
-def apart(network):
-    return converted(network)
+def apart(network, tmp_path_factory):
+    return converted(network, tmp_path_factory.mktemp("apart") / "model.onnx")
 
 
 @pytest.fixture(scope="module")
-def together(network):
+def together(network, tmp_path_factory):
     kept, graph.LARGE = graph.LARGE, 10**9
     try:
-        return converted(network)
+        return converted(network, tmp_path_factory.mktemp("together") / "model.onnx")
     finally:
         graph.LARGE = kept
 
@@ -99,3 +103,26 @@ def test_no_factor_stays_behind_a_convolution(network):
 def test_weights_of_layers_of_one_name_have_several_and_none_that_tensorflow_refuses():
     found = graph._unique(["a/kernel", "my layer/kernel", "a/kernel"])
     assert found == ["weights/a.kernel", "weights/my_layer.kernel", "weights/a.kernel_1"]
+
+
+def test_what_is_written_piece_by_piece_is_what_protobuf_reads_and_no_weight_is_kept():
+    given = {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3).T, "halves": np.ones(200, np.float16)}
+    inputs = [
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in given.items()
+    ]
+    body = onnx.helper.make_graph([], "of weights", inputs, [])
+    model, file, weights = onnx.helper.make_model(body, producer_name="somebody"), io.BytesIO(), dict(given)
+    weightless.written(model, weights, file)
+    read = onnx.load_from_string(file.getvalue())
+    assert (read.producer_name, read.graph.name, list(read.graph.input), weights) == ("somebody", "of weights", [], {})
+    for each in read.graph.initializer:
+        np.testing.assert_array_equal(numpy_helper.to_array(each), given[each.name], strict=True)
+    assert len(read.SerializeToString()) == len(file.getvalue())
+
+
+def test_more_than_protobuf_reads_is_refused(monkeypatch):
+    monkeypatch.setattr(weightless, "MOST_BYTES", 1000)
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "of weights", [], []))
+    with pytest.raises(ExportError, match=r"^ONNX: a file holds at most 2 GiB. This model takes 0.0 GiB.$"):
+        weightless.written(model, {"kernel": np.zeros((300, 1), np.float32)}, io.BytesIO())

@@ -78,7 +78,7 @@ def _tflite(material: Material, path: Path, card: Card, row: Format) -> None:
 
 
 def _onnx(material: Material, path: Path, card: Card, row: Format) -> None:
-    path.write_bytes(onnx.convert(material.graph, card, material.calibration, layout=row.layout))
+    onnx.write(material.graph, path, card, material.calibration, layout=row.layout)
 
 
 def _tflite_stream(material: Material, path: Path, card: Card, row: Format) -> None:
@@ -91,7 +91,7 @@ def _tflite_stream(material: Material, path: Path, card: Card, row: Format) -> N
 def _onnx_stream(material: Material, path: Path, card: Card, row: Format) -> None:
     path.mkdir()
     for half in material.halves:
-        (path / f"{half.name}.onnx").write_bytes(onnx.convert(half.graph, Card(contract=half.contract)))
+        onnx.write(half.graph, path / f"{half.name}.onnx", Card(contract=half.contract))
 
 
 WRITERS: Mapping[tuple[str, bool], Callable[[Material, Path, Card, Format], None]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +27,12 @@ LARGE_KERNEL = 16_384
 _WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
 
 
-def convert(graph: Graph, card: Card, calibration: np.ndarray | None = None, *, layout: Layout = "nhwc") -> bytes:
-    """Return an ONNX file with a named, dynamic batch at the card's precision.
+def write(
+    graph: Graph, path: Path, card: Card, calibration: np.ndarray | None = None, *, layout: Layout = "nhwc"
+) -> None:
+    """Write an ONNX file with a named, dynamic batch at the card's precision.
+
+    >>> write(trace(model, contract.outputs), Path("model.onnx"), Card(contract=contract))  # doctest: +SKIP
 
     calibration: uint8 (n, side, side, 3), read by `int8`. layout: of the picture that the file takes; `nchw`
     (batch, 3, side, side) is for engines that want channels first.
@@ -42,15 +46,16 @@ def convert(graph: Graph, card: Card, calibration: np.ndarray | None = None, *, 
         raise UsageError(unknown("ONNX precision", card.precision, PRECISIONS))
     try:
         with _few_words():
-            model = PRECISIONS[card.precision](_simplified(graph, card, layout), calibration)
+            model, weights = _simplified(graph, card, layout)
+            model = PRECISIONS[card.precision](model, weights, calibration)
+        onnx.checker.check_model(model, full_check=True)  # before it has its weights, which would be copied twice
         metadata.into_onnx(model, card)
-        if card.precision != "float32":  # that one was checked before its weights, which would be copied twice
-            onnx.checker.check_model(model, full_check=True)
     except KerasTransferError:
         raise
     except Exception as error:
         raise ExportError(f"ONNX: this model could not be converted: {str(error).strip().splitlines()[0]}") from error
-    return model.SerializeToString()
+    with path.open("wb") as file:
+        weightless.written(model, weights, file)
 
 
 @contextlib.contextmanager
@@ -63,8 +68,8 @@ def _few_words() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
-    import onnx
+def _simplified(graph: Graph, card: Card, layout: Layout) -> tuple[Any, dict[str, np.ndarray]]:
+    """The model without its large weights, and these by the name of the input that stands for them."""
     import onnxsim
 
     gives = [node_of(output) for output in graph.outputs]
@@ -77,10 +82,7 @@ def _simplified(graph: Graph, card: Card, layout: Layout) -> Any:
     if not same:
         raise ExportError("ONNX: the simplified model does not compute what the converted one does.")
     operators.keep_padding(model)
-    weights = weightless.settled(model, weights)
-    onnx.checker.check_model(model, full_check=True)
-    weightless.fill(model, weights)
-    return model
+    return model, weightless.settled(model, weights)
 
 
 def _converted(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str], name: str, layout: Layout) -> Any:
@@ -107,28 +109,28 @@ def _converted(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str], na
     return converted.make_model(f"converted from {name}")
 
 
-def _float32(model: Any, calibration: np.ndarray | None) -> Any:
+def _float32(model: Any, weights: dict[str, np.ndarray], calibration: np.ndarray | None) -> Any:
     return model
 
 
-def _float16(model: Any, calibration: np.ndarray | None) -> Any:
+def _float16(model: Any, weights: dict[str, np.ndarray], calibration: np.ndarray | None) -> Any:
     """Large weights are stored in 16 bits and cast when the file is loaded; arithmetic stays float32 everywhere."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 
-    large = set(_large_weights(model).values())
-    casts = []
-    for weight in model.graph.initializer:
-        if weight.name in large:
-            name, halves = weight.name, numpy_helper.to_array(weight).astype(np.float16)
-            weight.CopyFrom(numpy_helper.from_array(halves, f"{name}_float16"))
-            casts.append(helper.make_node("Cast", [weight.name], [name], f"{name}_cast", to=TensorProto.FLOAT))
+    large, casts = set(_large_weights(model, weights).values()), []
+    for value in model.graph.input:
+        name, halved = value.name, f"{value.name}_float16"
+        if name in large:
+            weights[halved] = weights.pop(name).astype(np.float16)
+            value.CopyFrom(helper.make_tensor_value_info(halved, TensorProto.FLOAT16, weights[halved].shape))
+            casts.append(helper.make_node("Cast", [halved], [name], f"{name}_cast", to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
 
 
-def _int8(model: Any, calibration: np.ndarray | None) -> Any:
+def _int8(model: Any, weights: dict[str, np.ndarray], calibration: np.ndarray | None) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -142,7 +144,8 @@ def _int8(model: Any, calibration: np.ndarray | None) -> Any:
             picture = next(pictures, None)
             return None if picture is None else {IMAGE_INPUT: picture[None]}
 
-    large = _large_weights(model)
+    large = _large_weights(model, weights)
+    weightless.fill(model, weights)
     small = [node.name for node in model.graph.node if node.op_type in _WITH_WEIGHTS and node.name not in large]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -161,20 +164,19 @@ def _int8(model: Any, calibration: np.ndarray | None) -> Any:
 
 
 CALIBRATION_PICTURES = 100
-PRECISIONS: dict[str, Callable[[Any, np.ndarray | None], Any]] = {
+PRECISIONS: dict[str, Callable[[Any, dict[str, np.ndarray], np.ndarray | None], Any]] = {
     "float32": _float32,
     "float16": _float16,
     "int8": _int8,
 }
 
 
-def _large_weights(model: Any) -> dict[str, str]:
-    """Which nodes have large weights: {name of the node: name of its weights}."""
-    sizes = {weight.name: int(np.prod(weight.dims)) for weight in model.graph.initializer}
+def _large_weights(model: Any, weights: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Which nodes take large weights: {name of the node: name of the weights}."""
     return {
         node.name: node.input[1]
         for node in model.graph.node
-        if node.op_type in _WITH_WEIGHTS and sizes.get(node.input[1], 0) >= LARGE_KERNEL
+        if node.op_type in _WITH_WEIGHTS and node.input[1] in weights and weights[node.input[1]].size >= LARGE_KERNEL
     }
 
 

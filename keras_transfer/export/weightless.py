@@ -6,13 +6,19 @@ weights as inputs is a few hundred kilobytes, however large the network is.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.errors import ExportError
+
+MOST_BYTES = 2**31
+"""Of a message that protobuf reads."""
+_OF_LENGTH = 2
+"""The kind of a field whose length precedes it."""
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 _SUMS = ("BiasAdd", "Add", "AddV2")
 
@@ -116,26 +122,30 @@ def _scale_summand(node: Any, scale: np.ndarray, nodes: Mapping[str, Any], name:
     return scaled
 
 
-def settled(model: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def settled(model: Any, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute what an ONNX model makes of weights alone; return the weights that it takes instead.
 
     Kernels are transposed so: the order of a convolution's sides and channels is another one in ONNX. model: changed in
-    place; weights: by the name of the input that stands for them.
+    place; weights: by the name of the input that stands for them, each let go when something else was made of it.
     """
     from onnx import helper, numpy_helper
 
     constants = {each.name: each for each in model.graph.initializer}
-    known, nodes = dict(weights), []
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    readers = Counter(name for node in model.graph.node for name in set(node.input))
+    known, nodes = weights, []
     for node in model.graph.node:
-        taken = [name for name in node.input if name]
+        taken = {name for name in node.input if name}
         if any(name in known for name in taken) and all(name in known or name in constants for name in taken):
             given = {name: known[name] if name in known else numpy_helper.to_array(constants[name]) for name in taken}
             known |= _computed(node, given, model)
+            readers.subtract(taken)
+            for name in [name for name in taken if not readers[name]]:
+                known.pop(name, None)
         else:
             nodes.append(node)
     read = {name for node in nodes for name in node.input}
     found = {name: value for name, value in known.items() if name in read}
-    inputs = [value for value in model.graph.input if value.name not in weights]
     inputs += [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
         for name, value in found.items()
@@ -151,11 +161,55 @@ def fill(model: Any, weights: dict[str, np.ndarray]) -> None:
     """Put weights in the place of the inputs that stand for them, in place; each is let go as soon as it is there."""
     from onnx import numpy_helper
 
+    _forget(model, weights)
+    for name in list(weights):
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weights.pop(name)), name))
+
+
+def written(model: Any, weights: dict[str, np.ndarray], file: BinaryIO) -> None:
+    """Write an ONNX model with weights in the place of the inputs that stand for them; each is let go when it is there.
+
+    What protobuf writes it first puts together in memory, in a buffer that it doubles and copies until all fits and
+    whose earlier sizes it keeps: four times the weights, beside those in the model. So the model is written without
+    them and they follow as what they are there, fields of the graph, whose order a reader of protobuf must not mind
+    (https://protobuf.dev/programming-guides/encoding/#order). Raises ExportError for more than protobuf reads.
+    """
+    from onnx import GraphProto, ModelProto, TensorProto, helper
+
+    _forget(model, weights)
+    heads = []
+    for name, value in weights.items():
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        told = TensorProto(name=name, data_type=kind, dims=value.shape).SerializeToString()
+        told += _field(TensorProto, "raw_data", value.nbytes)
+        heads.append(_field(GraphProto, "initializer", len(told) + value.nbytes) + told)
+    graph = model.graph.SerializeToString()
+    length = len(graph) + sum(map(len, heads)) + sum(value.nbytes for value in weights.values())
+    model.ClearField("graph")
+    model = model.SerializeToString()
+    if len(model) + length >= MOST_BYTES:
+        raise ExportError(f"ONNX: a file holds at most 2 GiB. This model takes {length / 2**30:.1f} GiB.")
+    file.write(model + _field(ModelProto, "graph", length) + graph)
+    for name, head in zip(list(weights), heads, strict=True):
+        file.write(head)
+        file.write(np.ascontiguousarray(weights.pop(name)).data)
+
+
+def _field(message: Any, name: str, length: int) -> bytes:
+    """What precedes a field of so many bytes in protobuf's wire format: its number and kind, and its length."""
+    return _varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | _OF_LENGTH) + _varint(length)
+
+
+def _varint(number: int) -> bytes:
+    groups = [number >> shift & 0x7F for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
+def _forget(model: Any, weights: Mapping[str, np.ndarray]) -> None:
+    """Take the inputs away that stand for weights."""
     inputs = [value for value in model.graph.input if value.name not in weights]
     model.graph.ClearField("input")
     model.graph.input.extend(inputs)
-    for name in list(weights):
-        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weights.pop(name)), name))
 
 
 def _computed(node: Any, given: Mapping[str, np.ndarray], model: Any) -> dict[str, np.ndarray]:
