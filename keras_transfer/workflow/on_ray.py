@@ -189,7 +189,7 @@ def heard(work: Callable[[], Given], joined: Joined, folder: Path, listener: Lis
     ((value, error),) = came
     if error:
         raise error
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _tell(folder: Path, readers: dict[Path, journal.Reader], listener: Listener) -> None:

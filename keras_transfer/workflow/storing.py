@@ -14,6 +14,7 @@ from keras_transfer.errors import UsageError
 from keras_transfer.order import Share
 from keras_transfer.specs import Event, Listener, Plan, Stage, Value, silent
 from keras_transfer.training import freezing, in_parts, stage_data
+from keras_transfer.training.feature_store import Key
 from keras_transfer.training.job import Job
 from keras_transfer.training.stage_data import STREAMED, Look, Prefixes, Way
 from keras_transfer.training.strategy import Strategy
@@ -138,7 +139,7 @@ def begun_of(job: Job, stages: Sequence[Stage], ways: Mapping[str, Way] | None =
 
 def views_of(job: Job, begun: Sequence[Begun]) -> list[tuple[Begun, Look]]:
     """Return each view once, with the first stage that takes it."""
-    found = {}
+    found: dict[Key, tuple[Begun, Look]] = {}
     for each in begun:
         for look in stage_data.looks(job.settings, each.stage, each.way):
             key = stage_data.key_of(job.settings, each.way, each.ready(look.side), look)

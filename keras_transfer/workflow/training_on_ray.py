@@ -75,7 +75,7 @@ def _fitted(work: Work, workers: int, resources: Mapping[str, float]) -> tuple[s
         run_config=train.RunConfig(name="train", storage_path=str(work.journals)),
     )
     try:
-        return trainer.fit().return_value  # type: ignore[no-any-return]
+        return trainer.fit().return_value
     except train.TrainingFailedError as error:
         raise in_a_sentence(getattr(error, "worker_failures", {}), workers, error) from None
     except RayError as error:
