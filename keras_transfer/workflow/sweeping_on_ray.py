@@ -30,7 +30,7 @@ class Work:
     """Where each trial keeps what it tells."""
     asker: Asker
     options: Mapping[str, Any]
-    """What else `training.train` takes."""
+    """What else `train` takes."""
 
 
 def train_all(
