@@ -85,8 +85,8 @@ def features(
     A view is computed in parts that are each written whole, so that the same call goes on after a kill, and then put
     together. ray: address of a Ray (`on_ray.joined`) whose machines see the cache folder: so many `workers` compute
     parts at once, one for each core where that is left out. engine, strict, cache_folder and cache_limit_bytes as of
-    `workflow.training.train`. Stages that stream, or whose frozen part is learnt by one before them, are noted and left to
-    training. Raises UsageError for a plan whose views depend on more than pictures: on a teacher, or on a clock.
+    `workflow.training.train`. Stages that stream, or whose frozen part is learnt by one before them, are noted and left
+    to training. Raises UsageError for a plan whose views depend on more than pictures: on a teacher, or on a clock.
     """
     if plan.teacher or (plan.minutes is not None and not plan.stages):
         named = "a teacher's answers" if plan.teacher else "what fits into its minutes"

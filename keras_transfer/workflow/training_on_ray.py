@@ -45,8 +45,8 @@ def train_on_ray(
 
     Ray Train starts the workers, sets their TF_CONFIG and ends all where one of them ended; what they learn is what one
     device learns (`training.strategy`). address: see `on_ray.joined`. folder: of runs, which all machines must see, as
-    what was asked of Ray lies there meanwhile. options: what `workflow.training.train` takes. Raises what that raises in
-    the first worker that says why, TrainingError where a worker is gone or has no place.
+    what was asked of Ray lies there meanwhile. options: what `workflow.training.train` takes. Raises what that raises
+    in the first worker that says why, TrainingError where a worker is gone or has no place.
     """
     on_ray.check(address)
     if workers > 1:
