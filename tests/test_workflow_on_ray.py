@@ -321,6 +321,13 @@ def test_a_ray_that_runs_is_joined_and_left_as_it_was(pictures, tmp_path):
         there.shutdown()
 
 
+def but_times(swept):
+    """A sweep's rows without what each command measures anew, and what is marked by it."""
+    return [
+        {key: value for key, value in row.items() if key not in ("latency_ms", "pareto")} for row in swept["trials"]
+    ]
+
+
 @pytest.mark.slow
 def test_a_sweep_on_ray_whose_driver_was_killed_goes_on_there_and_without_it(pictures, tmp_path):
     needs_ray()
@@ -334,7 +341,9 @@ def test_a_sweep_on_ray_whose_driver_was_killed_goes_on_there_and_without_it(pic
     started = [psutil.Process(each.pid) for each in psutil.Process(driver.pid).children(recursive=True)]
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    assert not psutil.wait_procs(started, timeout=60)[1], "a Ray of its own ends with its driver"
+    assert not psutil.wait_procs(started, timeout=300)[1], (
+        "a Ray of its own ends with its driver, its agents a minute later"
+    )
     done = given(*words, *on)
     assert done.returncode == 0, done.stderr
     swept = json.loads(done.stdout)
@@ -342,7 +351,7 @@ def test_a_sweep_on_ray_whose_driver_was_killed_goes_on_there_and_without_it(pic
         f"pictures-MobileNetV2-{recipe}-32px-seed{seed}" for recipe in ("head", "head_then_top") for seed in (0, 1)
     ]
     assert [each["run"] for each in swept["trials"]] == names
-    assert f"{names[2]}: head reached " in done.stderr + json.dumps(swept)
+    assert f"{names[3]}: head reached " in done.stderr
     for each in swept["trials"]:
         run = runs.open_run(tmp_path / "runs" / each["run"])
         assert run.record.finished
@@ -351,7 +360,7 @@ def test_a_sweep_on_ray_whose_driver_was_killed_goes_on_there_and_without_it(pic
     assert {name for name, rungs in decided.items() if len(rungs) == 1} == set(names[2:])
     assert (tmp_path / "runs" / "sweep-pictures.svg").exists()
     alone = given(*words)
-    assert json.loads(alone.stdout) == swept
+    assert but_times(json.loads(alone.stdout)) == but_times(swept)
     assert (
         sweeping.Rungs(tmp_path / "runs" / "sweep-pictures.json", 0.5).stopped(names[2])
         == swept["trials"][2]["stopped"]

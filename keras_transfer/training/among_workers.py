@@ -28,12 +28,12 @@ def obtained(folder: Path, key: Key, *, batches: Iterable[Parts], strategy: Stra
     if strategy.share.count > 1 and not strategy.of_all(np.array([there])).all():
         writes = not _is_the_chiefs(folder, strategy) or strategy.chief
         if writes and not there:
-            feature_store.obtain(folder, key, compute=_as_they_are, batches=batches, **how)
+            feature_store.obtain(folder, key, compute=as_they_are, batches=batches, **how)
         else:
             for _ in batches:  # the others need this worker's share of each
                 pass
         strategy.wait()
-    return feature_store.obtain(folder, key, compute=_as_they_are, batches=batches, **how)
+    return feature_store.obtain(folder, key, compute=as_they_are, batches=batches, **how)
 
 
 def whole_batches(parts: Iterable[Parts], count: int, batch_size: int, strategy: Strategy) -> Iterator[Parts]:
@@ -55,7 +55,8 @@ def _whole(mine: np.ndarray, size: int, strategy: Strategy) -> np.ndarray:
     return strategy.of_all(padded).swapaxes(0, 1).reshape(-1, *mine.shape[1:])[:size]
 
 
-def _as_they_are(features: Any) -> tuple[np.ndarray, ...]:
+def as_they_are(features: Any) -> tuple[np.ndarray, ...]:
+    """Return features that were computed already: what the store asks for in place of pictures."""
     return features
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_transfer.order import Share
 from keras_transfer.training import feature_store
-from keras_transfer.training.among_workers import Parts
+from keras_transfer.training.among_workers import Parts, as_they_are
 from keras_transfer.training.feature_store import Key, View
 from keras_transfer.training.job import Job
 from keras_transfer.training.prefix import Prefix
@@ -47,7 +47,7 @@ def obtain(job: Job, way: Way, prefix: Prefix, look: Look, share: Share) -> View
         count=len(share.of(np.arange(count), batch_size)),
         feature_shapes=prefix.feature_shapes,
         target_shape=tuple(batches.element_spec[1].shape[1:]),
-        compute=lambda features: features,
+        compute=as_they_are,
         batches=computed(batches, prefix.compute),
         limit_bytes=job.settings.cache_limit_bytes,
     )
@@ -70,7 +70,7 @@ def put_together(job: Job, way: Way, prefix: Prefix, look: Look) -> View:
         count=count,
         feature_shapes=prefix.feature_shapes,
         target_shape=tuple(pictures_of(job, look).element_spec[1].shape[1:]),
-        compute=lambda features: features,
+        compute=as_they_are,
         batches=_whole_batches(there, count, settings.batch_size * len(there)),
         limit_bytes=settings.cache_limit_bytes,
     )

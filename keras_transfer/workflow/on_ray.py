@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -166,7 +166,8 @@ def heard(work: Callable[[], Given], joined: Joined, folder: Path, listener: Lis
 
     def wait() -> None:
         try:
-            came.append((work(), None))
+            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # a verb's output may be JSON; Tune draws
+                came.append((work(), None))
         except BaseException as error:  # raised below, where a person hears it
             came.append((None, error))
 
@@ -188,7 +189,7 @@ def heard(work: Callable[[], Given], joined: Joined, folder: Path, listener: Lis
     ((value, error),) = came
     if error:
         raise error
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _tell(folder: Path, readers: dict[Path, journal.Reader], listener: Listener) -> None:

@@ -14,6 +14,7 @@ from keras_transfer.errors import UsageError
 from keras_transfer.order import Share
 from keras_transfer.specs import Event, Listener, Plan, Stage, Value, silent
 from keras_transfer.training import freezing, in_parts, stage_data
+from keras_transfer.training.feature_store import Key
 from keras_transfer.training.job import Job
 from keras_transfer.training.stage_data import STREAMED, Look, Prefixes, Way
 from keras_transfer.training.strategy import Strategy
@@ -84,8 +85,8 @@ def features(
     A view is computed in parts that are each written whole, so that the same call goes on after a kill, and then put
     together. ray: address of a Ray (`on_ray.joined`) whose machines see the cache folder: so many `workers` compute
     parts at once, one for each core where that is left out. engine, strict, cache_folder and cache_limit_bytes as of
-    `workflow.train`. Stages that stream, or whose frozen part is learnt by one before them, are noted and left to
-    training. Raises UsageError for a plan whose views depend on more than pictures: on a teacher, or on a clock.
+    `workflow.training.train`. Stages that stream, or whose frozen part is learnt by one before them, are noted and left
+    to training. Raises UsageError for a plan whose views depend on more than pictures: on a teacher, or on a clock.
     """
     if plan.teacher or (plan.minutes is not None and not plan.stages):
         named = "a teacher's answers" if plan.teacher else "what fits into its minutes"
@@ -138,7 +139,7 @@ def begun_of(job: Job, stages: Sequence[Stage], ways: Mapping[str, Way] | None =
 
 def views_of(job: Job, begun: Sequence[Begun]) -> list[tuple[Begun, Look]]:
     """Return each view once, with the first stage that takes it."""
-    found = {}
+    found: dict[Key, tuple[Begun, Look]] = {}
     for each in begun:
         for look in stage_data.looks(job.settings, each.stage, each.way):
             key = stage_data.key_of(job.settings, each.way, each.ready(look.side), look)

@@ -30,7 +30,7 @@ class Work:
     """Where each trial keeps what it tells."""
     asker: Asker
     options: Mapping[str, Any]
-    """What else `training.train` takes."""
+    """What else `train` takes."""
 
 
 def train_all(
@@ -83,7 +83,7 @@ def _by_stages(rungs: Rungs) -> Any:
     """Return a scheduler of Tune for which a stage is a rung."""
     from ray.tune.schedulers import FIFOScheduler
 
-    class ByStages(FIFOScheduler):  # type: ignore[misc]
+    class ByStages(FIFOScheduler):
         def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
             if "merit" in result:  # and the trial waits in its `report` until this returns
                 rungs.decided(trial.config["trial"], result["rung"], result["merit"])

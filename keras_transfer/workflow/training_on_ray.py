@@ -26,7 +26,7 @@ class Work:
     """Where each worker keeps what it tells."""
     asker: Asker
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What else `training.train` takes."""
+    """What else `train` takes."""
 
 
 def train_on_ray(
@@ -45,8 +45,8 @@ def train_on_ray(
 
     Ray Train starts the workers, sets their TF_CONFIG and ends all where one of them ended; what they learn is what one
     device learns (`training.strategy`). address: see `on_ray.joined`. folder: of runs, which all machines must see, as
-    what was asked of Ray lies there meanwhile. options: what `workflow.train` takes. Raises what that raises in
-    the first worker that says why, TrainingError where a worker is gone or has no place.
+    what was asked of Ray lies there meanwhile. options: what `workflow.training.train` takes. Raises what that raises
+    in the first worker that says why, TrainingError where a worker is gone or has no place.
     """
     on_ray.check(address)
     if workers > 1:
@@ -75,7 +75,7 @@ def _fitted(work: Work, workers: int, resources: Mapping[str, float]) -> tuple[s
         run_config=train.RunConfig(name="train", storage_path=str(work.journals)),
     )
     try:
-        return trainer.fit().return_value  # type: ignore[no-any-return]
+        return trainer.fit().return_value
     except train.TrainingFailedError as error:
         raise in_a_sentence(getattr(error, "worker_failures", {}), workers, error) from None
     except RayError as error:
