@@ -3,7 +3,9 @@
     scripts/bench many [SOURCE] [--rounds 3] [--only full,stored,new] [--plain]
 
 Both share the two cores of one machine, so the most that can be reached is 1.0 of what one process does; what is
-missing to it is what workers cost. Bytes are those of the loopback device, so nothing else may use it meanwhile.
+missing to it is what workers cost. Bytes are those of the loopback device, so nothing else may use it meanwhile:
+`unshare -n sh -c 'ip link set lo up; scripts/bench many'` has one of its own. Where something else computes meanwhile,
+the time of the processors still tells what is computed more, though not who waits.
 `--plain` measures one process beside one whose steps run without a `tf.distribute.Strategy` around them, instead.
 """
 
@@ -38,21 +40,21 @@ each layer; or the last two blocks learn from stored features."""
 
 
 class Watch(keras.callbacks.Callback):
-    """Notes when each step ends and what the loopback device had sent by then."""
+    """Notes when each step ends, and what the loopback device had sent and the process computed by then."""
 
     def __init__(self):
         super().__init__()
         self.seen = []
 
     def on_train_batch_end(self, batch, logs=None):
-        self.seen.append((time.perf_counter(), sent()))
+        self.seen.append((time.perf_counter(), sent(), time.process_time()))
 
     def figures(self):
         gradients = sum(variable.shape.num_elements() for variable in self.model.trainable_variables) * 4
         steps = [after[0] - before[0] for before, after in zip(self.seen, self.seen[1:], strict=False)][SETTLING:]
-        (_, first), (_, last) = self.seen[SETTLING], self.seen[-1]
-        a_step = (last - first) / (len(self.seen) - SETTLING - 1)
-        return {"rate": BATCH / statistics.median(steps), "bytes": a_step, "gradients": gradients}
+        first, last, timed = self.seen[SETTLING], self.seen[-1], len(self.seen) - SETTLING - 1
+        (a_step, cpu) = ((after - before) / timed for before, after in zip(first[1:], last[1:], strict=True))
+        return {"rate": BATCH / statistics.median(steps), "bytes": a_step, "cpu": cpu, "gradients": gradients}
 
 
 def sent():
@@ -121,6 +123,11 @@ def main():
         rounds = [[measured(asked.source, name, workers) for workers in (1, 2)] for _ in range(asked.rounds)]
         one, two = (statistics.median(each[at]["rate"] for each in rounds) for at in (0, 1))
         print(f"{name}: one process {one:.1f} pictures/s, two workers {two:.1f}: {two / one:.2f} of it")
+        alone, shared = (statistics.median(each[at]["cpu"] for each in rounds) for at in (0, 1))
+        print(
+            f"{name}: {1000 * alone:.0f} ms of the processors a step, of two workers {2000 * shared:.0f} in all: "
+            f"{alone / (2 * shared):.2f} of the pictures for each of them"
+        )
         figures = rounds[-1][1]
         least = 2 * figures["gradients"]  # a ring of n sends 2 (n - 1) times the gradients in all
         print(

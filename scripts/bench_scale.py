@@ -2,10 +2,11 @@
 
     scripts/bench scale [--pictures 1000000] [--folder F] [--only table,shards,training]
 
-Makes tiny pictures (about 1 kB, 32 px) as files under a Parquet table, and TFRecord shards of them; needs 6 kB of disk
-a picture in FOLDER, the folder for passing files where it is left out. They are removed at the end. Every figure is of
-a process of its own, beside that of a tenth of the pictures; memory is the most that the process ever had in pages of
-its own (not those of mapped files, which the system takes back when it needs them). `--pictures 20000` to try it.
+Makes tiny pictures (about 1 kB, 32 px) as files under a Parquet table, and TFRecord shards of a tenth of them, of which
+the shards of all have each ten times; needs 6 kB of disk a picture in FOLDER, the folder for passing files where it is
+left out. They are removed at the end. Every figure is of a process of its own, beside that of a tenth of the pictures;
+memory is the most that the process ever had in pages of its own (not those of mapped files, which the system takes back
+when it needs them). `--pictures 20000` to try it.
 """
 
 import argparse
@@ -20,6 +21,8 @@ import time
 from pathlib import Path
 
 CLASSES, SIDE, BATCH = 10, 32, 128
+BATCHES = 200
+"""That are read after the first one, to see what memory a feed takes."""
 DRAWN = 1000
 """Different pictures; all others are one of them with another comment."""
 LOOK_SECONDS = 0.02
@@ -110,8 +113,34 @@ def of_first_batch(source):
         splits = load(str(source))
         listed = cost.so_far()
         feed = make_feed(splits, cache_bytes=0)
-        next(iter(feed("train", image_size=SIDE, batch_size=BATCH, shuffle=True, augment="light")))
-    return cost.figures | {"listing": listed, "digest": splits.digest}
+        batches = iter(feed("train", image_size=SIDE, batch_size=BATCH, shuffle=True, augment="light"))
+        next(batches)
+    with Cost() as later:
+        for _ in range(BATCHES):
+            next(batches)
+    return cost.figures | {"listing": listed, "digest": splits.digest, "later": later.figures}
+
+
+def of_multiplying(shards, place, times):
+    """A folder of shards that has each picture of another so many times, under so many keys: writing takes hours."""
+    import numpy as np
+
+    from keras_transfer.data import records, shard_columns
+    from keras_transfer.specs import Split
+
+    shards, place, turns = Path(shards), Path(place), range(int(times))
+    splits, index = records.load(str(shards)), json.loads((shards / records.INDEX).read_text())
+    place.mkdir()
+    for name, each in index["splits"].items():
+        for turn in turns:
+            for file in each["files"]:
+                os.link(shards / file, place / f"{turn}-{file}")
+        each["files"] = [f"{turn}-{file}" for turn in turns for file in each["files"]]
+        keys = [f"{turn}/{key}" for turn in turns for key in splits[name].keys]
+        many = Split(name, None, np.tile(splits[name].labels, len(turns)), keys)
+        each["columns"] = shard_columns.write(many, place)
+    (place / records.INDEX).write_text(json.dumps(index))
+    return {}
 
 
 def of_training(source, folder):
@@ -138,7 +167,13 @@ def of_training(source, folder):
     return cost.figures | {"training": run.record.stages[0].seconds, "digest": run.record.data_digest}
 
 
-CHILDREN = {"listing": of_listing, "writing": of_writing, "first": of_first_batch, "training": of_training}
+CHILDREN = {
+    "listing": of_listing,
+    "writing": of_writing,
+    "multiplying": of_multiplying,
+    "first": of_first_batch,
+    "training": of_training,
+}
 
 
 def child(what, *arguments, cache):
@@ -166,14 +201,17 @@ def table(folder, count, cache):
 
 
 def shards(folder, count, cache):
-    place = folder / "shards"
-    if not place.exists():
+    place, tenth = folder / "shards", folder.parent / str(count // 10) / "shards"
+    if not place.exists() and tenth.exists():
+        folder.mkdir(exist_ok=True)
+        child("multiplying", tenth, place, 10, cache=cache)
+    elif not place.exists():
         found = child("writing", folder / "table.parquet", place, cache=cache)
         print(f"{count} pictures to shards: {told(found)}", flush=True)
     found = child("first", place, cache=cache)
     print(
         f"{count} pictures in shards: listed after {found['listing']:.2f} s, first batch after {told(found)}; "
-        f"digest {found['digest'][:12]}",
+        f"digest {found['digest'][:12]}; {BATCHES} more: {told(found['later'])}",
         flush=True,
     )
 
@@ -208,7 +246,7 @@ def main():
     try:
         for count in (asked.pictures // 10, asked.pictures):
             folder = place / str(count)
-            if not folder.exists():
+            if not folder.exists() and (asked.only != "shards" or count != asked.pictures):
                 began = time.perf_counter()
                 make(folder, count)
                 print(f"{count} pictures made in {time.perf_counter() - began:.0f} s", flush=True)
