@@ -62,6 +62,17 @@ def test_a_picture_stands_upright_whatever_the_camera_noted(kind, orientation):
     assert np.abs(seen(encoded(stored, kind, exif=exif, **options)) - EXPECTED).mean() < 4
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [None, 8])
+def test_a_jpeg_has_the_pixels_that_pillow_gives_it_in_full_and_made_small(orientation, size):
+    stored, exif = with_orientation(orientation)
+    content = encoded(stored.resize((72, 96)), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.draft(None, (8, 10) if size else (72, 96))
+        expected = np.asarray(ImageOps.exif_transpose(picture))
+    np.testing.assert_array_equal(upright_rgb(content, size=size), expected)
+
+
 KINDS = {
     "grey JPEG": lambda: encoded(scene().convert("L"), "JPEG"),
     "grey PNG": lambda: encoded(scene().convert("L"), "PNG"),

@@ -139,6 +139,25 @@ def test_the_average_moves_once_for_each_step_of_the_optimizer(network, feed, tm
     np.testing.assert_allclose(network.model.get_layer("logits").kernel, average, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("how", [{}, {"ema": 0.8, "accumulate": 4}, {"augment": "light", "views": 2, "average": 2}])
+def test_batches_learnt_from_in_one_call_give_the_weights_that_one_at_a_time_give(feed, tmp_path, how, monkeypatch):
+    """4 batches of 20 and one of 16 that ends the epoch; whoever looks at each batch gets one at a time."""
+    monkeypatch.setattr(stage_data, "TOGETHER", 4)
+    reached, calls = [], []
+    for together, callbacks in ((4, ()), (1, (keras.callbacks.Callback(),))):
+        network = make_network()
+        given = settings(batch_size=20, cache_folder=tmp_path / "cache", callbacks=callbacks)
+        heard = []
+        job = Job(network, feed, given, tmp_path / str(together), heard.append)
+        (result,) = trainer.train(job, [HEAD.model_copy(update=how)])
+        reached.append((values(network), [row["loss"] for row in result.history]))
+        calls.append([event.done for event in heard if event.kind == "progress" and "epoch 1" in event.message])
+    assert calls == [[4, 5], [1, 2, 3, 4, 5]]
+    assert reached[0][1] == reached[1][1]
+    for ours, theirs in zip(reached[0][0], reached[1][0], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_split_that_gives_fewer_pictures_than_were_counted_is_not_stored(feed, tmp_path):
     given = settings(counts={**COUNTS, "train": 97}, cache_folder=tmp_path / "cache")
     with pytest.raises(TrainingError, match="The train split gave 96 pictures where 97 were counted"):

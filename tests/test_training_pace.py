@@ -11,8 +11,8 @@ def walked(pace, of_a_step, validation=0.0):
     now = step = 0
     while step < pace.end:
         now += of_a_step(step)
-        pace.stepped(step, now)
         step += 1
+        pace.stepped(step, now)
         if step % pace.per_epoch == 0 or step >= pace.end:
             now += validation
             pace.validated(validation)

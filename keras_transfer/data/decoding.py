@@ -103,6 +103,11 @@ def upright_rgb(encoded: bytes, *, size: int | None = None, aspect: str = "stret
     size, aspect: the square that it is meant for; it may come smaller than it is but not below that. None: in full.
     Raises DataError, in a person's words, where it cannot be read.
     """
+    pixels = _common_jpeg(encoded, size, aspect)
+    return _read_by_pillow(encoded, size, aspect) if pixels is None else _turned(pixels, encoded)
+
+
+def _read_by_pillow(encoded: bytes, size: int | None, aspect: str) -> np.ndarray:
     try:
         with open_picture(io.BytesIO(encoded)) as picture, in_turn(picture.width, picture.height):
             scale = scale_of(picture.height, picture.width, size, aspect) if size else 1
@@ -189,15 +194,21 @@ def square_rgb(encoded: bytes, size: int, aspect: str, into: np.ndarray | None =
     """
     pixels = _common_jpeg(encoded, size, aspect)
     if pixels is None:
-        return square(upright_rgb(encoded, size=size, aspect=aspect), size, aspect, into)
-    result = square(pixels, size, aspect, into)
-    orientation = _orientation(encoded) if b"Exif" in encoded[:EXIF_WITHIN_BYTES] else 1
-    if orientation > 1:
-        result[:] = _TURNS[orientation](result).copy()
+        return square(_read_by_pillow(encoded, size, aspect), size, aspect, into)
+    result = square(pixels, size, aspect, into)  # which is smaller to turn
+    turned = _turned(result, encoded)
+    if turned is not result:
+        result[:] = turned.copy()  # turned is a view of it
     return result
 
 
-def _common_jpeg(encoded: bytes, size: int, aspect: str) -> np.ndarray | None:
+def _turned(pixels: np.ndarray, encoded: bytes) -> np.ndarray:
+    """Return the pixels of a JPEG file as its camera noted that they are to be turned."""
+    orientation = _orientation(encoded) if b"Exif" in encoded[:EXIF_WITHIN_BYTES] else 1
+    return _TURNS[orientation](pixels) if orientation > 1 else pixels
+
+
+def _common_jpeg(encoded: bytes, size: int | None, aspect: str) -> np.ndarray | None:
     """Return the pixels as they are stored; None where Pillow knows better: another format, CMYK, or damaged."""
     if not encoded.startswith(JPEG_START):
         return None
@@ -207,7 +218,7 @@ def _common_jpeg(encoded: bytes, size: int, aspect: str) -> np.ndarray | None:
         return None
     if colours not in COMMON_COLOURS or height * width > MAX_PIXELS:
         return None
-    scale = scale_of(height, width, size, aspect)
+    scale = scale_of(height, width, size, aspect) if size else 1
     least = {"min_height": -(-height // scale), "min_width": -(-width // scale), "min_factor": scale}
     try:
         with in_turn(width, height):

@@ -86,6 +86,8 @@ class Loop:
     solve: Callable[[], tuple[float, float]] | None
     """What an epoch does in place of steps, where the head is solved (`solving.solution`)."""
     strategy: Strategy
+    together: int
+    """Batches that are learnt from in one call, one after the other."""
     judged: bool
     """Whether steps say what their batches were worth; rows of the history have a `merit` of training then."""
 
@@ -103,6 +105,13 @@ class Loop:
         if self.budget is not None:
             return min(self.elapsed() / self.budget, 1.0)
         return self.pace.progress(epoch * self.data.steps + number)
+
+    def rates(self, epoch: int, first: int) -> list[float]:
+        """Return the learning rates of the batches that come next, from `first` of `epoch` on; of none at the end."""
+        schedule, peak = SCHEDULES[self.stage.schedule], peak_of(self.stage)
+        numbers = range(first, min(first + self.together, self.data.steps))
+        progress = [self.progress(epoch, number) for number in numbers]
+        return [peak * schedule(part) for part in progress if part < 1.0]
 
     def ended(self, reached: Reached) -> bool:
         """Whether nothing is left to do: the epochs, the patience or the budget are used up."""
@@ -156,11 +165,14 @@ def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float,
         method = _method(network, stage, freeze, job.strategy)
         method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
         average = [tf.Variable(variable.value) for variable in suffix.trainable_variables] if stage.ema else []
+    # Whoever looks at each batch gets each; a clock that sets the rates is read before each, too.
+    together = data.together if not callbacks and seconds is None and job.strategy.replicas == 1 else 1
+    batch_size = job.settings.batch_size if together > 1 else None
     return Loop(
         suffix=suffix,
         method=method,
         average=average,
-        step=learning_step(suffix, network, method, stage, data, average, job.strategy),
+        step=learning_step(suffix, network, method, stage, data, average, job.strategy, batch_size),
         evaluate=evaluation(suffix, network, data, job.strategy),
         stage=stage,
         data=data,
@@ -172,6 +184,7 @@ def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float,
         pictures=job.settings.counts["validation"],
         solve=solution(suffix, network, stage, data) if stage.solved else None,
         strategy=job.strategy,
+        together=together,
         judged=judged_while_learning(network),
     )
 
@@ -280,24 +293,22 @@ def _by_chance(merit: float, pictures: int) -> float:
 
 def _learn(loop: Loop, epoch: int) -> tuple[Any, float, float]:
     """Take every training step of an epoch; return the summed results, the seconds of waiting and the last rate."""
-    schedule, peak = SCHEDULES[loop.stage.schedule], peak_of(loop.stage)
     totals, waited, rate = tf.zeros((3,)), 0.0, 0.0
-    batches = iter(loop.data.train(epoch))
-    for number in range(loop.data.steps):
-        progress = loop.progress(epoch, number)
-        rate = peak * schedule(progress)
-        loop.method.learning_rate = rate
+    batches = iter(loop.data.train(epoch, loop.together))
+    for first in range(0, loop.data.steps, loop.together):
+        rates = loop.rates(epoch, first)
         asked = time.perf_counter()
         batch = next(batches, None)
         waited += time.perf_counter() - asked
-        if batch is None or progress >= 1.0:
+        if batch is None or not rates:
             break
-        loop.callbacks.on_train_batch_begin(number)
-        totals += loop.step(*batch)
-        loop.callbacks.on_train_batch_end(number)
-        loop.pace.stepped(epoch * loop.data.steps + number, time.perf_counter())
+        rate, done = rates[-1], first + len(rates)
+        loop.callbacks.on_train_batch_begin(first)
+        totals += loop.step(*batch, rates)
+        loop.callbacks.on_train_batch_end(done - 1)
+        loop.pace.stepped(epoch * loop.data.steps + done, time.perf_counter(), len(rates))
         message, values = f"{loop.stage.name}, epoch {epoch + 1}", {"epoch": epoch + 1.0}
-        loop.listener(Event("progress", message, number + 1, loop.data.steps, values))
+        loop.listener(Event("progress", message, done, loop.data.steps, values))
     return totals, waited, rate
 
 

@@ -122,8 +122,7 @@ def _tried(job: Job, stage: Stage, freeze: Freeze, data: StageData, tried: Range
     with learning(job.strategy, job.network, freeze, stage):
         step = learning_step(suffix, job.network, method, stage, data, [], job.strategy)
         for number, (rate, batch) in enumerate(zip(tried.rates, batches, strict=False)):
-            method.learning_rate = rate
-            total, _, weight = (float(value) for value in step(*batch))
+            total, _, weight = (float(value) for value in step(*batch, [rate]))
             # A mean that forgets, made up for at the start, where it still leans towards 0 (Kingma & Ba 2015).
             running = SMOOTHING * running + (1 - SMOOTHING) * total / max(weight, 1e-9)
             smoothed = running / (1 - SMOOTHING ** (number + 1))

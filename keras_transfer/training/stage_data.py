@@ -30,6 +30,12 @@ CHECK_PICTURES = 16
 STREAMED = "none"
 """The engine of a stage that stores nothing."""
 
+TOGETHER = 16
+"""Batches that come at once where the head alone learns: its steps cost less than the calls of them from Python."""
+
+TOGETHER_BYTES = 8 << 20
+"""Of features that come at once."""
+
 FOR_VIEWS = 0.6
 """Share of a stage's time, where it has one, by whose end no other view is begun."""
 
@@ -57,8 +63,9 @@ class StageData:
     this one's share of the batch of all.
     """
 
-    train: Callable[[int], Any]
-    """Epoch number in, tf.data.Dataset out, shuffled as a function of (seed, epoch)."""
+    train: Callable[..., Any]
+    """Epoch number in, tf.data.Dataset out, shuffled as a function of (seed, epoch); with a second number up to
+    `together`, so many batches lie one behind the other in each element."""
     validation: Callable[[], Any]
     steps: int
     """Batches per epoch."""
@@ -72,6 +79,8 @@ class StageData:
     reason: str
     views: int = 1
     """Of each training picture, as many as the stage's time allowed."""
+    together: int = 1
+    """Batches that may come at once."""
 
 
 def prefixes(job: Job, freeze: Freeze, engine: str) -> Prefixes:
@@ -124,7 +133,7 @@ def _streamed(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes)
     judged = _shared(job, _judged(job))
     size, batch = stage.image_size or settings.image_size, settings.batch_size
     return StageData(
-        train=lambda epoch: feed(
+        train=lambda epoch, _=1: feed(
             "train", image_size=size, batch_size=batch, augment=stage.augment, epoch=epoch, shuffle=True
         ),
         validation=lambda: judged("validation", image_size=settings.image_size, batch_size=batch),
@@ -144,7 +153,7 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
     whole = _view(job, way, ready(settings.image_size), "validation", settings.image_size, "none", 0)
     validation, share = _in_order(whole, settings.batch_size, _judged(job)), _learnt(job, stage)
     return StageData(
-        train=lambda epoch: shuffled(views, settings, epoch, share),
+        train=lambda epoch, together=1: shuffled(views, settings, epoch, share, together),
         validation=lambda: validation,
         steps=_steps(settings),
         cut=freeze.cut,
@@ -153,7 +162,13 @@ def _stored(job: Job, stage: Stage, freeze: Freeze, way: Way, ready: Prefixes) -
         engine=way.engine,
         reason=way.reason,
         views=len(views),
+        together=_together(views[0], settings.batch_size) if share == WHOLE and not freeze.blocks else 1,
     )
+
+
+def _together(view: View, batch_size: int) -> int:
+    one = sum(array[:1].nbytes for array in view.features) * batch_size
+    return min(max(TOGETHER_BYTES // one, 1), TOGETHER)
 
 
 def _learnt(job: Job, stage: Stage) -> Share:
@@ -243,9 +258,9 @@ def _target_shape(job: Job, split: str, side: int, augment: str) -> tuple[int, .
     return tuple(batches.element_spec[1].shape[1:])
 
 
-def shuffled(views: list[View], settings: Settings, epoch: int, share: Share = WHOLE) -> Any:
-    """Return batches in the order of the epoch, each picture from the next of its views: after as many epochs as views,
-    each view was seen once."""
+def shuffled(views: list[View], settings: Settings, epoch: int, share: Share = WHOLE, together: int = 1) -> Any:
+    """Return batches in the order of the epoch, `together` of them in each element, each picture from the next of its
+    views: after as many epochs as views, each view was seen once."""
     count = len(views[0].weights)
     order = of_epoch(count, seed=settings.seed, epoch=epoch, labels=settings.labels, balance=settings.balance)
     first_view = np.random.default_rng(settings.seed).integers(len(views), size=count)
@@ -259,7 +274,7 @@ def shuffled(views: list[View], settings: Settings, epoch: int, share: Share = W
                 part[here] = array[rows[here]]
         return tuple(parts)
 
-    return _batches(order, gather, views[0], settings.batch_size, share)
+    return _batches(order, gather, views[0], settings.batch_size * together, share)
 
 
 def _in_order(view: View, batch_size: int, share: Share) -> Any:

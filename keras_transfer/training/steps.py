@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,8 @@ from keras_transfer.training.stage_data import StageData
 from keras_transfer.training.strategy import Strategy
 
 Step = Callable[..., Any]
-"""(inputs, targets, weights) of a batch in, its sums of losses, merits and weights out, float32 (3,)."""
+"""(inputs, targets, weights) of batches that lie one behind the other and the rate of each, float32 (batches,), in; the
+sums of their losses, merits and weights out, float32 (3,)."""
 
 
 def suffix_of(network: Network, data: StageData) -> keras.Model:
@@ -31,11 +32,13 @@ def learning_step(
     data: StageData,
     average: list[Any],
     strategy: Strategy,
+    batch_size: int | None = None,
 ) -> Step:
     """Return the compiled step that moves the weights of `suffix`, and `average` after them.
 
     method: built for the suffix's trainable variables. average: a shadow of each of them, or nothing. strategy: the
-    devices that share the batch, whose sums it gives.
+    devices that share the batch, whose sums it gives. batch_size: where several batches come at once, by how many
+    pictures each is followed by the next; with None there is one.
     """
     inputs, targets, weights = _any_size(data.validation().element_spec, data.train_shapes, data.train_targets)
     of_one = [shape[1 - len(own.shape) :] for shape, own in zip(data.train_shapes, suffix.inputs, strict=True)]
@@ -63,11 +66,33 @@ def learning_step(
             shadow.assign(tf.where(moved, shadow * momentum + variable.value * (1 - momentum), shadow))
         return sums
 
-    @tf.function(input_signature=(inputs, targets, weights), autograph=False)
-    def step(inputs: Any, targets: Any, weights: Any) -> Any:
-        return strategy.run(of_a_part, inputs, targets, weights)
+    def of_a_batch(*batch: Any) -> Any:
+        return strategy.run(of_a_part, *batch)
 
-    return step
+    if batch_size is None:
+        compiled = tf.function(of_a_batch, input_signature=(inputs, targets, weights), autograph=False)
+
+        def step(inputs: Any, targets: Any, weights: Any, rates: Sequence[float]) -> Any:
+            (method.learning_rate,) = rates
+            return compiled(inputs, targets, weights)
+
+        return step
+
+    @tf.function(input_signature=(inputs, targets, weights, tf.TensorSpec((None,))), autograph=False)
+    def steps(inputs: Any, targets: Any, weights: Any, rates: Any) -> Any:
+        def of_the_next(number: Any, sums: Any) -> Any:
+            method.learning_rate = rates[number]
+            rows = slice(number * batch_size, (number + 1) * batch_size)
+            mine = tf.nest.map_structure(lambda each: each[rows], (inputs, targets, weights))
+            return number + 1, sums + of_a_batch(*mine)
+
+        # Batches learn one after the other: none may begin before the last one moved the weights.
+        begin = (tf.constant(0), tf.zeros((3,)))
+        return tf.while_loop(
+            lambda number, _: number < tf.shape(rates)[0], of_the_next, begin, parallel_iterations=1
+        )[1]
+
+    return steps
 
 
 def evaluation(
