@@ -66,6 +66,7 @@ REFUSALS = {
     errno.ENFILE: "Close other programs: all of them together have too many files open.",
     errno.ENOMEM: "Free some memory, raise the limit (ulimit -v), or take smaller pictures (--image-size) or batches "
     "(--batch-size).",
+    errno.EAGAIN: "Raise the limits of memory (ulimit -v) and of processes (ulimit -u), or end other programs.",
     errno.ENOSPC: "Free some space.",
     errno.EDQUOT: "Free some space, or ask for a larger quota.",
     errno.EFBIG: "Raise the size that files may have: ulimit -f unlimited.",
@@ -97,7 +98,9 @@ def _refused(error: BaseException) -> int | None:
         return errno.ENOMEM
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return error.errno
-    said = str(error)  # the loader of libraries and HDF5 tell of it in words alone
+    said = str(error)  # Python's threads, the loader of libraries and HDF5 tell of it in words alone
+    if "can't start new thread" in said:
+        return errno.EAGAIN
     if "failed to map segment" in said:
         return errno.ENOMEM
     return next((number for number in REFUSALS if os.strerror(number) in said), None)

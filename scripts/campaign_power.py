@@ -1,4 +1,4 @@
-"""Verbs that meet a power failure at one of their writings, chosen by a seed: what was not synced is lost.
+"""Verbs that meet a power failure at some of their writings, chosen by a seed: what was not synced is lost.
 
     scripts/campaign power [--count 60] [--seed 0] [--only export]
 

@@ -1,4 +1,4 @@
-"""Verbs that are asked to end at one of their writings, chosen by a seed: by Ctrl-C, by `kill`, by a closed terminal.
+"""Verbs that are asked to end at some of their writings, chosen by a seed: by Ctrl-C, by `kill`, by a closed terminal.
 
     scripts/campaign stop [--count 60] [--seed 0] [--only export]
 
