@@ -1,8 +1,5 @@
 """Weights that a student learnt are such as a backbone begins from, and are learnt from no picture that judges."""
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -54,20 +51,3 @@ def test_what_is_written_is_what_a_backbone_begins_from(name, tmp_path):
     distil_backbone.write(spec, base, SIDE, path)
     again = features.build(spec, image_size=SIDE, weights=str(path)).model
     np.testing.assert_array_equal(base.predict(images, verbose=0), again.predict(images, verbose=0))
-
-
-@pytest.mark.slow
-def test_a_student_is_distilled_and_told_beside_random_weights_and_the_teacher(pictures, tmp_path):
-    path = tmp_path / "learnt.weights.h5"
-    command = [sys.executable, str(SCRIPTS / "distil_backbone.py"), str(path), str(pictures), "--image-size", str(SIDE)]
-    settings = ["--epochs", "1", "--teacher", "EfficientNetLite0", "--probe", "sample:fashion", "--json"]
-    environment = os.environ | {"PYTHONPATH": str(SCRIPTS.parent)}
-    done = subprocess.run([*command, *settings], capture_output=True, text=True, check=True, env=environment)
-    told = json.loads(done.stdout)
-    assert told["pictures"]["train"] + told["pictures"]["validation"] == 24
-    assert list(told["accuracy"]) == [
-        "MobileNetV3Small, random weights",
-        "MobileNetV3Small, distilled",
-        "EfficientNetLite0, the teacher",
-    ]
-    assert path.exists()

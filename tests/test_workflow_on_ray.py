@@ -276,7 +276,7 @@ def test_two_workers_of_ray_learn_what_one_device_learns_and_their_run_is_one_as
 @pytest.mark.slow
 def test_a_worker_that_dies_is_named_and_the_same_command_goes_on(pictures, tmp_path):
     needs_ray()
-    words = training(pictures, tmp_path, "--recipe", "head", "--epochs", 200, "--ray", "local", "--workers", 2)
+    words = training(pictures, tmp_path, "--recipe", "head", "--epochs", 60, "--ray", "local", "--workers", 2)
     driver = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     until(lambda: (tmp_path / "run" / "checkpoint.npz").exists())
     processes_on_ray(driver, "RayTrainWorker")[1].kill()
@@ -286,8 +286,8 @@ def test_a_worker_that_dies_is_named_and_the_same_command_goes_on(pictures, tmp_
     assert "The run is kept up to its last epoch: give the same command again." in said
     done = given(*words)
     assert done.returncode == 0, done.stderr
-    assert 0 < len(re.findall(r"head \d+/200: ", done.stderr)) < 200, "it went on where it was"
-    assert [stage["epochs"] for stage in json.loads(done.stdout)["stages"]] == [200]
+    assert 0 < len(re.findall(r"head \d+/60: ", done.stderr)) < 60, "it went on where it was"
+    assert [stage["epochs"] for stage in json.loads(done.stdout)["stages"]] == [60]
 
 
 @pytest.mark.slow
