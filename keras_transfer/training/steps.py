@@ -88,9 +88,9 @@ def learning_step(
 
         # Batches learn one after the other: none may begin before the last one moved the weights.
         begin = (tf.constant(0), tf.zeros((3,)))
-        return tf.while_loop(
-            lambda number, _: number < tf.shape(rates)[0], of_the_next, begin, parallel_iterations=1
-        )[1]
+        return tf.while_loop(lambda number, _: number < tf.shape(rates)[0], of_the_next, begin, parallel_iterations=1)[
+            1
+        ]
 
     return steps
 
