@@ -172,7 +172,7 @@ def test_every_target_says_which_tasks_it_knows():
 
 def test_a_gallery_is_for_embeddings_and_for_what_compares_with_it(run):
     known = content.Known(("ann",), np.eye(1, 4, dtype=np.float32))
-    contract = Contract(class_names=(), image_size=32, task="embedding")
+    contract = Contract(class_names=("ann", "bob"), image_size=32, task="embedding")
     artifact = Artifact(path=Path("model.onnx"), format="onnx", size_bytes=1, sha256="ab" * 32, contract=contract)
     held = content.Content(name="people", artifact=artifact, golden=(), summary="", papers={}, gallery=known)
     with pytest.raises(

@@ -47,8 +47,8 @@ def test_no_more_views_are_computed_than_the_time_of_a_stage_allows(network, fee
 
 
 def test_a_run_that_goes_on_ends_where_the_clock_decided_and_bit_identical(feed, tmp_path, monkeypatch):
-    def shortening(self, step, now):
-        if self.until is not None and step == 2:
+    def shortening(self, done, now):
+        if self.until is not None and done == 3:
             self.marks = ((3, STEPS + 4),)
 
     def stop(event):

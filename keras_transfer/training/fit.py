@@ -165,8 +165,10 @@ def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float,
         method = _method(network, stage, freeze, job.strategy)
         method.build(suffix.trainable_variables)  # before the first trace: it would be traced a second time otherwise
         average = [tf.Variable(variable.value) for variable in suffix.trainable_variables] if stage.ema else []
-    # Whoever looks at each batch gets each; a clock that sets the rates is read before each, too.
-    together = data.together if not callbacks and seconds is None and job.strategy.replicas == 1 else 1
+    pace = _pace(job, stage, data, ())
+    # Whoever looks at each batch gets each: callbacks, and a clock that sets the rates or ends the stage.
+    looked_at = callbacks or seconds is not None or pace.until is not None
+    together = 1 if looked_at or job.strategy.replicas > 1 else data.together
     batch_size = job.settings.batch_size if together > 1 else None
     return Loop(
         suffix=suffix,
@@ -178,7 +180,7 @@ def _loop(job: Job, stage: Stage, freeze: Freeze, data: StageData, began: float,
         data=data,
         began=began,
         budget=seconds,
-        pace=_pace(job, stage, data, ()),
+        pace=pace,
         callbacks=keras.callbacks.CallbackList(callbacks, model=network.model, epochs=stage.epochs),
         listener=job.listener,
         pictures=job.settings.counts["validation"],
@@ -306,7 +308,7 @@ def _learn(loop: Loop, epoch: int) -> tuple[Any, float, float]:
         loop.callbacks.on_train_batch_begin(first)
         totals += loop.step(*batch, rates)
         loop.callbacks.on_train_batch_end(done - 1)
-        loop.pace.stepped(epoch * loop.data.steps + done, time.perf_counter(), len(rates))
+        loop.pace.stepped(epoch * loop.data.steps + done, time.perf_counter())
         message, values = f"{loop.stage.name}, epoch {epoch + 1}", {"epoch": epoch + 1.0}
         loop.listener(Event("progress", message, done, loop.data.steps, values))
     return totals, waited, rate

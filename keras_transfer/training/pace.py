@@ -93,16 +93,15 @@ class Pace:
         """Take note of what a pass over validation took; what else lies between two epochs shows with the next step."""
         self._pause, self._paused = max(seconds, self._pause or 0.0), True
 
-    def stepped(self, done: int, now: float, together: int = 1) -> None:
-        """Take note that at `now` the last `together` of `done` steps of the stage ended, which came at once, and move
-        the end where the time asks for it."""
+    def stepped(self, done: int, now: float) -> None:
+        """Take note that `done` steps of the stage were over at `now`, and move its end where the time asks for it."""
         before, paused, self._taken = self._ended, self._paused, self._taken + 1
         self._ended, self._paused = now, False
         if paused and before is not None and self._durations:
-            of_it = together * sum(self._durations) / len(self._durations)
+            of_it = sum(self._durations) / len(self._durations)
             self._pause = max(0.0, now - before - of_it)  # a checkpoint was written too
         elif before is not None and self._taken > SETTLING:
-            self._durations.append((now - before) / together)
+            self._durations.append(now - before)
         if self.until is None or not self._durations:
             return
         of_a_step = sum(self._durations) / len(self._durations)
