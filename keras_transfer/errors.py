@@ -106,6 +106,18 @@ def _refused(error: BaseException) -> int | None:
     return next((number for number in REFUSALS if os.strerror(number) in said), None)
 
 
+def first_line(error: BaseException, most: int | None = None) -> str:
+    """Return what an error says, as much of it as fits a sentence: its first line, else what kind of error it is.
+
+    >>> first_line(ValueError("no such op\\nat line 3")), first_line(KeyError())
+    ('no such op', 'KeyError')
+
+    most: letters; all of them where it is left out.
+    """
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:most]
+
+
 def unknown(kind: str, received: str, known: Iterable[str], *, see: str = "") -> str:
     """Return the sentence for a name that no table has, with the nearest name that one has.
 

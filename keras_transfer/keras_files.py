@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from keras_transfer.errors import ArtifactError
+from keras_transfer.errors import ArtifactError, first_line
 from keras_transfer.files import MOST_MODEL_BYTES, regular
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def load(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras and HDF5 raise nearly every type on a broken file
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ArtifactError(
-            f"'{path}' is not a keras model that can be opened; it may be damaged or incomplete: {said}"
+            f"'{path}' is not a keras model that can be opened; it may be damaged or incomplete: "
+            f"{first_line(error, 200)}"
         ) from error
 
 

@@ -70,7 +70,9 @@ def test_a_jpeg_has_the_pixels_that_pillow_gives_it_in_full_and_made_small(orien
     with Image.open(io.BytesIO(content)) as picture:
         picture.draft(None, (8, 10) if size else (72, 96))
         expected = np.asarray(ImageOps.exif_transpose(picture))
-    np.testing.assert_array_equal(upright_rgb(content, size=size), expected)
+    found = upright_rgb(content, size=size)
+    np.testing.assert_array_equal(found, expected)
+    assert found.flags.c_contiguous
 
 
 KINDS = {

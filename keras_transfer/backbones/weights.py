@@ -18,7 +18,7 @@ import numpy as np
 from keras_transfer import keras_files
 from keras_transfer.backbones import torch_pickle
 from keras_transfer.backbones.depthwise import with_depthwise
-from keras_transfer.errors import KerasTransferError, WeightsError
+from keras_transfer.errors import KerasTransferError, WeightsError, first_line
 from keras_transfer.files import expanded
 from keras_transfer.specs import IMAGE_INPUT, BackboneSpec, Event, Listener, WeightsSource
 
@@ -108,8 +108,7 @@ def _from_file(spec: BackboneSpec, pixels: Any, path: Path) -> Loaded:
     except (KerasTransferError, MemoryError):
         raise
     except Exception as error:  # Keras and HDF5 raise nearly every type on a broken file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"'{file}' does not hold the weights of {spec.name}: {reason}") from error
+        raise WeightsError(f"'{file}' does not hold the weights of {spec.name}: {first_line(error)}") from error
     return Loaded(network, str(path), "")
 
 

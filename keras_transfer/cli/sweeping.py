@@ -71,8 +71,10 @@ def sweep(
         "recipes": _listed(recipes, str, "--recipes"),
         "sizes": _listed(sizes, int, "--sizes") if sizes else (None,),
         "seeds": _listed(seeds, int, "--seeds"),
+        "options": plans.override(given(task=task), keys or ()),
+        "ray": ray,
+        "workers": workers,
     }
-    asked |= {"ray": ray, "workers": workers, "options": plans.override(given(task=task), keys or ())}
     from keras_transfer import workflow
 
     with live() as listener:

@@ -104,7 +104,9 @@ def upright_rgb(encoded: bytes, *, size: int | None = None, aspect: str = "stret
     Raises DataError, in a person's words, where it cannot be read.
     """
     pixels = _common_jpeg(encoded, size, aspect)
-    return _read_by_pillow(encoded, size, aspect) if pixels is None else _turned(pixels, encoded)
+    if pixels is None:
+        return _read_by_pillow(encoded, size, aspect)
+    return np.ascontiguousarray(_turned(pixels, encoded))  # what draws on pixels takes no view that runs backwards
 
 
 def _read_by_pillow(encoded: bytes, size: int | None, aspect: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from keras_transfer.data.decoding import open_picture
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import SIZED, check_class_names
 from keras_transfer.data.splitting import TEST_SHARE, VALIDATION_SHARE, digest_of, split_by_content
-from keras_transfer.errors import DataError
+from keras_transfer.errors import DataError, first_line
 from keras_transfer.files import expanded
 from keras_transfer.masks import VOID, pack
 from keras_transfer.specs import SPLIT_NAMES, Event, Listener, Split, Splits, silent
@@ -39,8 +39,7 @@ def load(source: str, *, annotation: str = "class", seed: int = 0, listener: Lis
                 listener(Event("note", f"Downloading and preparing {name} into {builder.data_path}"))
                 builder.download_and_prepare()
     except Exception as error:  # its errors are of every type: registry, network, checksums, files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"'{source}' cannot be had: {reason}") from None
+        raise DataError(f"'{source}' cannot be had: {first_line(error)}") from None
     return load_builder(builder, source=source, annotation=annotation, seed=seed, listener=listener)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from keras_transfer.errors import ArtifactError
+from keras_transfer.errors import ArtifactError, first_line
 
 CPU_SECONDS = 120
 """That a file may take to be opened and run once; the largest backbone takes ten."""
@@ -75,7 +75,7 @@ def _main(format: str, path: str) -> int:
             try:
                 opened.run(np.zeros(shape if shape[-1] == 3 else (shape[0], *shape[2:], 3), np.uint8))
             except Exception as error:
-                raise ArtifactError(f"'{path}' is open but cannot be run: {runtime.first_line(error)}") from None
+                raise ArtifactError(f"'{path}' is open but cannot be run: {first_line(error, 200)}") from None
     except ArtifactError as error:
         print(error)
         return REFUSED

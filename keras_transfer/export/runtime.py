@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_transfer import keras_files, vouching
-from keras_transfer.errors import ArtifactError, DataError
+from keras_transfer.errors import ArtifactError, DataError, first_line
 from keras_transfer.export import apart, halves, manifest, metadata, outputs
 from keras_transfer.export.metadata import Card
 from keras_transfer.specs import DTYPES, FEATURES, IMAGE_INPUT, Answers, Artifact, Contract, Output
@@ -141,7 +141,8 @@ def opened(path: Path, format: Format, threads: int) -> Opened:
         raise
     except Exception as error:
         raise ArtifactError(
-            f"'{path}' is not a {format} model that can be opened; it may be damaged or incomplete: {first_line(error)}"
+            f"'{path}' is not a {format} model that can be opened; it may be damaged or incomplete: "
+            f"{first_line(error, 200)}"
         ) from error
 
 
@@ -403,9 +404,3 @@ _READERS: dict[Format, Callable[[Path, int], Opened]] = {
     "tflite": _open_tflite,
     "onnx": _open_onnx,
 }
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says, shortened to what fits a sentence."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
+from keras_transfer.errors import ExportError, KerasTransferError, UsageError, first_line, unknown
 from keras_transfer.export import activations, float_tail, metadata, pixels, selective
 from keras_transfer.export.activations import Ranges
 from keras_transfer.export.graph import Affine
@@ -74,7 +74,9 @@ def convert(source: Frozen, card: Card, calibration: np.ndarray | None = None) -
     except KerasTransferError:
         raise
     except Exception as error:
-        raise ExportError(f"TFLite {card.precision}: the converter refused this model: {_reason(error)}") from error
+        raise ExportError(
+            f"TFLite {card.precision}: the converter refused this model: {first_line(error, 300)}"
+        ) from error
     refuse_flex(model)
     return metadata.into_tflite(model, card)
 
@@ -275,7 +277,3 @@ def _quietly(work: Callable[[], bytes]) -> bytes:
     ):
         warnings.simplefilter("ignore")
         return work()
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

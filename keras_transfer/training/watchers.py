@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_transfer.errors import UsageError, unknown
+from keras_transfer.errors import UsageError, first_line, unknown
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Event, Listener
 
@@ -63,7 +63,7 @@ def watching(names: Sequence[str], folder: Path, facts: Mapping[str, Any], liste
                     record(event.message, int(event.done or 0), values)
                 except Exception as error:  # of whatever kind the package has
                     del records[name]
-                    listener(Event("warning", f"{name} no longer watches ({_first_line(error)}); training goes on"))
+                    listener(Event("warning", f"{name} no longer watches ({first_line(error)}); training goes on"))
 
         yield hear
 
@@ -72,11 +72,7 @@ def _started(name: str, folder: Path, facts: Mapping[str, Any], stack: ExitStack
     try:
         return stack.enter_context(WATCHERS[name].start(folder, facts))
     except Exception as error:  # of whatever kind the package has
-        raise UsageError(f"--watch {name} could not start: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"--watch {name} could not start: {first_line(error)}") from error
 
 
 @contextmanager

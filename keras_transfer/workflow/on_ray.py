@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from keras_transfer import journal
-from keras_transfer.errors import TrainingError, UsageError
+from keras_transfer.errors import TrainingError, UsageError, first_line
 from keras_transfer.specs import Event, Listener
 from keras_transfer.training import cluster
 
@@ -110,7 +110,7 @@ def joined(address: str, workers: int | None = None, *, a_core_each: bool = Fals
             with _own_signals():
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
         except Exception as error:  # Ray has no type of its own for what hinders it
-            raise _unreachable(address, _first_line(error)) from None
+            raise _unreachable(address, _line(error)) from None
         try:
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             every = int(ray.cluster_resources().get("CPU", 0)) if a_core_each else None
@@ -211,7 +211,11 @@ def without_bars(listener: Listener, name: str = "") -> Listener:
 def said_of(error: BaseException) -> str:
     """Return what a process on Ray ended with, for a person: the kind of an error and its first line."""
     cause = getattr(error, "cause", None) or getattr(error, "health_check_failure", None) or error
-    return f"{type(cause).__name__}: {_first_line(cause)}"
+    return f"{type(cause).__name__}: {_line(cause)}"
+
+
+def _line(error: BaseException) -> str:
+    return first_line(error, 200).rstrip(".")
 
 
 def _installed() -> Any:
@@ -229,10 +233,6 @@ def _unreachable(address: str, why: str) -> TrainingError:
         f"No Ray can be joined at '{address}' ({why}). Start one with 'ray start --head', and on each other machine "
         f"'ray start --address HOST:PORT'; or let --ray {LOCAL} start one for this command alone."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:200].rstrip(".")
 
 
 @contextmanager

@@ -96,14 +96,14 @@ def features(
     job, stages = made(asked, listener)
     begun = begun_of(job, stages)
     pieces = pieces_of(job, begun)
-    if ray and pieces:
+    if not ray:
+        for done, piece in enumerate(pieces, start=1):
+            compute(job, begun, piece)
+            listener(Event("progress", "parts of views", done=done, total=len(pieces)))
+    elif pieces:
         from keras_transfer.workflow import storing_on_ray
 
         storing_on_ray.compute(asked, {each.stage.name: each.way for each in begun}, pieces, ray, workers, listener)
-    for number, piece in enumerate(pieces):
-        if not ray:
-            compute(job, begun, piece)
-            listener(Event("progress", "parts of views", done=number + 1, total=len(pieces)))
     return tuple(_stored(job, each, look) for each, look in views_of(job, begun))
 
 
