@@ -41,10 +41,10 @@ def averaged(
     images: uint8 (n, side, side, 3). views: 1 is the picture; then its mirror image, where the model learned such;
     then the middle of each from a little nearer.
     """
-    looks = [answers(each) for each in _looks(images, views, mirrored)]
-    if len(looks) == 1:  # no copy of what may be a mask of every picture
-        return {name: np.asarray(each, np.float32) for name, each in looks[0].items()}
-    return {name: np.stack([each[name] for each in looks]).mean(axis=0, dtype=np.float32) for name in looks[0]}
+    said = [answers(each) for each in looks(images, views, mirrored=mirrored)]
+    if len(said) == 1:  # no copy of what may be a mask of every picture
+        return {name: np.asarray(each, np.float32) for name, each in said[0].items()}
+    return {name: np.stack([each[name] for each in said]).mean(axis=0, dtype=np.float32) for name in said[0]}
 
 
 def mirrored_by(run: Run | None) -> bool:
@@ -52,12 +52,17 @@ def mirrored_by(run: Run | None) -> bool:
     return run is None or any(each.augment.split("+")[0] not in NEVER_MIRRORED for each in run.record.plan.stages)
 
 
-def _looks(images: np.ndarray, views: int, mirrored: bool) -> list[np.ndarray]:
+def looks(images: np.ndarray, views: int, *, mirrored: bool = True) -> list[np.ndarray]:
+    """Return the looks at each picture that `averaged` asks, each uint8 (n, side, side, 3).
+
+    >>> len(looks(images, 3))  # doctest: +SKIP
+    3
+    """
     side = images.shape[1]
     edge = max(1, round(NEARER * side))
-    looks = [images]
+    seen = [images]
     if views > (2 if mirrored else 1):
-        looks.append(np.stack([resized(each[edge:-edge, edge:-edge], side, side) for each in images]))
+        seen.append(np.stack([resized(each[edge:-edge, edge:-edge], side, side) for each in images]))
     if mirrored:
-        looks = [np.ascontiguousarray(way) for each in looks for way in (each, each[:, :, ::-1])]
-    return looks[:views]
+        seen = [np.ascontiguousarray(way) for each in seen for way in (each, each[:, :, ::-1])]
+    return seen[:views]
