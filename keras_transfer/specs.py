@@ -162,10 +162,10 @@ class Plan(Value):
     minutes: float | None = Field(default=None, gt=0, le=100_000)
     """Of wall clock that all of it may take, from reading pictures to the test; size, recipe, epochs and views are then
     chosen by what is measured first. Not read where `stages` are given: what the clock decided stands there."""
-    unlabelled: Literal["curriculum", "believe", "propagate", "none"] | None = None
-    """How pictures without a label get one: the surest of each class are believed first and more in each turn, the
-    likeliest are believed at once, or labels flow from alike to alike. The first where it is left out; `none` leaves
-    such pictures alone."""
+    unlabelled: Literal["curriculum", "consistency", "believe", "propagate", "none"] | None = None
+    """How pictures without a label get one: the surest of each class are believed first and more in each turn, what is
+    sure is learnt from strongly augmented copies, the likeliest are believed at once, or labels flow from alike to
+    alike. The first where it is left out; `none` leaves such pictures alone."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""

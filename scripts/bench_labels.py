@@ -21,36 +21,43 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from keras_transfer.backbones import features, registry
+from keras_transfer.backbones import registry
 from keras_transfer.data import pipeline, sources
 from keras_transfer.selection import pseudo_labels, suggesting
+from keras_transfer.specs import Plan, silent
 from keras_transfer.training import prefix
-from keras_transfer.workflow.building import fitting_size
+from keras_transfer.workflow import unlabelled
+from keras_transfer.workflow.building import network_of, resolved
 
 WAYS = ("random", "suggested", "typical", "margin", "torn")
 
 
-def described(source):
-    """Features and labels of the training and the test pictures."""
-    splits = sources.load(source)
-    spec = registry.backbone("EfficientNetLite0")
-    size = fitting_size(spec, splits.typical_size)
-    built = features.build(spec, image_size=size)
-    pooled = keras.Model(built.model.input, keras.layers.GlobalAveragePooling2D()(built.model.output))
-    feed = pipeline.make_feed(splits)
-    check = np.asarray(next(iter(feed("train", image_size=size, batch_size=16)))[0])
-    compute = prefix.build(pooled, check=check).compute
-    found = []
-    for split in ("train", "test"):
-        rows = [compute(np.asarray(images))[0] for images, *_ in feed(split, image_size=size, batch_size=64)]
-        found += [np.concatenate(rows), splits[split].labels]
-    scaler = StandardScaler().fit(found[0])
-    return found, scaler
+class Described:
+    """The pictures of a source, as frozen features."""
+
+    def __init__(self, source):
+        splits = sources.load(source)
+        plan = resolved(Plan(data=source), registry.backbone("EfficientNetLite0"), splits, silent)
+        network, _ = network_of(plan, registry.backbone("EfficientNetLite0"), splits, "imagenet", silent)
+        feed, size = pipeline.make_feed(splits), plan.image_size
+        check = np.asarray(next(iter(feed("train", image_size=size, batch_size=16)))[0])
+        compute = prefix.build(unlabelled.depths(network), check=check).compute
+
+        def features(split, **how):
+            batches = feed(split, image_size=size, batch_size=64, **how)
+            parts = [compute(np.asarray(images)) for images, *_ in batches]
+            return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+        head, earlier = features("train")
+        self.data = (head, splits.train.labels, features("test")[0], splits.test.labels)
+        self.scaler = StandardScaler().fit(head)
+        self.head, self.both = head.shape[1], np.concatenate([head, earlier], axis=1)
+        copies = [features("train", augment=unlabelled.STRONG, epoch=each) for each in range(unlabelled.COPIES)]
+        self.strong = np.stack([np.concatenate(each, axis=1) for each in copies])
 
 
 def learnt(scaler, rows, labels, weights=None):
@@ -90,9 +97,9 @@ def curve(way, data, scaler, counts, seed):
     return reached
 
 
-def helped(data, scaler, per_class, seed, foreign):
-    """Test accuracy by how pictures without a label are used."""
-    rows, labels, test_rows, test_labels = data
+def helped(source, per_class, seed, foreign):
+    """Test accuracy by how pictures without a label are used; what judges sees what the head takes alone."""
+    (rows, labels, test_rows, test_labels), scaler, both = source.data, source.scaler, source.both
     order = np.random.default_rng(seed).permutation(len(rows))
     judging = max(2, per_class // 2)
     of_class = [order[labels[order] == each] for each in np.unique(labels)]
@@ -100,21 +107,23 @@ def helped(data, scaler, per_class, seed, foreign):
     validation = np.concatenate([each[per_class : per_class + judging] for each in of_class])
     rest = np.concatenate([each[per_class + judging :] for each in of_class])
     known = pseudo_labels.Known(
-        rows[train], labels[train], rows[validation], labels[validation], rows[rest], len(of_class)
+        both[train], labels[train], both[validation], labels[validation], both[rest], len(of_class)
     )
+    known = pseudo_labels.weighed(replace(known, strong=source.strong[:, rest]), source.head)
 
     def reached(given, weights, known=known):
-        both, every = np.concatenate([rows[train], known.unlabelled]), np.append(labels[train], given)
-        model = learnt(scaler, both, every, np.append(np.ones(len(train)), weights))
+        seen = np.concatenate([rows[train], known.unlabelled[:, : source.head]])
+        model = learnt(scaler, seen, np.append(labels[train], given), np.append(np.ones(len(train)), weights))
         return right(model, scaler, test_rows, test_labels)
 
     alone = right(learnt(scaler, rows[train], labels[train]), scaler, test_rows, test_labels)
-    found, _ = pseudo_labels.gated(known, "curriculum")
     ways = {name: reached(*method(known)) for name, method in pseudo_labels.METHODS.items()}
+    found, _ = pseudo_labels.gated(known, "curriculum")
     ways["gated"] = alone if found is None else reached(found.labels, found.weights)
     if foreign is not None:
         others = foreign[np.random.default_rng(seed).choice(len(foreign), len(rest) // 4)]
-        mixed = replace(known, unlabelled=np.concatenate([known.unlabelled, others]))
+        mixed = replace(known, unlabelled=np.concatenate([known.unlabelled, others]), strong=None)
+        mixed = pseudo_labels.weighed(mixed, source.head)
         found, _ = pseudo_labels.gated(mixed, "curriculum")
         ways["gated, a fifth foreign"] = alone if found is None else reached(found.labels, found.weights, mixed)
     return {"labels alone": alone, **ways}
@@ -144,18 +153,19 @@ def main():
     counts, seeds = [[int(each) for each in text.split(",")] for text in (arguments.labels, arguments.seeds)]
     kept = {}
     named = arguments.sources or ["sample:fashion"]
-    described_by = {source: described(source) for source in named}
+    described = {source: Described(source) for source in named}
     for source, other in zip(named, [*named[1:], named[0]], strict=True):
-        (data, scaler), foreign = described_by[source], None if other == source else described_by[other][0][0]
+        given, foreign = described[source], None if other == source else described[other].both
         if "unlabelled" in arguments.only:
-            kept[f"{source}, unlabelled"] = rows = {
-                f"{each} a class": [helped(data, scaler, int(each), seed, foreign) for seed in seeds]
-                for each in arguments.per_class.split(",")
-            }
-            show(f"{source}: test accuracy in percent, mean and deviation of {len(seeds)} seeds", rows)
+            kept[f"{source}, unlabelled"] = rows = {}
+            title = f"{source}: test accuracy in percent, mean and deviation of {len(seeds)} seeds"
+            for each in arguments.per_class.split(","):
+                rows[f"{each} a class"] = [helped(given, int(each), seed, foreign) for seed in seeds]
+                show(title, {f"{each} a class": rows[f"{each} a class"]})
         if "suggest" in arguments.only:
             kept[f"{source}, suggest"] = rows = {
-                way: [curve(way, data, scaler, counts, seed) for seed in seeds] for way in arguments.ways.split(",")
+                way: [curve(way, given.data, given.scaler, counts, seed) for seed in seeds]
+                for way in arguments.ways.split(",")
             }
             show(f"{source}: test accuracy in percent by labels, mean and deviation of {len(seeds)} seeds", rows)
         if arguments.out:

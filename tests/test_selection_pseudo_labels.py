@@ -1,9 +1,20 @@
 """Labels that were never given: they flow between pictures that are alike, and stand only where validation gains."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from keras_transfer.selection.pseudo_labels import BELIEF, FINAL_SHARE, METHODS, Known, gated, propagated
+from keras_transfer.selection.pseudo_labels import (
+    BELIEF,
+    FINAL_SHARE,
+    METHODS,
+    Known,
+    consistent,
+    gated,
+    propagated,
+    weighed,
+)
 
 CLASSES, EACH, WIDTH = 3, 40, 12
 
@@ -86,3 +97,53 @@ def test_a_class_that_nothing_is_given_of_is_no_obstacle():
         labels, weights = method(one)
         assert np.isfinite(weights).all()
         assert len(labels) == EACH
+
+
+def test_what_is_sure_is_learnt_from_the_copies():
+    pool, hidden = known(noise=1.2)
+    noise = np.random.default_rng(2).normal(0, 2, (2, *pool.unlabelled.shape))
+    shown = replace(pool, strong=(pool.unlabelled + noise).astype("float32"))
+    labels, weights = consistent(shown)
+    assert (labels[weights > 0] == hidden[weights > 0]).mean() > 0.8
+    assert (weights != consistent(pool)[1]).any()
+    for given, wanted in zip(consistent(shown), (labels, weights), strict=True):
+        np.testing.assert_array_equal(given, wanted)
+
+
+def test_no_class_weighs_more_than_the_mean_one_where_answers_are_sure():
+    pool, hidden = known(noise=0.3)
+    many = np.concatenate([np.flatnonzero(hidden == 0), *(np.flatnonzero(hidden == each)[:15] for each in (1, 2))])
+    labels, weights = consistent(replace(pool, unlabelled=pool.unlabelled[many]))
+    sums = np.bincount(labels, weights, minlength=CLASSES)
+    assert weights.max() <= BELIEF
+    assert sums.max() <= BELIEF * len(many) / CLASSES + 1e-6
+
+
+@pytest.mark.parametrize(("noise_in", "share"), [("head", True), ("earlier", False)])
+def test_the_depth_that_tells_classes_apart_is_what_weighs(noise_in, share):
+    pool, _ = known(labelled=4)
+    noise = np.random.default_rng(1)
+
+    def both(rows):
+        drawn = noise.normal(0, 2, rows.shape)
+        return np.concatenate([drawn, rows] if noise_in == "head" else [rows, drawn], axis=1).astype("float32")
+
+    deep = replace(pool, **{name: both(getattr(pool, name)) for name in ("features", "validation", "unlabelled")})
+    scales = weighed(deep, head=WIDTH).scales
+    assert (scales[WIDTH] > scales[0]) == share
+    np.testing.assert_allclose((scales**2).sum(), WIDTH, rtol=1e-6)  # both together weigh what the head's alone do
+
+
+def test_where_no_class_has_two_pictures_the_head_alone_is_asked():
+    pool, _ = known(labelled=1)
+    nothing = {"validation": pool.validation[:0], "validation_labels": pool.validation_labels[:0]}
+    scales = weighed(replace(pool, **nothing), head=WIDTH - 2).scales
+    assert scales.tolist() == [1.0] * (WIDTH - 2) + [0.0] * 2
+
+
+def test_one_depth_is_taken_as_it_is():
+    pool, _ = known()
+    alone = weighed(pool, head=WIDTH)
+    assert alone.scales.tolist() == [1.0] * WIDTH
+    for given, wanted in zip(METHODS["curriculum"](alone), METHODS["curriculum"](pool), strict=True):
+        np.testing.assert_array_equal(given, wanted)

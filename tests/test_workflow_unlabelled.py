@@ -5,7 +5,7 @@ import pytest
 from colours import draw
 from PIL import Image
 
-from keras_transfer import workflow
+from keras_transfer import keras_files, workflow
 from keras_transfer.errors import UsageError
 from keras_transfer.selection import pseudo_labels
 from keras_transfer.specs import Plan, Stage
@@ -50,8 +50,53 @@ def test_labels_that_were_given_are_learned_from_and_told(pictures, tmp_path, mo
     assert run.record.counts["train"] < 60  # the record counts what somebody labelled
 
 
+def test_copies_are_looked_at_where_answers_are_learnt_from_them(pictures, tmp_path, monkeypatch):
+    asked = []
+
+    def refused(known, name):
+        asked.append((known, name))
+        return None, pseudo_labels.Given("none", np.zeros(30, int), np.zeros(30, "float32"), 0.5)
+
+    monkeypatch.setattr(pseudo_labels, "gated", refused)
+    workflow.train(plan(pictures, unlabelled="consistency"), folder=tmp_path)
+    (known, name), width = asked[0], 1280 + 112
+    assert name == "consistency"
+    assert known.features.shape[1] == known.validation.shape[1] == len(known.scales) == width
+    assert known.unlabelled.shape == (30, width)
+    assert known.strong.shape == (2, 30, width)
+    assert (known.strong[0] != known.strong[1]).any()
+    assert (known.strong != known.unlabelled).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["curriculum", "consistency"])
+def test_a_run_that_goes_on_learns_from_the_same_labels_bit_by_bit(pictures, tmp_path, way):
+    def killed(event):
+        if event.kind == "epoch" and event.done == 1:
+            raise KeyboardInterrupt
+
+    asked = plan(pictures, unlabelled=way)
+    whole = workflow.train(asked, folder=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        workflow.train(asked, folder=tmp_path / "parts", listener=killed)
+    parts = workflow.train(asked, folder=tmp_path / "parts")
+    for given, wanted in zip(weights_of(parts), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(given, wanted)
+
+
+def weights_of(run):
+    return keras_files.load(run.model_path).get_weights()
+
+
+def test_a_way_that_there_is_not_is_named_with_those_that_there_are():
+    with pytest.raises(ValueError, match="'curriculum', 'consistency', 'believe', 'propagate' or 'none'"):
+        Plan(data="sample:fashion", unlabelled="consistent")
+
+
 def test_a_way_to_give_labels_where_there_is_nothing_to_give_them_to_is_one_sentence(tmp_path):
     draw(tmp_path / "pictures")
-    with pytest.raises(UsageError, match="unlabelled=propagate needs pictures without a label: a folder 'unlabelled'"):
-        workflow.train(plan(tmp_path / "pictures", unlabelled="propagate"), folder=tmp_path / "runs")
+    with pytest.raises(
+        UsageError, match="unlabelled=consistency needs pictures without a label: a folder 'unlabelled'"
+    ):
+        workflow.train(plan(tmp_path / "pictures", unlabelled="consistency"), folder=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

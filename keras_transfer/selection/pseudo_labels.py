@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_matrix, diags, identity
 from scipy.sparse.linalg import cg
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import RepeatedStratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler, normalize
 
@@ -25,6 +26,15 @@ ROUNDS, FINAL_SHARE, BELIEF = 5, 0.8, 0.5
 """Of `curriculum`: how often it fits, the share of the mean class that is believed in its last round, and what a given
 label weighs beside one that somebody gave."""
 
+TURNS, LEAST_SURE = 6, 0.5
+"""Of `consistency`: how often it fits, and the part of the threshold that a class is never let under."""
+
+SHARES = (0.0, 0.25, 0.5, 0.75)
+"""Of the weight of all features, what those of the earlier depth may have: none, up to three quarters."""
+
+FOLDS, REPEATS, MOST_JUDGED = 5, 2, 500
+"""How pictures with a label judge such a share: left out in so many parts, so often, and no more of them."""
+
 LENIENCE = 2.5
 """Weight of all pictures together beside the penalty of the regression that judges, on features of unit deviation: the
 same however many they are, so that more labels do not look better because they are more."""
@@ -35,7 +45,7 @@ class Known:
     """Features of pictures, and the labels that are known."""
 
     features: np.ndarray
-    """float32 (n, width): of the training pictures."""
+    """float32 (n, width): of the training pictures. Where they are of several depths, those lie side by side."""
     labels: np.ndarray
     """int (n,)."""
     validation: np.ndarray
@@ -45,6 +55,11 @@ class Known:
     unlabelled: np.ndarray
     """float32 (u, width)."""
     classes: int
+    scales: np.ndarray | None = None
+    """float32 (width,): what each number is multiplied with once it has unit deviation; 1 where left out."""
+    strong: np.ndarray | None = None
+    """float32 (copies, u, width): of strongly augmented copies of the pictures without a label; read by `consistency`
+    alone, which takes the pictures themselves where there are none."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,31 @@ class Given:
 
 Method = Callable[[Known], tuple[np.ndarray, np.ndarray]]
 """Features and known labels to the label of each picture without one, int (u,), and its weight, float (u,)."""
+
+
+def weighed(known: Known, head: int) -> Known:
+    """Return what is known with the features of both depths weighed as pictures that are left out make likely.
+
+    >>> weighed(known, head=1280).scales[:2]  # doctest: +SKIP
+    array([0.8660254, 0.8660254])
+
+    head: how many of the numbers are those that the head takes; the rest is from before it. What the last block gives
+    is best for photographs; for drawings, which ImageNet has none of, it has lost what an earlier one still has. The
+    share of that one, a row of `SHARES`, is the one under which a regression on the known labels finds those of left
+    out pictures likeliest. Where no class has two of them it is none.
+    """
+    width = known.features.shape[1]
+    rows = np.concatenate([known.features, known.validation])
+    labels = np.append(known.labels, known.validation_labels)
+    several = np.flatnonzero(np.bincount(labels, minlength=known.classes)[labels] > 1)
+    judged = np.random.default_rng(0).permutation(several)[:MOST_JUDGED]
+    judged = judged[np.bincount(labels[judged], minlength=known.classes)[labels[judged]] > 1]
+    best, likeliest = 0.0, -np.inf
+    for share in SHARES if head < width and len(np.unique(labels[judged])) > 1 else ():
+        found = _left_out(_scaled(replace(known, scales=_scales(share, head, width)))(rows[judged]), labels[judged])
+        if found > likeliest:
+            best, likeliest = share, found
+    return replace(known, scales=_scales(best, head, width))
 
 
 def propagated(known: Known) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +187,42 @@ def learnt_by_turns(known: Known) -> tuple[np.ndarray, np.ndarray]:
     return labels, weights
 
 
-METHODS: dict[str, Method] = {"curriculum": learnt_by_turns, "believe": believed, "propagate": propagated}
+def consistent(known: Known) -> tuple[np.ndarray, np.ndarray]:
+    """Ask the pictures as they are, and learn the sure answers from strongly augmented copies of them.
+
+    >>> set(consistent(known)[1]) <= {0.0, 0.5}  # doctest: +SKIP
+    True
+
+    In each turn a regression learns from the next copy. Its answers are moved to the shares that classes have among the
+    labels; sure is one from a threshold on, below which validation is wrong too often, and which is lower for classes
+    of which little is sure yet. No class weighs more in all than the mean class.
+
+    Source: Sohn et al., FixMatch, NeurIPS 2020, section 2.2; thresholds by class of Zhang et al., FlexMatch, NeurIPS
+    2021, equations 5 to 9; shares of classes of Berthelot et al., ReMixMatch, ICLR 2020, section 3.1.
+    """
+    copies = known.unlabelled[None] if known.strong is None else known.strong
+    labels, weights = np.zeros(len(known.unlabelled), int), np.zeros(len(known.unlabelled))
+    for turn in range(TURNS):
+        learnt = replace(known, unlabelled=copies[turn % len(copies)])
+        said, order = _regression(known, *_joined(learnt, labels, weights))
+        shares = np.bincount(known.labels, minlength=known.classes)[order] / len(known.labels)
+        likely, judged = (_aligned(said(rows), shares) for rows in (known.unlabelled, known.validation))
+        labels, sure = order[likely.argmax(axis=1)], likely.max(axis=1)
+        right = order[judged.argmax(axis=1)] == known.validation_labels
+        from_here = min(_threshold(judged.max(axis=1), right), float(np.median(sure)))
+        counts = np.bincount(labels[sure >= from_here], minlength=known.classes)
+        learnt_so_far = counts / max(counts.max(), 1)
+        of_class = from_here * np.maximum(learnt_so_far / (2 - learnt_so_far), LEAST_SURE)
+        weights = BELIEF * _balanced(labels, (sure >= of_class[labels]).astype(float), known.classes)
+    return labels, weights
+
+
+METHODS: dict[str, Method] = {
+    "curriculum": learnt_by_turns,
+    "consistency": consistent,
+    "believe": believed,
+    "propagate": propagated,
+}
 """By the name that `Plan.unlabelled` calls them; the first is taken where the plan leaves it out."""
 
 
@@ -188,9 +263,44 @@ def _regression(
     known: Known, rows: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
     """Return what gives probabilities of features, and the classes that they are of."""
+    scaled = _scaled(known)
+    model = LogisticRegression(C=LENIENCE / weights.sum(), max_iter=300).fit(scaled(rows), labels, weights)
+    return lambda others: model.predict_proba(scaled(others)), model.classes_
+
+
+def _scaled(known: Known) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives features the deviation that a regression takes them with."""
     scaler = StandardScaler().fit(np.concatenate([known.features, known.unlabelled]))  # a few labels say little of it
-    model = LogisticRegression(C=LENIENCE / weights.sum(), max_iter=300).fit(scaler.transform(rows), labels, weights)
-    return lambda others: model.predict_proba(scaler.transform(others)), model.classes_
+    scales = np.float32(1) if known.scales is None else known.scales
+    return lambda rows: scaler.transform(rows) * scales
+
+
+def _scales(share: float, head: int, width: int) -> np.ndarray:
+    """Return the factor of each number under which the earlier depth has that share of what the head's alone have."""
+    earlier = width - head
+    of_earlier = np.sqrt(share * head / max(earlier, 1))
+    return np.repeat(np.array([np.sqrt(1 - share), of_earlier], np.float32), [head, earlier])
+
+
+def _left_out(rows: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean logarithm of the probability of the right class, each picture left out in turn."""
+    left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
+    rows = left * sizes  # the same products in as few numbers as there are pictures: as good, and faster
+    folds = RepeatedStratifiedKFold(
+        n_splits=min(FOLDS, int(np.unique(labels, return_counts=True)[1].min())), n_repeats=REPEATS, random_state=0
+    )
+    found = []
+    for kept, out in folds.split(rows, labels):
+        model = LogisticRegression(C=LENIENCE / len(kept), max_iter=300).fit(rows[kept], labels[kept])
+        said = model.predict_log_proba(rows[out])
+        found.append(said[np.arange(len(out)), np.searchsorted(model.classes_, labels[out])])
+    return float(np.concatenate(found).mean())
+
+
+def _aligned(likely: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return probabilities whose mean over all pictures is nearer to the shares of the classes."""
+    moved = likely * shares / np.maximum(likely.mean(axis=0), 1e-12)
+    return np.asarray(moved / moved.sum(axis=1, keepdims=True))
 
 
 def _threshold(sure: np.ndarray, right: np.ndarray) -> float:

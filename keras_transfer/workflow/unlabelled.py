@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,6 +20,9 @@ from keras_transfer.workflow.tasks import BATCH
 
 FEWEST = 2
 """Validation pictures of which a gain can be told."""
+
+STRONG, COPIES = "standard", 2
+"""Augmentation, and so many copies by it, of what `consistency` learns from."""
 
 
 def with_labels(
@@ -59,24 +63,38 @@ def _known(plan: Plan, splits: Splits, network: Network, feed: Feed, size: int) 
     At the size that fits the pictures, whatever that of the plan is: minutes change that one, and the labels that are
     given must be the same when a run goes on.
     """
-    check = np.asarray(next(iter(feed("train", image_size=size, batch_size=16)))[0])
-    frozen = keras.Model(network.model.input, list(network.features))
-    compute = prefix.build(resized(frozen, [(size, size, 3)]), check=check).compute
-
-    def features(given: Feed, split: str) -> np.ndarray:
-        batches = given(split, image_size=size, batch_size=BATCH)
-        return np.concatenate([compute(np.asarray(images))[0] for images, *_ in batches])
-
     assert splits.unlabelled is not None
     pool = replace(splits, train=replace(splits.unlabelled, name="train"))
-    return pseudo_labels.Known(
+    free = pipeline.make_feed(pool, aspect=plan.aspect, cache_bytes=0)
+    check = np.asarray(next(iter(feed("train", image_size=size, batch_size=16)))[0])
+    compute = prefix.build(resized(depths(network), [(size, size, 3)]), check=check).compute
+
+    def features(given: Feed, split: str, **how: Any) -> np.ndarray:
+        batches = given(split, image_size=size, batch_size=BATCH, **how)
+        return np.concatenate([np.concatenate(compute(np.asarray(images)), axis=1) for images, *_ in batches])
+
+    copies = COPIES if plan.unlabelled == "consistency" else 0
+    strong = [features(free, "train", augment=STRONG, epoch=number) for number in range(copies)]
+    known = pseudo_labels.Known(
         features=features(feed, "train"),
         labels=splits.train.labels,
         validation=features(feed, "validation"),
         validation_labels=splits.validation.labels,
-        unlabelled=features(pipeline.make_feed(pool, aspect=plan.aspect, cache_bytes=0), "train"),
+        unlabelled=features(free, "train"),
         classes=len(splits.class_names),
+        strong=np.stack(strong) if strong else None,
     )
+    return pseudo_labels.weighed(known, head=int(network.features[0].shape[-1]))
+
+
+def depths(network: Network) -> keras.Model:
+    """Return what labels are given by: what the head takes, and the mean over all places before the last block.
+
+    >>> [each.shape[1] for each in depths(network).outputs]  # doctest: +SKIP
+    [1280, 112]
+    """
+    before = [keras.layers.GlobalAveragePooling2D()(block.output) for block in network.blocks[-2:-1]]
+    return keras.Model(network.model.input, [network.features[0], *before])
 
 
 def _joined(splits: Splits, found: pseudo_labels.Given) -> Splits:
