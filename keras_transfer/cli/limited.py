@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 
-from keras_transfer.cli.showing import fail
+from keras_transfer.cli.ending import fail
 from keras_transfer.errors import REFUSALS, RunError
 
 LOADING_BYTES = 2**31 + 2**28 * (os.cpu_count() or 1)
