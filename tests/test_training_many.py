@@ -121,7 +121,7 @@ def test_devices_of_one_machine_learn_what_one_learns(tmp_path, devices):
     process = started(tmp_path / "mirrored", cases, LOGICAL=str(devices))
     said = process.communicate(timeout=1200)[0]
     assert process.returncode == 0, said
-    assert said.splitlines()[0] == f"mirrored {devices}"
+    assert f"mirrored {devices}" in said.splitlines()
     for case in cases:
         assert_the_same(kept(tmp_path / "mirrored", case), alone(case, tmp_path / case))
 
