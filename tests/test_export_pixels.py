@@ -57,7 +57,7 @@ def test_whole_numbers_are_those_of_the_converter_that_starts_from_the_graph(tmp
     traced = graph.trace(model(), CONTRACT.outputs)
     saved_model.write_frozen(traced, tmp_path, batch=1)
     monkeypatch.setattr(tflite, "refine", lambda quantized, moments: quantized)
-    monkeypatch.setattr(tflite, "_begun", lambda quantized, source: quantized)
+    monkeypatch.setattr(tflite, "_quickened", lambda quantized, source: quantized)
     ours = tflite._int8(tflite.Frozen(tmp_path), pictures())
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -92,8 +92,8 @@ def refine(quantized: bytes, moments: Moments, *, largest: int = LARGEST_KERNEL,
         return quantized  # the converter merged layers, or put branches in another order: nothing to compare with
     for layer, other, (mean, covariance) in zip(moments.layers, others, moments.found(), strict=True):
         if other.weight.type == _tensor_type("INT8"):
-            compensated = covariance is not None and mean.shape[1] <= largest
-            damped = _damped(covariance, damping) if compensated else None
+            small = mean.shape[1] <= largest
+            damped = _damped(covariance, damping) if small and covariance is not None else None
             _choose(given, other, _weights(moments.model, layer), mean, damped)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(given))
 

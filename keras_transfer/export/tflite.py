@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, first_line, unknown
-from keras_transfer.export import activations, float_tail, metadata, pixels, selective, stem
+from keras_transfer.export import activations, float_tail, hard_swish, metadata, pixels, selective, stem
 from keras_transfer.export.activations import Ranges
 from keras_transfer.export.graph import Affine
 from keras_transfer.export.metadata import Card
@@ -114,7 +114,7 @@ def _dynamic(source: Frozen, calibration: np.ndarray | None) -> bytes:
 
 def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     if source.learned:
-        return _begun(_as_learned(source), source)
+        return _quickened(_as_learned(source), source)
     return _finished(_quantizer(source, _calibration(calibration))(set()), source)
 
 
@@ -155,7 +155,7 @@ def nearest(exact: bytes, pictures: np.ndarray, moments: Moments, *, whole: bool
 def _finished(refined: bytes, source: Frozen) -> bytes:
     if source.ends_in_float:
         refined = float_tail.in_float(refined, source.float32)
-    return _begun(float_tail.softmax_in_float(refined), source)
+    return _quickened(float_tail.softmax_in_float(refined), source)
 
 
 def _as_learned(source: Frozen) -> bytes:
@@ -165,11 +165,11 @@ def _as_learned(source: Frozen) -> bytes:
     return _converted(source, optimizations=[tf.lite.Optimize.DEFAULT], **types)
 
 
-def _begun(quantized: bytes, source: Frozen) -> bytes:
-    """Return the file with its first operations as its runtime is quickest at them."""
+def _quickened(quantized: bytes, source: Frozen) -> bytes:
+    """Return the file with what its runtime is slow at written otherwise."""
     if source.affine is not None:
         quantized = pixels.taken_as_they_are(quantized, source.affine.factor, source.affine.offset)
-    return stem.widened(quantized)
+    return hard_swish.taken_apart(stem.widened(quantized))
 
 
 def _calibrated(exact: bytes, pictures: np.ndarray) -> bytes:

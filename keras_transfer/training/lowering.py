@@ -223,10 +223,10 @@ class Lowering:
     def _spelt(self, node: Any) -> tuple[Any, ...]:
         """The three nodes from this one on that spell a hard sigmoid, as MobileNetV3 has it; none where they do not."""
         relu = self._only_reader(node) if _with_number("Add", 3, node) else None
-        last = self._only_reader(relu) if relu is not None else None
-        if last is None or _function(relu.operation) is not keras.activations.relu6:
+        if relu is None or _function(relu.operation) is not keras.activations.relu6:
             return ()
-        return (node, relu, last) if _with_number("Multiply", 1 / 6, last) else ()
+        last = self._only_reader(relu)
+        return (node, relu, last) if last is not None and _with_number("Multiply", 1 / 6, last) else ()
 
     def _only_reader(self, node: Any) -> Any:
         """What alone takes what a node gives; None where others do, too, or it is wanted for itself."""
