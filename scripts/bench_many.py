@@ -1,6 +1,6 @@
 """Two workers of one thread each beside one process of two threads: pictures/s, and the bytes they send each other.
 
-    scripts/bench many [SOURCE] [--rounds 3] [--only full,stored,new] [--plain]
+    scripts/bench many [SOURCE] [--rounds 3] [--only full,stored,new] [--side 96] [--plain]
 
 Both share the two cores of one machine, so the most that can be reached is 1.0 of what one process does; what is
 missing to it is what workers cost. Bytes are those of the loopback device, so nothing else may use it meanwhile:
@@ -26,7 +26,7 @@ import keras_transfer as kt
 from keras_transfer.specs import Stage
 from keras_transfer.training.strategy import Strategy
 
-BATCH, SIDE, CORES = 32, 96, 2
+BATCH, CORES = 32, 2
 SETTLING = 3
 """Steps that are not timed: the first builds the graph, the second takes its memory."""
 
@@ -62,11 +62,11 @@ def sent():
     return int(line.split(":")[1].split()[8])
 
 
-def learn(source, name, folder, plain):
+def learn(source, name, side, folder, plain):
     if plain:
         Strategy.run = lambda self, of_a_part, *batch: of_a_part(*batch)
     watch = Watch()
-    plan = kt.Plan(data=source, image_size=SIDE, batch_size=BATCH, stages=(STAGES[name],))
+    plan = kt.Plan(data=source, image_size=side, batch_size=BATCH, stages=(STAGES[name],))
     kt.train(plan, folder=folder, name=name, callbacks=[watch], cache_folder=Path(folder) / "cache")
     if watch.seen:
         print("FIGURES", json.dumps(watch.figures()))
@@ -81,7 +81,7 @@ def ports(count):
             door.close()
 
 
-def measured(source, name, workers, *more):
+def measured(source, name, side, workers, *more):
     """Figures of a stage on so many workers, which share the cores; more: arguments of each."""
     with tempfile.TemporaryDirectory() as folder:
         addresses = ports(workers)
@@ -89,7 +89,18 @@ def measured(source, name, workers, *more):
         for index in range(workers):
             own = {"TF_NUM_INTRAOP_THREADS": str(CORES // workers), "TF_CPP_MIN_LOG_LEVEL": "3"}
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-            command = [sys.executable, __file__, source, "--learn", name, "--folder", folder, *more]
+            command = [
+                sys.executable,
+                __file__,
+                source,
+                "--learn",
+                name,
+                "--side",
+                str(side),
+                "--folder",
+                folder,
+                *more,
+            ]
             environment = {**os.environ, **own, "TF_CONFIG": json.dumps(task)}
             processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
         said = [process.communicate()[0] for process in processes]
@@ -97,9 +108,9 @@ def measured(source, name, workers, *more):
     return json.loads(line.removeprefix("FIGURES"))
 
 
-def beside_plain(source, name, rounds):
+def beside_plain(source, name, side, rounds):
     """Print what one process does, with a strategy of one device and without any, which take turns."""
-    pairs = [[measured(source, name, 1, *more)["rate"] for more in ((), ("--plain",))] for _ in range(rounds)]
+    pairs = [[measured(source, name, side, 1, *more)["rate"] for more in ((), ("--plain",))] for _ in range(rounds)]
     own, plain = (statistics.median(each) for each in zip(*pairs, strict=True))
     print(f"{name}: {own:.1f} pictures/s, without a strategy {plain:.1f}: {own / plain:.2f} of it", flush=True)
 
@@ -109,18 +120,21 @@ def main():
     parser.add_argument("source", nargs="?", default="sample:fashion")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default=",".join(STAGES))
+    parser.add_argument("--side", type=int, default=96, help="of the pictures, in pixels")
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--learn", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.learn:
-        learn(asked.source, asked.learn, asked.folder, asked.plain)
+        learn(asked.source, asked.learn, asked.side, asked.folder, asked.plain)
         return
     for name in asked.only.split(","):
         if asked.plain:
-            beside_plain(asked.source, name, asked.rounds)
+            beside_plain(asked.source, name, asked.side, asked.rounds)
             continue
-        rounds = [[measured(asked.source, name, workers) for workers in (1, 2)] for _ in range(asked.rounds)]
+        rounds = [
+            [measured(asked.source, name, asked.side, workers) for workers in (1, 2)] for _ in range(asked.rounds)
+        ]
         one, two = (statistics.median(each[at]["rate"] for each in rounds) for at in (0, 1))
         print(f"{name}: one process {one:.1f} pictures/s, two workers {two:.1f}: {two / one:.2f} of it")
         alone, shared = (statistics.median(each[at]["cpu"] for each in rounds) for at in (0, 1))

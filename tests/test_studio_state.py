@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from keras_transfer.bundles import targets
 from keras_transfer.errors import UsageError
+from keras_transfer.evaluation.intervals import margin
 from keras_transfer.export.formats import FORMATS
 from keras_transfer.specs import Event
 from keras_transfer.studio import feeding, results
@@ -202,7 +203,9 @@ def test_a_run_that_is_named_is_what_the_page_opens_with():
     assert given.source == run.record.plan.data
     told = studio.stages(run.folder)["stages"]
     assert [(each["name"], each["state"], len(each["rows"])) for each in told] == [("head", "kept", 10)]
-    assert results.described(run.folder)["test"]["accuracy"] == run.record.test["accuracy"]
+    shown = results.described(run.folder, given.spread)
+    assert shown["test"]["accuracy"] == run.record.test["accuracy"]
+    assert shown["spread"] == pytest.approx(margin(run.record.test["accuracy"], run.record.counts["test"]))
 
 
 def test_a_training_is_followed_while_it_goes(studio, run):

@@ -240,16 +240,17 @@ def test_a_solved_head_is_given_the_features_of_every_view_and_takes_no_step(net
     assert result.history[0]["loss"] > 0
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", ["adam", "adamw"])
-def test_adam_in_one_kernel_steps_where_that_of_keras_does(name):
+def test_adam_in_one_kernel_steps_where_that_of_keras_does(name, decay):
     import keras
 
     rng = np.random.default_rng(0)
     start, gradients = rng.normal(size=(5, 4)).astype("float32"), rng.normal(size=(6, 5, 4)).astype("float32")
     ours, theirs = keras.Variable(start), keras.Variable(start)
     plain = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[name]
-    reference = plain(learning_rate=0.01, weight_decay=0.1)
-    method = learning_rates.optimizer(Stage(name="any", optimizer=name, learning_rate=0.01, weight_decay=0.1), {})
+    reference = plain(learning_rate=0.01, weight_decay=decay)
+    method = learning_rates.optimizer(Stage(name="any", optimizer=name, learning_rate=0.01, weight_decay=decay), {})
     for gradient in gradients:
         method.apply([gradient], [ours])
         reference.apply([gradient], [theirs])

@@ -253,19 +253,17 @@ def until(true, seconds=600):
 @pytest.mark.slow
 def test_two_workers_of_ray_learn_what_one_device_learns_and_their_run_is_one_as_any(pictures, tmp_path):
     needs_ray()
-    one = given(*training(pictures, tmp_path / "one", "--recipe", "full", "--epochs", 1))
+    # The head alone: where a whole network without weights learns, Adam divides rounding by its own size.
+    how = ("--recipe", "head", "--epochs", 3)
+    one = given(*training(pictures, tmp_path / "one", *how))
     assert one.returncode == 0, one.stderr
-    two = given(
-        *training(pictures, tmp_path / "two", "--recipe", "full", "--epochs", 1, "--ray", "local", "--workers", 2)
-    )
+    two = given(*training(pictures, tmp_path / "two", *how, "--ray", "local", "--workers", 2))
     assert two.returncode == 0, two.stderr
     assert "worker 1 of 2: " in two.stderr
     runs_of = [json.loads(each.stdout) for each in (one, two)]
     losses = [[row["loss"] for stage in run["stages"] for row in stage["history"]] for run in runs_of]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
-    again = given(
-        *training(pictures, tmp_path / "two", "--recipe", "full", "--epochs", 1, "--ray", "local", "--workers", 2)
-    )
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    again = given(*training(pictures, tmp_path / "two", *how, "--ray", "local", "--workers", 2))
     assert json.loads(again.stdout)["seconds"] == runs_of[1]["seconds"]
     assert "is finished already" in again.stderr
     judged = workflow.evaluate(str(tmp_path / "two" / "run"))

@@ -69,6 +69,8 @@ class Given:
     task: str = "classification"
     merit_name: str = "accuracy"
     """What pictures of that task are judged by."""
+    spread: Callable[[Mapping[str, float | None], int], float] = lambda figures, count: 0.0
+    """Half the width of the 95 % interval of the first of some figures, 0-1, that so many pictures gave."""
     runs_folder: Path = Path("saved_models")
     run: Path | None = None
     """The run that was asked for: the page opens with it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ def place_of(folder: Path, id: str) -> Path | None:
     return next((place for place in _places(folder) if id_of("run", str(place)) == id), None)
 
 
-def described(place: Path) -> dict[str, Any]:
-    """Return all that the page shows of a finished run."""
+def described(place: Path, spread: Callable[[Mapping[str, float | None], int], float]) -> dict[str, Any]:
+    """Return all that the page shows of a finished run.
+
+    spread: of the first of its figures; see `Given.spread`.
+    """
     run = runs.open_run(place)
     record = run.record
     return {
@@ -52,6 +56,7 @@ def described(place: Path) -> dict[str, Any]:
         "counts": record.counts,
         "seconds": record.seconds,
         "test": {name: plain(value) for name, value in record.test.items()},
+        "spread": plain(spread(record.test, record.counts["test"])) if record.test else None,
         "planned": record.plan.exports,
         "exports": exports(place),
         "bundles": [

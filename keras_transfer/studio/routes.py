@@ -246,7 +246,8 @@ def runs(request: Request) -> Any:
 @routes.get("/runs/{id}")
 def run(request: Request, id: InAddress) -> Any:
     """What a run reached, its files and their proofs."""
-    return results.described(studio_of(request).run(id))
+    studio = studio_of(request)
+    return results.described(studio.run(id), studio.given.spread)
 
 
 @routes.get("/runs/{id}/stages")

@@ -53,7 +53,7 @@ def optimizer(stage: Stage, factors: Mapping[int, float]) -> keras.optimizers.Op
     accumulate = stage.accumulate if stage.accumulate > 1 else None
     return _with_factors(kind, factors)(
         learning_rate=0.0 if stage.learning_rate == "auto" else peak_of(stage),  # whoever looks for it sets it
-        weight_decay=stage.weight_decay or None,
+        weight_decay=stage.weight_decay,
         gradient_accumulation_steps=accumulate,
         name=stage.optimizer.lower(),
     )
@@ -112,7 +112,7 @@ def _with_factors(kind: type[Any], factors: Mapping[int, float]) -> type[Any]:
                 super().update_step(gradient, variable, rate)
 
         def _apply_weight_decay(self, variables: Any) -> None:
-            if self.weight_decay is None:
+            if not self.weight_decay:
                 return
             for variable in variables:
                 if len(variable.shape) > 1:

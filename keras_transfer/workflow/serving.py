@@ -13,6 +13,7 @@ from keras_transfer.bundles import targets
 from keras_transfer.data import mending, sources
 from keras_transfer.data.decoding import upright_rgb
 from keras_transfer.errors import KerasTransferError, UsageError
+from keras_transfer.evaluation.intervals import spread_of
 from keras_transfer.export.formats import FORMATS
 from keras_transfer.files import expanded
 from keras_transfer.specs import Plan
@@ -68,6 +69,7 @@ def given_for(source: str | None, *, task: str = MENDED, folder: Path, modules: 
         "decode": upright_rgb,
         "task": task,
         "merit_name": merit_name,
+        "spread": spread_of,
         "runs_folder": folder,
         "run": run,
         "command": (sys.executable, "-m", "keras_transfer"),

@@ -59,7 +59,7 @@ export function ship(root) {
       summary,
       make("h2", { id: "worth" }, run.name),
       make("p", { className: "soft" }, `${run.backbone} at ${run.image_size} px, trained on ${count(run.counts.train)} ${things}, judged by ${count(run.counts.test)} that it never saw.`),
-      make("dl", { className: "figures" }, figures.map(([name, value]) => make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, percent(value))))),
+      make("dl", { className: "figures" }, figures.map(([name, value], at) => make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, percent(value), at === 0 && run.spread ? make("small", {}, ` ± ${(100 * run.spread).toFixed(1)}`) : null)))),
       make("div", { className: "row" }, button("report", "Write the report", () => ({})), run.report ? make("a", { href: `/api/runs/${run.id}/report`, target: "_blank", rel: "noopener" }, "Open the report") : null),
       ...last("report"),
     );
