@@ -6,8 +6,9 @@ learnt. The drop is of accuracy on the test split, which has no say in anything;
 file's in the same run, one picture a call on as many threads, all files in turns so that what else the machine does
 falls on all of them. With --folder a run that is there is taken as it is, and what of it stopped goes on.
 
-With --untrained nothing is learnt and no SOURCE is needed: it tells speed alone, of networks with random weights, on
-which it does not depend.
+With --untrained nothing is learnt and no SOURCE is needed: it tells speed alone, of networks with random weights and
+batch norms that know what passes. Without these values vanish: floats so small are computed many times as slowly, and
+of steps so small XNNPACK takes no operation.
 """
 
 import argparse
@@ -80,9 +81,13 @@ def untrained(name: str, size: int, aside: Path) -> list[dict]:
     keras.utils.set_random_seed(0)
     spec = registry.backbone(name)
     base = features.build(spec, image_size=max(size, spec.min_size), weights="none").model
-    network = classification.attach(base, tuple(blocks.cut(base, spec)), classes=CLASSES)
     size = base.input.shape[1]
     pictures = np.random.default_rng(0).integers(0, 256, (NOISE, size, size, 3), np.uint8)
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    base(pictures, training=True)
+    network = classification.attach(base, tuple(blocks.cut(base, spec)), classes=CLASSES)
     twin = twins.of(network)
     twins.look(twin.model, [pictures])
     contract = Contract(class_names=tuple(map(str, range(CLASSES))), image_size=size, backbone=name)

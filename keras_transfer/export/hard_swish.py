@@ -58,7 +58,7 @@ def _like(tree: Any, other: int, name: bytes, scale: float) -> int:
     """Add a tensor as another is, but for values from 0 to 255 times the scale; return its index."""
     graph, tensor = tree.subgraphs[0], copy.copy(tree.subgraphs[0].tensors[other])
     tensor.name, tensor.buffer, tensor.quantization = name, 0, copy.copy(tensor.quantization)
-    tensor.quantization.scale, tensor.quantization.zeroPoint = np.float32([scale]), np.int64([-128])
+    tensor.quantization.scale, tensor.quantization.zeroPoint = np.array([scale], np.float32), np.array([-128])
     tensor.quantization.min = tensor.quantization.max = None
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
@@ -69,11 +69,11 @@ def _number(tree: Any, other: int, name: bytes, number: float) -> int:
     from ai_edge_litert.schema_py_generated import BufferT
 
     buffer = BufferT()
-    buffer.data = np.frombuffer(np.int8([127]).tobytes(), np.uint8)
+    buffer.data = np.frombuffer(np.array([127], np.int8).tobytes(), np.uint8)
     tree.buffers.append(buffer)
     index = _like(tree, other, name + f", {number:.3f}".encode(), number / STEPS)
     tensor = tree.subgraphs[0].tensors[index]
-    tensor.buffer, tensor.shape, tensor.shapeSignature = len(tree.buffers) - 1, np.int32([1]), None
+    tensor.buffer, tensor.shape, tensor.shapeSignature = len(tree.buffers) - 1, np.array([1], np.int32), None
     return index
 
 
