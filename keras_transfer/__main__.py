@@ -22,9 +22,9 @@ def main() -> None:
 
     try:
         from keras_transfer import cli
+        from keras_transfer.cli.ending import fail, stoppable
         from keras_transfer.cli.limited import outlive
-        from keras_transfer.cli.progress import stoppable
-    except (ImportError, OSError, MemoryError) as error:  # and so nothing that draws is there
+    except (ImportError, OSError, MemoryError) as error:  # and so nothing that tells of it is there
         sys.exit(f"Error: {of_system(error) or error}")
     try:
         outlive()
@@ -33,14 +33,14 @@ def main() -> None:
     except KerasTransferError as error:
         if debug:
             raise
-        cli.fail(str(error), error.exit_code)
+        fail(str(error), error.exit_code)
     except Exception as error:
         if debug:
             raise
         if refused := of_system(error):
-            cli.fail(refused, 1)
+            fail(refused, 1)
         where = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        cli.fail(f"Something unforeseen went wrong ({where[:300]}). Run it again with --debug to see where.", 1)
+        fail(f"Something unforeseen went wrong ({where[:300]}). Run it again with --debug to see where.", 1)
 
 
 def _open_streams() -> None:

@@ -42,6 +42,8 @@ def keeping(path: Path, listener: Listener) -> Iterator[Listener]:
     """
     try:
         file = open(path, "ab", buffering=0)  # noqa: SIM115  # closed below; nothing waits to be written by then
+        if _is_cut(path):
+            file.write(b"\n")
     except OSError:
         yield listener
         return
@@ -61,6 +63,15 @@ def keeping(path: Path, listener: Listener) -> Iterator[Listener]:
 
     with file:
         yield hear
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a killed process left half a line at the end."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        return file.read(1) not in (b"", b"\n")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import warmed
 from losing import Losing
 
 from keras_transfer.files import DRAFTS
+from keras_transfer.journal import JOURNAL
 
 WRITING = os.O_WRONLY | os.O_RDWR
 MAKING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
@@ -128,7 +129,8 @@ def attempt(name: str, rng: random.Random, folder: Path, how: str) -> str:
     if left := drafts(work):
         return f"{when}: '{left}' is left behind by all"
     found = verbs.results(name, work)
-    return "" if found == wanted else f"{when}: the same command then ended with other bytes of {sorted(found)}"
+    others = sorted(each for each in {*wanted, *found} if found.get(each) != wanted.get(each))
+    return f"{when}: the same command then ended with other bytes of {others}" if others else ""
 
 
 def wrongly_ended(how: str, code: int, said: str, *, again: bool) -> str:
@@ -151,8 +153,11 @@ def drafts(folder: Path) -> str:
 
 
 def is_half(path: Path) -> bool:
-    """Whether a file that has its final name cannot be what its name says; drafts lie in hidden folders."""
-    if not path.is_file() or any(part.startswith(".") for part in path.parts[1:]):
+    """Whether a file that has its final name cannot be what its name says; drafts lie in hidden folders.
+
+    A journal grows line by line from nothing, and whoever reads it passes over half a line.
+    """
+    if not path.is_file() or path.name == JOURNAL or any(part.startswith(".") for part in path.parts[1:]):
         return False
     try:
         if path.suffix in (".npz", ".keras", ".zip"):

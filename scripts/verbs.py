@@ -46,7 +46,7 @@ class Verb:
 
     words: tuple[str, ...]
     ends_with: tuple[str, ...]
-    """Files that are the same, byte for byte."""
+    """Files that are the same, byte for byte, by their names or by patterns of them."""
     after: str = ""
     """The verb whose end it begins from; nothing was run before it where this is empty."""
 
@@ -63,6 +63,7 @@ def _by_recipe(name: str) -> Verb:
 
 
 RUN = "saved_models/small"
+_TRIALS = ("--recipes", "head", "--sizes", str(SIDE), "--seeds", "0,1")
 
 VERBS: dict[str, Verb] = {
     "train": _trained("--plan", "plan.toml"),
@@ -77,6 +78,15 @@ VERBS: dict[str, Verb] = {
     "verify": Verb(("verify", RUN), (f"{RUN}/exports/model.tflite", f"{RUN}/exports/model.onnx"), after="export"),
     "report": Verb(("report", RUN), (f"{RUN}/report.html",), after="export"),
     "bundle": Verb(("bundle", RUN, "--for", "python"), (f"{RUN}/bundles/small-python.zip",), after="export"),
+    "evaluate": Verb(("evaluate", RUN, "--split", "train"), (f"{RUN}/answers/train.npz",), after="train"),
+    "predict": Verb(
+        ("predict", RUN, "pictures/ant/0.png", "pictures/bee/1.png", "--output", "seen"), ("seen/*.png",), after="train"
+    ),
+    "suggest": Verb(
+        ("suggest", RUN, "people", "--count", "3", "--write", "people/to-label.csv", "--html", "page.html"),
+        ("people/to-label.csv", "page.html"),
+        after="train",
+    ),
     "gallery": Verb(
         ("gallery", "saved_models/faces", "people", "--file", "known.npz"), ("known.npz",), after="train faces"
     ),
@@ -84,6 +94,14 @@ VERBS: dict[str, Verb] = {
     "advise": Verb(
         ("advise", "pictures", "--backbone", "EfficientNetLite0", "--image-size", str(SIDE), "--write", "advised.toml"),
         ("advised.toml",),
+    ),
+    "features": Verb(
+        ("features", "pictures", "--backbone", "EfficientNetLite0", "--image-size", str(SIDE)),
+        (".KERAS_TRANSFER_CACHE/features/*/*.npy",),
+    ),
+    "sweep": Verb(
+        ("sweep", "pictures", "weights=none", "epochs=1", "--backbones", "MobileNetV2", *_TRIALS),
+        ("saved_models/*/stages/0-head/weights.npz", "saved_models/*/exports/model.tflite"),
     ),
 }
 
@@ -117,9 +135,10 @@ def reference(name: str) -> tuple[Path, Mapping[str, str]]:
     given = (str(place / "after"), verb.words)
     counted = f"import striking; striking.struck(*{given!r}, count={str(place / 'count')!r})"
     code, said = run(verb.words, place / "after", code=counted)
-    if code:
+    found = results(name, place / "after")
+    if code or not found:
         raise SystemExit(f"'{name}' fails by itself: {said}")
-    return place / "base", results(name, place / "after")
+    return place / "base", found
 
 
 def after(name: str) -> Path:
@@ -133,11 +152,9 @@ def writings(name: str) -> int:
 
 
 def results(name: str, folder: Path) -> dict[str, str]:
-    """SHA-256 of each file that a verb ends with, empty where it is not there."""
-    paths = {each: folder / each for each in VERBS[name].ends_with}
-    return {
-        each: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for each, path in paths.items()
-    }
+    """SHA-256 of each file that a verb ends with, as far as they are there."""
+    paths = (path for each in VERBS[name].ends_with for path in sorted(folder.glob(each)))
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def environment(folder: Path, **others: str) -> dict[str, str]:

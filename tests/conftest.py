@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import keras_transfer.cli.showing  # noqa: F401  # its consoles keep the streams of whoever loads it first: none of a test
 from keras_transfer.order import of_epoch
 
 CLASSES = 3

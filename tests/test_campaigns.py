@@ -70,9 +70,12 @@ def test_a_clean_table_is_whole_or_not_there_wherever_its_writing_ends(name):
     assert f"{name}: tried 1, held 1, lost 0" in done.stdout, done.stdout + done.stderr[-500:]
 
 
+STRUCK = [(name, verb) for verb in ("train", "export", "report", "bundle", "gallery", "advise") for name in STRIKES]
+STRUCK += [("kill", verb) for verb in ("evaluate", "predict", "suggest", "features", "sweep")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STRIKES)
-@pytest.mark.parametrize("verb", ["train", "export", "report", "bundle", "gallery", "advise"])
+@pytest.mark.parametrize(("name", "verb"), STRUCK)
 def test_every_verb_ends_with_the_same_bytes_after_it_was_struck(name, verb):
     done = campaign(name, "--count", 1, "--only", verb)
     assert f"{name}: tried 1, held 1, lost 0" in done.stdout, done.stdout + done.stderr[-500:]
@@ -217,3 +220,5 @@ def test_half_a_file_under_its_final_name_is_found(tmp_path):
         assert striking.is_half(tmp_path / name)
     (tmp_path / "clean.csv").write_bytes(b"path,label\n")
     assert not striking.is_half(tmp_path / "clean.csv")
+    (tmp_path / "events.jsonl").write_bytes(b"")  # a journal grows from nothing
+    assert not striking.is_half(tmp_path / "events.jsonl")

@@ -76,9 +76,9 @@ def test_whoever_reads_may_go_early():
     assert done.stderr == ""
 
 
-def limited(code):
+def limited(code, before=""):
     """Run Python under a limit of addresses that is never met, behind what watches over a verb there."""
-    begin = "import os, resource, signal, sys, time\nresource.setrlimit(resource.RLIMIT_AS, (2**44, 2**44))\n"
+    begin = "import os, resource, signal, sys, time\nresource.setrlimit(resource.RLIMIT_AS, (2**44, 2**44))\n" + before
     begin += "from keras_transfer.cli.limited import outlive\noutlive()\n"
     return subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, check=False)
 
@@ -100,10 +100,17 @@ def test_where_memory_is_limited_a_verb_ends_as_it_does_anywhere():
     assert limited("os.kill(os.getpid(), signal.SIGKILL)").returncode == -9
 
 
+OF_VERB = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))\nos.kill(os.getppid(), {}); time.sleep(60)"
+
+
 def test_where_memory_is_limited_whoever_ends_the_one_that_waits_ends_the_verb():
-    of_verb = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))\nos.kill(os.getppid(), {}); time.sleep(60)"
-    assert limited(of_verb.format("signal.SIGTERM")).returncode == 130
-    assert limited(of_verb.format("signal.SIGKILL")).returncode == -9  # and nothing holds the streams any longer
+    assert limited(OF_VERB.format("signal.SIGTERM")).returncode == 130
+    assert limited(OF_VERB.format("signal.SIGKILL")).returncode == -9  # and nothing holds the streams any longer
+
+
+def test_where_memory_is_limited_a_verb_may_be_ended_before_the_one_that_waits_does_so():
+    late = "fork = os.fork\nos.fork = lambda: (child := fork()) and (time.sleep(1) or child)\n"  # as on a busy machine
+    assert limited(OF_VERB.format("signal.SIGTERM"), before=late).returncode == 130
 
 
 def test_tensorflow_is_not_loaded_where_it_would_wait_for_memory_for_ever():

@@ -126,3 +126,21 @@ def test_more_than_protobuf_reads_is_refused(monkeypatch):
     model = onnx.helper.make_model(onnx.helper.make_graph([], "of weights", [], []))
     with pytest.raises(ExportError, match=r"^ONNX: a file holds at most 2 GiB. This model takes 0.0 GiB.$"):
         weightless.written(model, {"kernel": np.zeros((300, 1), np.float32)}, io.BytesIO())
+
+
+def test_constants_have_the_names_of_their_takers_whatever_a_set_made_of_them(apart):
+    """The converter names them otherwise in each process, and a run is exported to the same bytes twice."""
+    before = apart.SerializeToString()
+    mine, other = onnx.load_from_string(before), onnx.load_from_string(before)
+    names = {each.name: f"of another process {number}" for number, each in enumerate(other.graph.initializer)}
+    for node in other.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    for each in (*other.graph.initializer, *other.graph.value_info):
+        each.name = names.get(each.name, each.name)
+    turned = list(other.graph.initializer)[::-1]
+    other.graph.ClearField("initializer")
+    other.graph.initializer.extend(turned)
+    exporter.in_order(other)
+    exporter.in_order(mine)
+    assert other.SerializeToString() == mine.SerializeToString()
+    np.testing.assert_array_equal(answers(other), answers(onnx.load_from_string(before)))

@@ -76,6 +76,14 @@ def test_epochs_before_a_stop_stand_beside_those_after_it(tmp_path):
     assert [(row["epoch"], row["loss"]) for row in rows] == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
 
+def test_half_a_line_of_a_killed_process_takes_nothing_of_the_next_with_it(tmp_path):
+    path = tmp_path / "events.jsonl"
+    told(path, epoch(1))
+    path.write_bytes(path.read_bytes()[:-9])
+    told(path, epoch(2))
+    assert [each.event.done for each in journal.Reader(path).new()] == [2]
+
+
 def test_the_time_left_counts_the_epochs_to_come(tmp_path):
     told(tmp_path / "events.jsonl", *BEGUN, epoch(1))
     assert seconds_left(seen_in(tmp_path / "events.jsonl").stages["head"], 0.0) == 8.0

@@ -40,6 +40,15 @@ def test_a_file_that_crashes_its_runtime_is_one_sentence(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_what_a_runtime_prints_while_it_fails_is_no_part_of_the_sentence(tmp_path):
+    whole = (Path(__file__).parent / "reference" / "contract_1" / "model.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(whole.replace(b"image", b"im\x86ge", 1))  # ONNX Runtime prints of it
+    with pytest.raises(ArtifactError) as caught:
+        runtime.load(tmp_path / "model.onnx", contract=CONTRACT)
+    assert str(caught.value).startswith(f"'{tmp_path}/model.onnx' is not a onnx model that can be opened")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["tflite", "onnx"])
 def test_a_file_from_elsewhere_is_tried_once(name, elsewhere, monkeypatch):
     tried = []

@@ -100,6 +100,45 @@ def test_a_twin_made_again_with_the_ranges_of_another_says_the_same(network, str
     assert (np.asarray(again(images)) == np.asarray(twin.model(images, training=False))).all()
 
 
+@pytest.fixture
+def hard():
+    """Hard swish behind a batch norm and behind a sum, a hard sigmoid as MobileNetV3 spells it, and one by its name."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(keras.layers.Rescaling(1 / 128, -1.0)(image))
+    x = keras.layers.BatchNormalization(gamma_initializer=keras.initializers.Constant(9.0))(x)
+    x = keras.layers.Activation("hard_silu")(x)
+    gate = keras.layers.Conv2D(8, 1)(keras.layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = keras.layers.Multiply()([x, keras.layers.ReLU(6.0)(gate + 3.0) * (1.0 / 6.0)])
+    x = keras.layers.Add()([x, keras.layers.Conv2D(8, 1, activation="hard_sigmoid")(x)])
+    features = keras.Model(image, keras.layers.Activation("hard_silu")(x))
+    return classification.attach(features, (Block(0, tuple(features.layers[1:]), features.output),), classes=3)
+
+
+def file_of(network, twin, folder):
+    promised = Contract(class_names=("a", "b", "c"), image_size=32)
+    (artifact,) = exporters.export(network.model, folder, ["tflite-int8"], promised, learned=twin.model)
+    return artifact.path
+
+
+def test_hard_swish_and_hard_sigmoid_are_computed_in_whole_numbers_alone(hard, stripes, tmp_path):
+    images, _ = stripes["train"]
+    twin = looked(hard, images)
+    apart = np.asarray(twin.model(images, training=False)) - np.asarray(hard.model(images, training=False))
+    assert 0 < np.abs(apart).mean() < 0.02
+    path = file_of(hard, twin, tmp_path)
+    assert whole.in_floats(path) == []
+    shares = whole_numbers.alike(twin.model, images[0], activations.on_steps(path.read_bytes(), images[0]))
+    assert len(shares) == len(whole_numbers.roundings(twin.model))
+    assert min(shares.values()) >= parity.WITHIN_A_STEP
+
+
+def test_a_hard_sigmoid_behind_a_kernel_is_a_part_of_it_and_a_hard_swish_an_addition_and_a_product(hard):
+    made = [type(layer).__name__ for layer in whole_numbers.of(hard).model.layers]
+    assert "ReLU" not in made
+    assert made.count("Activation") == 1  # the softmax
+
+
 def test_a_layer_that_nobody_knows_how_to_round_is_named():
     image = keras.Input((32, 32, 3), dtype="uint8", name="image")
     grown = keras.layers.Conv2DTranspose(4, 3, name="grown")

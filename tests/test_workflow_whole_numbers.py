@@ -70,6 +70,16 @@ def test_what_was_learnt_of_another_model_is_left_aside(learnt, tmp_path):
     assert "is of another model" in told[-1].message
 
 
+def test_what_was_learnt_with_ranges_of_another_format_is_left_aside(learnt, tmp_path):
+    run = runs.open_run(Path(shutil.copytree(learnt[0].folder, tmp_path / "older")))
+    place = run.folder / "int8" / "ranges.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"version": 1}))
+    told = []
+    opened = Opened(run, told.append)
+    assert whole_numbers.learnt(opened, opened.plain) is None
+    assert told[-1].message == f"'{place}' is of another format: what was learnt in whole numbers is left aside"
+
+
 @pytest.mark.slow
 def test_a_recipe_ends_in_whole_numbers_and_the_table_shows_what_they_brought(tmp_path, capsys):
     options = ["--recipe", "head+int8", "--epochs", 1, "--image-size", 64, "--folder", tmp_path, "--json"]

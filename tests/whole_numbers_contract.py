@@ -1,8 +1,8 @@
-"""What of a TFLite file has weights, and whether it computes them in whole numbers."""
+"""What of a TFLite file has weights, and what of it is computed in whole numbers."""
 
 from pathlib import Path
 
-from ai_edge_litert.schema_py_generated import BuiltinOperator
+from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
 from ai_edge_litert.tools import flatbuffer_utils
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -18,3 +18,10 @@ def weighted(path: Path) -> list[tuple[str, int]]:
         for code, operator in zip(codes, graph.operators, strict=True)
         if code in kinds
     ]
+
+
+def in_floats(path: Path) -> list[str]:
+    """What the operators of a file give that is not in whole numbers, by name."""
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes())).subgraphs[0]
+    given = [graph.tensors[index] for operator in graph.operators for index in operator.outputs]
+    return [tensor.name.decode() for tensor in given if tensor.type == TensorType.FLOAT32]

@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 
-from keras_transfer.cli.showing import fail
+from keras_transfer.cli.ending import STOPS, fail
 from keras_transfer.errors import REFUSALS, RunError
 
 LOADING_BYTES = 2**31 + 2**28 * (os.cpu_count() or 1)
@@ -32,14 +32,17 @@ def outlive() -> None:
     most = resource.getrlimit(resource.RLIMIT_AS)[0]
     if most == resource.RLIM_INFINITY:
         return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # none comes until it is clear what it does
     child = os.fork()
     if not child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _die_with_parent()
         sys.meta_path.insert(0, _Room(most))
         return
     for each in (signal.SIGINT, signal.SIGHUP):  # a terminal gives them to the child, too
         signal.signal(each, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if -code in ENDS or code == NO_ROOM_FOR_THREADS:
         fail(_ended(signal.Signals(-code).name if code < 0 else f"exit code {code}", most), 1)

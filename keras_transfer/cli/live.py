@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from keras_transfer.cli.progress import STYLES, progress, said, stoppable
+from keras_transfer.cli.ending import stoppable
+from keras_transfer.cli.progress import STYLES, progress, said
 from keras_transfer.cli.showing import err
 from keras_transfer.following import Seen, after, running, seconds_left
 from keras_transfer.specs import Event, Listener

@@ -89,12 +89,6 @@ def _cells(column: Column) -> list[str]:
     return [" ".join(text.plain.split()) for text in texts]
 
 
-def fail(sentence: str, code: int) -> None:
-    """Print one sentence on standard error and exit."""
-    err.print(f"[bold red]Error:[/] {plain(sentence)}", soft_wrap=True, highlight=False)
-    sys.exit(code)
-
-
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
     print(json.dumps(value, indent=2))

@@ -13,6 +13,7 @@ import psutil
 import tensorflow as tf
 
 from keras_transfer import devices
+from keras_transfer.calling import numpy_function
 from keras_transfer.data import augment as augmentation
 from keras_transfer.data import reading, remote, varied
 from keras_transfer.data.annotations import ANNOTATIONS
@@ -168,7 +169,7 @@ class PictureFeed:
             targets = targets_of(rows)
             weights = tf.gather(weights_of, rows) * tf.cast(readable, tf.float32)
             if augment != "none":
-                noise = tf.ensure_shape(tf.numpy_function(noise_of, [rows], tf.float32), (None, augmentation.NOISE))
+                noise = tf.ensure_shape(numpy_function(noise_of, [rows], tf.float32), (None, augmentation.NOISE))
                 images, targets = policy(images, targets, noise)
             return tf.ensure_shape(images, (None, *shape)), targets, weights
 
@@ -245,10 +246,10 @@ class PictureFeed:
         def noted(rows: Any, images: Any, problems: Any) -> tuple[Any, Any, Any]:
             fine = problems == ""
             readable = tf.cond(
-                tf.reduce_all(fine), lambda: fine, lambda: tf.numpy_function(note, [rows, problems], tf.bool)
+                tf.reduce_all(fine), lambda: fine, lambda: numpy_function(note, [rows, problems], tf.bool)
             )
             if cache is not None:
-                readable = tf.numpy_function(keep, [rows, images, readable], tf.bool)
+                readable = numpy_function(keep, [rows, images, readable], tf.bool)
             return rows, tf.ensure_shape(images, (None, *shape)), tf.ensure_shape(readable, (None,))
 
         return pictures.map(tf.autograph.experimental.do_not_convert(noted))
@@ -292,7 +293,7 @@ class PictureFeed:
             return self._targets(part.labels[rows], classes, size, aspect)
 
         shape = of_rows(np.arange(0)).shape[1:]
-        return lambda rows: tf.ensure_shape(tf.numpy_function(of_rows, [rows], tf.float32), (None, *shape))
+        return lambda rows: tf.ensure_shape(numpy_function(of_rows, [rows], tf.float32), (None, *shape))
 
     def _weights_of(self, part: Split) -> Any:
         weights = np.ones(len(part), np.float32) if part.weights is None else part.weights
@@ -304,7 +305,7 @@ class PictureFeed:
 
 def _from_cache(cache: Cache, order: np.ndarray, batch_size: int) -> Any:
     def taken(rows: Any) -> tuple[Any, Any, Any]:
-        images, readable = tf.numpy_function(cache.take, [rows], (tf.uint8, tf.bool))
+        images, readable = numpy_function(cache.take, [rows], (tf.uint8, tf.bool))
         shape = (None, *cache.pictures.shape[1:])
         return rows, tf.ensure_shape(images, shape), tf.ensure_shape(readable, (None,))
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.calling import numpy_function
 from keras_transfer.data import clips, varied
 from keras_transfer.data.pictures import CORES, content_of, squares
 from keras_transfer.data.squaring import square
@@ -142,7 +143,7 @@ def _rows_of(order: np.ndarray, batch_size: int) -> Any:
 
 def _read(batches: Any, read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> Any:
     def read_batch(rows: Any, sources: Any) -> tuple[Any, Any, Any]:
-        images, problems = tf.numpy_function(read, [sources], (tf.uint8, tf.string))
+        images, problems = numpy_function(read, [sources], (tf.uint8, tf.string))
         return rows, tf.ensure_shape(images, (None, *shape)), tf.ensure_shape(problems, (None,))
 
     plain = tf.autograph.experimental.do_not_convert(read_batch)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_transfer.calling import numpy_function
 from keras_transfer.data.decoding import EXIF_WITHIN_BYTES, JPEG_START, MAX_PIXELS
 from keras_transfer.data.graph_decoding import square_jpeg
 from keras_transfer.data.pictures import BLOCK, content_of, squares
@@ -45,7 +46,7 @@ def from_service(paths: np.ndarray, order: np.ndarray, size: int, aspect: str, b
         images, problems = tf.cond(
             tf.reduce_all(there),
             lambda: (images, tf.fill(tf.shape(rows), "")),
-            lambda: tuple(tf.numpy_function(read_here, [rows, images, there], (tf.uint8, tf.string))),
+            lambda: tuple(numpy_function(read_here, [rows, images, there], (tf.uint8, tf.string))),
         )
         return rows, tf.ensure_shape(images, (None, size, size, 3)), tf.ensure_shape(problems, (None,))
 

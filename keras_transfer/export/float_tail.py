@@ -93,7 +93,7 @@ def _computed(model: Any, name: str, inputs: list[int], like: int, options: Any 
     from ai_edge_litert.schema_py_generated import BuiltinOperator, BuiltinOptions, OperatorT
 
     graph, operator = model.subgraphs[0], OperatorT()
-    operator.opcodeIndex = _code(model, getattr(BuiltinOperator, name))
+    operator.opcodeIndex = code_of(model, getattr(BuiltinOperator, name))
     if options is not None:
         operator.builtinOptions = options
         operator.builtinOptionsType = getattr(BuiltinOptions, type(options).__name__.removesuffix("T"))
@@ -168,13 +168,13 @@ def _dequantized(model: Any, index: int, like: Any) -> int:
     tensor.name, tensor.buffer = like.name + b"_in_float", 0
     graph.tensors.append(tensor)
     operator = OperatorT()
-    operator.opcodeIndex = _code(model, BuiltinOperator.DEQUANTIZE)
+    operator.opcodeIndex = code_of(model, BuiltinOperator.DEQUANTIZE)
     operator.inputs, operator.outputs = [index], [len(graph.tensors) - 1]
     graph.operators.append(operator)
     return len(graph.tensors) - 1
 
 
-def _code(model: Any, builtin: int, like: Any = None) -> int:
+def code_of(model: Any, builtin: int, like: Any = None) -> int:
     """The index of an operator's code in a model, where it is added if it is not there."""
     from ai_edge_litert.schema_py_generated import OperatorCodeT
 
@@ -202,7 +202,7 @@ def _grafted(model: Any, source: Any, operator: Any, moved: dict[int, int]) -> A
             graph.tensors.append(tensor)
             moved[index] = len(graph.tensors) - 1
     grafted, code = copy.copy(operator), source.operatorCodes[operator.opcodeIndex]
-    grafted.opcodeIndex = _code(model, code.builtinCode, code)
+    grafted.opcodeIndex = code_of(model, code.builtinCode, code)
     grafted.inputs, grafted.outputs = (
         [moved.get(index, index) for index in each] for each in (operator.inputs, operator.outputs)
     )

@@ -81,6 +81,7 @@ def _simplified(graph: Graph, card: Card, layout: Layout) -> tuple[Any, dict[str
     model, same = onnxsim.simplify(model)
     if not same:
         raise ExportError("ONNX: the simplified model does not compute what the converted one does.")
+    in_order(model)
     operators.keep_padding(model)
     return model, weightless.settled(model, weights)
 
@@ -178,6 +179,43 @@ def _large_weights(model: Any, weights: Mapping[str, np.ndarray]) -> dict[str, s
         for node in model.graph.node
         if node.op_type in _WITH_WEIGHTS and node.input[1] in weights and weights[node.input[1]].size >= LARGE_KERNEL
     }
+
+
+def in_order(model: Any) -> None:
+    """Name every constant after the operator that takes it first, and list them in that order, in place.
+
+    Of equal constants the converter keeps one, and which of them a set decides, otherwise in each process: the same
+    run would not be exported to the same bytes. What the simplifier notes of its work holds those names too, and goes.
+    """
+    constants, names = {each.name: each for each in model.graph.initializer}, dict[str, str]()
+    for number, node in enumerate(_nodes(model.graph)):
+        for place, name in enumerate(node.input):
+            if name in constants:
+                names.setdefault(name, f"{node.name or number}/{place}")
+            node.input[place] = names.get(name, name)
+    for name, constant in constants.items():
+        constant.name = names.get(name, name)
+    inferred = [each for each in model.graph.value_info if each.name not in constants]
+    notes = [each for each in model.metadata_props if not each.key.startswith("onnxsim.")]
+    place_of = {name: place for place, name in enumerate(names.values())}
+    listed = sorted(constants.values(), key=lambda each: (place_of.get(each.name, len(place_of)), each.name))
+    for owner, field, values in (
+        (model.graph, "initializer", listed),
+        (model.graph, "value_info", sorted(inferred, key=lambda each: each.name)),
+        (model, "metadata_props", notes),
+    ):
+        kept = [type(each).FromString(each.SerializeToString()) for each in values]
+        owner.ClearField(field)
+        getattr(owner, field).extend(kept)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """The operators of a graph and of those inside them, which take constants from outside."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
 
 
 def _name(model: Any, graph: Graph, weights: Collection[str]) -> None:

@@ -41,11 +41,15 @@ class Layer:
 
 
 class Moments:
-    """What goes into the layers of a float32 file, in the mean and as covariance, over the first `PICTURES` seen."""
+    """What goes into the layers of a float32 file, in the mean and as covariance, over the first `PICTURES` seen.
 
-    def __init__(self, exact: bytes) -> None:
+    largest: weights per output channel up to which there are covariances.
+    """
+
+    def __init__(self, exact: bytes, largest: int = LARGEST_KERNEL) -> None:
         from ai_edge_litert.tools import flatbuffer_utils
 
+        self.largest = largest
         self.model = flatbuffer_utils.read_model_from_bytearray(bytearray(exact))
         self.layers = _layers(self.model)
         self._random = np.random.default_rng(0)
@@ -60,7 +64,7 @@ class Moments:
         for layer, total in zip(self.layers, self._sums, strict=True):
             seen = _patches(read(int(layer.operator.inputs[0])), layer, self._random)
             total[0] = total[0] + seen.mean(axis=1, dtype=np.float64)
-            if seen.shape[2] <= LARGEST_KERNEL:
+            if seen.shape[2] <= self.largest:
                 # Products of a few hundred float32 are right to a millionth, where damping adds a hundredth, and take
                 # half of the time of float64; what is summed over pictures is float64.
                 products = (seen.swapaxes(1, 2) @ seen).astype(np.float64)
@@ -74,10 +78,11 @@ class Moments:
             yield mean, covariance
 
 
-def refine(quantized: bytes, moments: Moments) -> bytes:
+def refine(quantized: bytes, moments: Moments, *, largest: int = LARGEST_KERNEL, damping: float = DAMPING) -> bytes:
     """Return the quantized TFLite file with weights and biases chosen anew; its shape, size and speed stay.
 
-    moments: of the float32 file that the quantized one was made from.
+    moments: of the float32 file that the quantized one was made from. largest: weights per output channel up to which
+    rounding is compensated, where moments know the covariance. damping: share of the mean variance, above 0.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -87,7 +92,9 @@ def refine(quantized: bytes, moments: Moments) -> bytes:
         return quantized  # the converter merged layers, or put branches in another order: nothing to compare with
     for layer, other, (mean, covariance) in zip(moments.layers, others, moments.found(), strict=True):
         if other.weight.type == _tensor_type("INT8"):
-            _choose(given, other, _weights(moments.model, layer), mean, covariance)
+            small = mean.shape[1] <= largest
+            damped = _damped(covariance, damping) if small and covariance is not None else None
+            _choose(given, other, _weights(moments.model, layer), mean, damped)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(given))
 
 
@@ -116,12 +123,17 @@ def _choose(model: Any, layer: Layer, exact: np.ndarray, mean: np.ndarray, covar
         _store(model, layer.bias, np.clip(bias + np.rint(shift / scale), limits.min, limits.max))
 
 
+def _damped(covariance: np.ndarray, damping: float) -> np.ndarray:
+    """A covariance (groups, n, n) that has an inverse."""
+    size = covariance.shape[1]
+    variance = np.trace(covariance, axis1=1, axis2=2) / size
+    return covariance + np.eye(size) * (damping * variance + 1e-12)[:, None, None]
+
+
 def _rounded(weights: np.ndarray, steps: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """GPTQ: weights (groups, rows, n), steps (groups, rows), covariance (groups, n, n); whole numbers come back."""
     size = weights.shape[2]
-    variance = np.trace(covariance, axis1=1, axis2=2) / size
-    damped = covariance + np.eye(size) * (DAMPING * variance + 1e-12)[:, None, None]
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).swapaxes(1, 2)
+    upper = np.linalg.cholesky(np.linalg.inv(covariance)).swapaxes(1, 2)
     remaining, result = weights.copy(), np.empty_like(weights)
     for column in range(size):
         result[..., column] = np.clip(np.rint(remaining[..., column] / steps), -127, 127)

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, first_line, unknown
-from keras_transfer.export import activations, float_tail, metadata, pixels, selective
+from keras_transfer.export import activations, float_tail, hard_swish, metadata, pixels, selective, stem
 from keras_transfer.export.activations import Ranges
 from keras_transfer.export.graph import Affine
 from keras_transfer.export.metadata import Card
@@ -114,7 +114,7 @@ def _dynamic(source: Frozen, calibration: np.ndarray | None) -> bytes:
 
 def _int8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     if source.learned:
-        return _pixels_as_they_are(_as_learned(source), source)
+        return _quickened(_as_learned(source), source)
     return _finished(_quantizer(source, _calibration(calibration))(set()), source)
 
 
@@ -125,26 +125,37 @@ def _int8_mixed(source: Frozen, calibration: np.ndarray | None) -> bytes:
 
 
 def _quantizer(source: Frozen, pictures: np.ndarray) -> Callable[[set[str]], bytes]:
-    """Return what makes whole numbers of a file, but of operations of some names, as its activations are on pictures.
+    """Return what makes whole numbers of a file, but for some operations, as its activations are on pictures."""
+    moments = Moments(source.float32)
+    rounded = nearest(source.float32, pictures, moments, whole=source.whole)
+    return lambda floats: refine(rounded(floats), moments)
 
-    It is the converter's own full quantization, but of the float32 file that it wrote before: it would convert the
-    graph once more to come to that file, a third of the time for the same answer.
+
+def nearest(exact: bytes, pictures: np.ndarray, moments: Moments, *, whole: bool) -> Callable[[set[str]], bytes]:
+    """Return what rounds a float32 file to the nearest whole numbers, but operations of some names.
+
+    >>> nearest(exact, pictures, Moments(exact), whole=True)(set())  # doctest: +SKIP
+
+    pictures: uint8 (n, side, side, 3), on which the ranges of activations are measured, and moments in the same pass.
+    whole: whether it gives whole numbers, too. It is the converter's own full quantization, but of the float32 file
+    that it wrote before: it would convert the graph once more to come to that file, a third of the time for the same
+    answer.
     """
     from tensorflow.lite.python.convert import mlir_quantize
 
-    moments, ranges = Moments(source.float32), Ranges(source.float32)
-    for read in activations.shown(source.float32, pictures):
+    ranges = Ranges(exact)
+    for read in activations.shown(exact, pictures):
         ranges.see(read)
         moments.see(read)
-    measured = ranges.written() if ranges.whole else _calibrated(source.float32, pictures)
-    types = {"input_data_type": tf.uint8, "output_data_type": tf.uint8 if source.whole else tf.float32}
-    return lambda floats: refine(mlir_quantize(measured, denylisted_nodes=floats or None, **types), moments)
+    measured = ranges.written() if ranges.whole else _calibrated(exact, pictures)
+    types = {"input_data_type": tf.uint8, "output_data_type": tf.uint8 if whole else tf.float32}
+    return lambda floats: mlir_quantize(measured, denylisted_nodes=floats or None, **types)
 
 
 def _finished(refined: bytes, source: Frozen) -> bytes:
     if source.ends_in_float:
         refined = float_tail.in_float(refined, source.float32)
-    return _pixels_as_they_are(float_tail.softmax_in_float(refined), source)
+    return _quickened(float_tail.softmax_in_float(refined), source)
 
 
 def _as_learned(source: Frozen) -> bytes:
@@ -154,10 +165,11 @@ def _as_learned(source: Frozen) -> bytes:
     return _converted(source, optimizations=[tf.lite.Optimize.DEFAULT], **types)
 
 
-def _pixels_as_they_are(quantized: bytes, source: Frozen) -> bytes:
-    if source.affine is None:
-        return quantized
-    return pixels.taken_as_they_are(quantized, source.affine.factor, source.affine.offset)
+def _quickened(quantized: bytes, source: Frozen) -> bytes:
+    """Return the file with what its runtime is slow at written otherwise."""
+    if source.affine is not None:
+        quantized = pixels.taken_as_they_are(quantized, source.affine.factor, source.affine.offset)
+    return hard_swish.taken_apart(stem.widened(quantized))
 
 
 def _calibrated(exact: bytes, pictures: np.ndarray) -> bytes:

@@ -26,14 +26,17 @@ FIXED: dict[Callable[[Any], Any], tuple[float, float]] = {
     keras.activations.tanh: (-1.0, 127 / 128),
 }
 """The range that LiteRT gives the result of a function, whatever goes in."""
-GATED: dict[Callable[[Any], Any], Callable[[Any], Any]] = {
-    keras.activations.silu: keras.activations.sigmoid,
-    keras.activations.hard_silu: keras.activations.hard_sigmoid,
+ROOT = math.sqrt(6)
+HARD: dict[Callable[[Any], Any], tuple[float, float]] = {
+    keras.activations.hard_sigmoid: (1 / 6, 1 / 2),
+    keras.activations.hard_silu: (1 / ROOT, 0.0),
 }
-"""Functions that are a product of what goes in and another function of it, each rounded.
+"""Functions of ReLU6(x + 3), and the factor and summand of x that the kernel before them takes in.
 
-LiteRT has `HARD_SWISH` for the second one, but in whole numbers XNNPACK does not take it: in MobileNetV3 it was half of
-the time, and each cut the graph. A range in between keeps the converter from making one of the parts.
+A range cuts off what lies outside of it, so x / 6 + 1 / 2 on one from 0 to 1 is a hard sigmoid, and costs nothing. Of
+r = x / √6 a hard swish, x ReLU6(x + 3) / 6, is r (r + 3 / √6), that sum on a range from 0 to √6: an addition and a
+product. LiteRT's `HARD_SWISH` XNNPACK does not compute in whole numbers: it was half of the time of MobileNetV3, and
+each cut the graph. A function that no range stands inside of is computed in floats.
 """
 IN_ONE_GO = (keras.activations.relu, keras.activations.relu6)
 """Functions that LiteRT computes together with what comes before them."""
@@ -106,36 +109,53 @@ class Lowering:
         self._convolved(node, OF_POINTS, self._rounded(depth(inputs[0]), f"{name}_depth{RANGE}"), name)
 
     def _convolved(self, node: Any, kernel: Kernel, given: Any, name: str) -> None:
-        """A kernel, with the layer behind it that scales its channels, and a ReLU behind that."""
-        layer, last, factors, own = node.operation, node, None, node.operation.activation
-        activation = own if own in IN_ONE_GO else None
-        if own is keras.activations.linear:
+        """A kernel, with what scales its channels behind it, and the function behind that."""
+        last, factors, function = node, [], node.operation.activation
+        if function is keras.activations.linear:
             following = self._only_reader(node)
             if following is not None and scales_channels(following.operation):
-                last, factors = following, following.operation
-            last, activation = self._with_relu(last)
-        step = self._range_of[id(given)].step
-        made = self._own(node, Rounded(layer, kernel, step, factors=factors, activation=activation, name=name))
-        if factors is not None:
+                last, factors = following, [following.operation]
+            last, function = self._with_function(last, (*IN_ONE_GO, *HARD))
+        made = Rounded(
+            node.operation,
+            kernel,
+            self._range_of[id(given)].step,
+            factors=factors,
+            taken_in=HARD.get(function),
+            activation=function if function in IN_ONE_GO else None,
+            name=name,
+        )
+        for each in (node.operation, *factors):
+            self._made.setdefault(id(each), []).append(made)
+        if factors:
             self._done.add(id(following))
-            self._made.setdefault(id(factors), []).append(made)
-        if own is keras.activations.linear or own in IN_ONE_GO:
-            self._round(last, made(given), name)
+        self._end_go(last, made(given), function, name)
+
+    def _end_go(self, last: Any, given: Any, function: Any, name: str) -> None:
+        """End what a kernel began, by the function behind it."""
+        if function is None or function in IN_ONE_GO:
+            self._round(last, given, name)
+        elif function is keras.activations.hard_sigmoid:
+            self._end(last, self._rounded(given, f"{name}_part", (0.0, 1.0)))
+        elif function is keras.activations.hard_silu:
+            root = self._rounded(given, f"{name}_root{RANGE}")
+            gate = self._rounded(root + 3 / ROOT, f"{name}_gate", (0.0, ROOT))
+            self._round(last, root * gate, name)
         else:
-            self._activate(node, self._rounded(made(given), f"{name}{RANGE}"), own, f"{name}_activation")
+            self._activate(last, self._rounded(given, f"{name}{RANGE}"), function, f"{name}_activation")
 
     def _scaled(self, node: Any, inputs: Sequence[Any], name: str) -> None:
         if len(inputs[0].shape) != 4:  # no map that could be convolved
             self._plain(node, inputs, name)
             return
-        last, activation = self._with_relu(node)
+        last, activation = self._with_function(node)
         step = self._range_of[id(inputs[0])].step
         made = self._own(node, Scaled(node.operation, step, activation=activation, name=name))
         self._round(last, made(inputs[0]), name)
 
     def _scaled_sum(self, node: Any, inputs: Sequence[Any], name: str) -> None:
         small = self._rounded(inputs[1] * node.operation.scale, f"{name}_scaled{RANGE}")
-        last, activation = self._with_relu(node)
+        last, activation = self._with_function(node)
         given = inputs[0] + small
         self._round(last, activation(given) if activation else given, name)
 
@@ -143,14 +163,21 @@ class Lowering:
         self._activate(node, inputs[0], _function(node.operation), name)
 
     def _activate(self, node: Any, given: Any, function: Any, name: str) -> None:
-        """A function by itself; a swish is a sigmoid and a product, each rounded."""
-        if function in GATED:
-            gate = GATED[function]
-            made = keras.layers.Activation(gate, name=f"{name}_{gate.__name__}")(given)
-            self._round(node, given * self._rounded(made, f"{name}_part", gate), name)
+        """A function by itself; what is made of several is rounded after each."""
+        if function is keras.activations.silu:
+            gate = keras.layers.Activation("sigmoid", name=f"{name}_sigmoid")(given)
+            self._round(node, given * self._rounded(gate, f"{name}_part", FIXED[keras.activations.sigmoid]), name)
+        elif function in HARD:
+            lifted = self._rounded(keras.activations.relu6(given + 3.0), f"{name}_sum", (0.0, 6.0))
+            sixth = keras.layers.Rescaling(1 / 6, name=f"{name}_sixth")(lifted)
+            gate = self._rounded(sixth, f"{name}_part", (0.0, 1.0))
+            if function is keras.activations.hard_sigmoid:
+                self._end(node, gate)
+            else:
+                self._round(node, given * gate, name)
         elif function in FIXED:
             given = keras.layers.Activation(function, name=name)(given)
-            self._end(node, self._rounded(given, f"{name}_part", function))
+            self._end(node, self._rounded(given, f"{name}_part", FIXED[function]))
         else:
             self._round(node, keras.layers.Activation(function, name=name)(given), name)
 
@@ -176,17 +203,30 @@ class Lowering:
         """Any other operation: as it is, in floats where LiteRT does not know it, on a range of its own."""
         _check(node.operation)
         given = self._own(node, Shared(node, name=name))(_one_or_all(inputs))
-        last, activation = self._with_relu(node)
+        last, activation = self._with_function(node)
         self._round(last, activation(given) if activation else given, name)
 
-    def _with_relu(self, node: Any) -> tuple[Any, Any]:
-        """What ends the go that a node begins, and the function that it is, where it is a ReLU; else the node, None."""
+    def _with_function(self, node: Any, functions: Sequence[Any] = IN_ONE_GO) -> tuple[Any, Any]:
+        """What ends the go that a node begins, and the function that it is, where it is one of these; else the node,
+        None."""
         following = self._only_reader(node)
-        function = _function(following.operation) if following is not None else None
-        if function not in IN_ONE_GO:
+        if following is None:
             return node, None
-        self._done.add(id(following))
-        return following, function
+        spelt = self._spelt(following) if keras.activations.hard_sigmoid in functions else ()
+        function = keras.activations.hard_sigmoid if spelt else _function(following.operation)
+        if function not in functions:
+            return node, None
+        ends = spelt or (following,)
+        self._done.update(map(id, ends))
+        return ends[-1], function
+
+    def _spelt(self, node: Any) -> tuple[Any, ...]:
+        """The three nodes from this one on that spell a hard sigmoid, as MobileNetV3 has it; none where they do not."""
+        relu = self._only_reader(node) if _with_number("Add", 3, node) else None
+        if relu is None or _function(relu.operation) is not keras.activations.relu6:
+            return ()
+        last = self._only_reader(relu)
+        return (node, relu, last) if last is not None and _with_number("Multiply", 1 / 6, last) else ()
 
     def _only_reader(self, node: Any) -> Any:
         """What alone takes what a node gives; None where others do, too, or it is wanted for itself."""
@@ -200,9 +240,9 @@ class Lowering:
         whole = following is not None and isinstance(following.operation, keras.layers.Concatenate)
         self._end(last, self._rounded(given, f"{following.operation.name if whole else name}{RANGE}"))
 
-    def _rounded(self, given: Any, name: str, function: Any = None) -> Any:
+    def _rounded(self, given: Any, name: str, fixed: tuple[float, float] | None = None) -> Any:
         if name not in self._ranges:
-            self._ranges[name] = self._own(self._at, Rounding(fixed=FIXED.get(function), name=name))
+            self._ranges[name] = self._own(self._at, Rounding(fixed=fixed, name=name))
         return self._onto(given, self._ranges[name])
 
     def _on_its_range(self, tensor: Any) -> Any:
@@ -235,6 +275,12 @@ def _function(operation: Any) -> Any:
     if isinstance(operation, keras.layers.Softmax):
         return keras.activations.softmax
     return operation.activation if isinstance(operation, keras.layers.Activation) else None
+
+
+def _with_number(kind: str, number: float, node: Any) -> bool:
+    """Whether a node adds this number to a tensor, or multiplies a tensor by it."""
+    numbers = [each for each in node.arguments.args if isinstance(each, int | float)]
+    return type(node.operation).__name__ == kind and len(numbers) == 1 and math.isclose(numbers[0], number)
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:

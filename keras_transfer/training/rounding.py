@@ -9,7 +9,7 @@ Integer-Arithmetic-Only Inference, CVPR 2018, section 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -51,7 +51,7 @@ class Rounding(keras.layers.Layer):
         if self.fixed is None and self.measures:
             self._widen(inputs)
         if self.measures:
-            return inputs
+            return inputs if self.fixed is None else tf.clip_by_value(inputs, *self.fixed)
         if self.fixed is None and training:
             self._follow(inputs)
         given = inputs - self._lean if self._lean else inputs
@@ -77,8 +77,8 @@ class Rounded(keras.layers.Layer):
     """A layer with a rounded kernel, and what LiteRT computes in one go with it: a batch norm, a ReLU.
 
     layer: of the network; its variables are used as they are, so that what this one learns that one has learnt.
-    given: the step of what it takes, of which those of its bias are made. factors: the layer behind it that scales
-    channels, None where none does. activation: what ends it.
+    given: the step of what it takes, of which those of its bias are made. factors: the layers behind it that scale
+    channels, in their order. taken_in: a factor and a summand of all channels behind these. activation: what ends it.
     """
 
     def __init__(
@@ -87,22 +87,28 @@ class Rounded(keras.layers.Layer):
         kernel: Kernel,
         given: Callable[[], Any],
         *,
-        factors: Any = None,
+        factors: Sequence[Any] = (),
+        taken_in: tuple[float, float] | None = None,
         activation: Callable[[Any], Any] | None = None,
         biased: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.layer, self.factors = layer, factors
-        self._kernel, self._given, self._activation, self._biased = kernel, given, activation, biased
+        self.layer, self.factors = layer, tuple(factors)
+        self._kernel, self._given, self._taken_in = kernel, given, taken_in
+        self._activation, self._biased = activation, biased
 
     def call(self, inputs: Any) -> Any:
         """Return what the layers give together, (batch, …, channels), their kernel rounded."""
         kernel = tf.convert_to_tensor(getattr(self.layer, self._kernel.name))
         bias = self.layer.bias if self._biased and self.layer.use_bias else None
-        if self.factors is not None:
-            width = math.prod(kernel.shape[-self._kernel.channels :])
-            kernel, bias = folded(kernel, bias, affine(self.factors, width), self._kernel.channels)
+        width = math.prod(kernel.shape[-self._kernel.channels :])
+        behind = [affine(each, width) for each in self.factors]
+        if self._taken_in is not None:
+            scale, offset = self._taken_in
+            behind.append((tf.fill((width,), scale), tf.fill((width,), offset)))
+        for each in behind:
+            kernel, bias = folded(kernel, bias, each, self._kernel.channels)
         steps = steps_of(kernel, self._kernel.channels)
         given = self._kernel.apply(self.layer, inputs, rounded(kernel, steps))
         if bias is not None:

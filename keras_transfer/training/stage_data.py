@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from rich.filesize import decimal
 
+from keras_transfer.calling import numpy_function
 from keras_transfer.devices import prefetch, without_autotune
 from keras_transfer.order import NOTHING, WHOLE, Share, of_epoch
 from keras_transfer.specs import Event, Feed, Listener, Network, Stage, Value
@@ -326,7 +327,7 @@ def _batches(order: np.ndarray, gather: Callable[..., Any], like: View, batch_si
 
     def read(rows: Any) -> tuple[Any, ...]:
         dtypes = [array.dtype for array in _arrays(like)]
-        parts = tf.numpy_function(gather if share == WHOLE else weighed, [rows], dtypes, stateful=False)
+        parts = numpy_function(gather if share == WHOLE else weighed, [rows], dtypes, stateful=False)
         for part, array in zip(parts, _arrays(like), strict=True):
             part.set_shape((None, *array.shape[1:]))
         *features, targets, weights = parts

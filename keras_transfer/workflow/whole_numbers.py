@@ -1,9 +1,9 @@
 """Teaches a run to be right in whole numbers, the run itself being the teacher, and opens what it learnt.
 
 `RUN/int8/` holds `model.keras`, the network of the run with the weights that it learnt (plain Keras opens it), and
-`ranges.json`, format 1: `{"version": 1, "model_sha256", "ranges": {"NAME": [least, largest], ...}}`, by what gives each
+`ranges.json`, format 2: `{"version": 2, "model_sha256", "ranges": {"NAME": [least, largest], ...}}`, by what gives each
 tensor that is rounded; the SHA-256 is that of `RUN/model.keras`, which stays as it was trained. A stage that brought
-nothing over rounding alone leaves neither.
+nothing over rounding alone leaves neither. Format 1 rounded hard swish elsewhere: it is left aside.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PROVEN = 4
 class Learnt(Value):
     """`RUN/int8/ranges.json`."""
 
-    version: int = Field(default=1, ge=1, le=1)
+    version: int = Field(default=2, ge=2, le=2)
     model_sha256: str
     ranges: dict[str, tuple[float, float]]
 
@@ -157,12 +157,17 @@ def _keep(opened: Opened, model: keras.Model, ranges: dict[str, tuple[float, flo
 
 def _kept(opened: Opened) -> Learnt | None:
     """What a run learnt; None where it learnt nothing, or was another model then."""
+    place = opened.run.folder / FOLDER
     try:
-        found = Learnt.model_validate_json(read_bytes(opened.run.folder / FOLDER / RANGES, MOST_TEXT_BYTES))
-    except (OSError, ValidationError):
+        found = Learnt.model_validate_json(read_bytes(place / RANGES, MOST_TEXT_BYTES))
+    except OSError:
+        return None
+    except ValidationError:
+        told = f"'{place / RANGES}' is of another format: what was learnt in whole numbers is left aside"
+        opened.listener(Event("warning", told))
         return None
     if found.model_sha256 != opened.model_sha256:
-        told = f"what '{opened.run.folder / FOLDER}' learnt in whole numbers is of another model: it is left aside"
+        told = f"what '{place}' learnt in whole numbers is of another model: it is left aside"
         opened.listener(Event("warning", told))
         return None
     return found
