@@ -133,8 +133,12 @@ def test_constants_have_the_names_of_their_takers_whatever_a_set_made_of_them(ap
     before = apart.SerializeToString()
     mine, other = onnx.load_from_string(before), onnx.load_from_string(before)
     names = {each.name: f"of another process {number}" for number, each in enumerate(other.graph.initializer)}
+    names |= {made: made.replace("__", "__90") for node in other.graph.node for made in node.output if "__" in made}
+    assert any("__90" in name for name in names.values())
     for node in other.graph.node:
+        node.name = node.name.replace("__", "__90")
         node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
     for each in (*other.graph.initializer, *other.graph.value_info):
         each.name = names.get(each.name, each.name)
     turned = list(other.graph.initializer)[::-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -182,10 +183,11 @@ def _large_weights(model: Any, weights: Mapping[str, np.ndarray]) -> dict[str, s
 
 
 def in_order(model: Any) -> None:
-    """Name every constant after the operator that takes it first, and list them in that order, in place.
+    """Name constants after the operators that take them first, count made-up names anew, and list all in that order.
 
-    Of equal constants the converter keeps one, and which of them a set decides, otherwise in each process: the same
-    run would not be exported to the same bytes. What the simplifier notes of its work holds those names too, and goes.
+    Of equal constants the converter keeps one, and which of them a set decides, otherwise in each process; so are the
+    numbers of the names that it makes up (`Squeeze__432`): the same run would not be exported to the same bytes. What
+    the simplifier notes of its work holds those names too, and goes. model: changed in place.
     """
     constants, names = {each.name: each for each in model.graph.initializer}, dict[str, str]()
     for number, node in enumerate(_nodes(model.graph)):
@@ -193,20 +195,35 @@ def in_order(model: Any) -> None:
             if name in constants:
                 names.setdefault(name, f"{node.name or number}/{place}")
             node.input[place] = names.get(name, name)
+    taken = [constants[name] for name in names]
+    left = sorted((each for name, each in constants.items() if name not in names), key=lambda each: each.name)
     for name, constant in constants.items():
         constant.name = names.get(name, name)
     inferred = [each for each in model.graph.value_info if each.name not in constants]
+    _count_anew(model.graph)
     notes = [each for each in model.metadata_props if not each.key.startswith("onnxsim.")]
-    place_of = {name: place for place, name in enumerate(names.values())}
-    listed = sorted(constants.values(), key=lambda each: (place_of.get(each.name, len(place_of)), each.name))
     for owner, field, values in (
-        (model.graph, "initializer", listed),
+        (model.graph, "initializer", [*taken, *left]),
         (model.graph, "value_info", sorted(inferred, key=lambda each: each.name)),
         (model, "metadata_props", notes),
     ):
         kept = [type(each).FromString(each.SerializeToString()) for each in values]
         owner.ClearField(field)
         getattr(owner, field).extend(kept)
+
+
+def _count_anew(graph: Any) -> None:
+    numbers: dict[str, str] = {}
+
+    def named(name: str) -> str:
+        return re.sub(r"(?<=__)\d+", lambda found: numbers.setdefault(found[0], str(len(numbers))), name)
+
+    for node in _nodes(graph):
+        node.name = named(node.name)
+        node.input[:] = [named(name) for name in node.input]
+        node.output[:] = [named(name) for name in node.output]
+    for each in (*graph.initializer, *graph.value_info):
+        each.name = named(each.name)
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
