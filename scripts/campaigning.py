@@ -45,6 +45,7 @@ def main(name: str, kinds: Sequence[str], attempt: Attempt, *, count: int, slow:
     given = parser.parse_args()
     tried, lost, began = Counter[str](), Counter[str](), time.monotonic()
     again = f" --only {shlex.quote(given.only)}" if given.only else ""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have ignored in the background
     with suppress(KeyboardInterrupt):  # what was tried until then is told
         for seed in range(given.seed, given.seed + given.count):
             kind = given.only or kinds[seed % len(kinds)]

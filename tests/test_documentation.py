@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -183,7 +184,7 @@ class ParsedError(Exception):
 
 @pytest.mark.parametrize("line", measurements())
 def test_every_measurement_is_told_with_arguments_that_it_takes(line, monkeypatch):
-    _, name, *words = line.split()
+    _, name, *words = shlex.split(line)
     if name == "transfer":
         pytest.skip("is the verb `bench transfer`")
     parse = argparse.ArgumentParser.parse_args

@@ -23,7 +23,7 @@ def few(task):
     return dataclasses.replace(whole, **{name: whole[name].take(np.arange(n)) for name, n in PICTURES.items()})
 
 
-@pytest.mark.parametrize("task", list(SOURCES))
+@pytest.mark.parametrize("task", ["segmentation", pytest.param("detection", marks=pytest.mark.slow)])
 def test_stored_pictures_of_places_grow_from_stage_to_stage(task, tmp_path):
     augment = {"segmentation": "scenes", "detection": "strong"}[task]  # a mosaic has more boxes than its pictures
     stages = (

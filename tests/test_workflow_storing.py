@@ -84,6 +84,7 @@ def test_views_that_training_alone_knows_are_refused(keys, what):
     )
 
 
+@pytest.mark.slow
 def test_training_computes_nothing_that_was_stored_ahead_of_it(pictures, tmp_path, monkeypatch):  # noqa: F811
     plan = Plan(
         data=str(pictures), backbone="MobileNetV2", weights="none", recipe="head_then_top", image_size=32, epochs=1
