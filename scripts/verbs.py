@@ -31,8 +31,7 @@ epochs = 2
 
 FACES = """data = "people"
 task = "embedding"
-backbone = "MobileNetV2"
-weights = "none"
+backbone = "EfficientNetLite0"
 image_size = 32
 [[stages]]
 name = "head"

@@ -196,6 +196,7 @@ def test_after_advice_the_training_of_what_was_advised_is_the_next_command(advis
 def test_after_advice_that_was_written_the_next_command_takes_the_plan(advised, followed, tmp_path):
     typed("advise", "sample:fashion", "--write", tmp_path / "my plan.toml")
     assert followed() == ["keras-transfer", "train", "--plan", str(tmp_path / "my plan.toml")]
+    assert advised["write"] == tmp_path / "my plan.toml"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,13 @@ def advise(
     limits = Limits(max_mb=max_mb, max_ms=max_ms, int8=int8)
     with progress() as listener:
         advice = workflow.advise(
-            source, task=task, names=backbone or (), limits=limits, image_size=image_size, listener=listener
+            source,
+            task=task,
+            names=backbone or (),
+            limits=limits,
+            image_size=image_size,
+            write=write,
+            listener=listener,
         )
     if as_json:
         print_json(advice.model_dump(mode="json"))
