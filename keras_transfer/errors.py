@@ -101,7 +101,7 @@ def _refused(error: BaseException) -> int | None:
     said = str(error)  # Python's threads, the loader of libraries and HDF5 tell of it in words alone
     if "can't start new thread" in said:
         return errno.EAGAIN
-    if "failed to map segment" in said:
+    if "failed to map segment" in said or "received an exception:Status: 1," in said:  # oneDNN's dnnl_out_of_memory
         return errno.ENOMEM
     return next((number for number in REFUSALS if os.strerror(number) in said), None)
 

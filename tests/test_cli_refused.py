@@ -28,6 +28,7 @@ def test_too_little_memory_is_a_sentence():
         ("libcudart.so: failed to map segment from shared object", errno.ENOMEM),
         ("libtensorflow_cc.so.2: cannot open shared object file: Too many open files", errno.EMFILE),
         ("can't start new thread", errno.EAGAIN),
+        ("Operation received an exception:Status: 1, message: could not create a primitive", errno.ENOMEM),
         ("Can't synchronously write data (errno = 27, error message = 'File too large')", errno.EFBIG),
     ],
 )
