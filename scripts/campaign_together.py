@@ -51,8 +51,8 @@ def attempt(kind: str, rng: random.Random, folder: Path) -> str:
     work = folder / "work"
     shutil.copytree(verbs.after("gallery") if kind == "one gallery" else base, work)
     if kind == "one gallery":
-        verbs.drawn(work / "newcomers", ("new-1", "new-2"), 3)
-        verbs.drawn(work / "others", ("other-3", "other-4", "other-5"), 3)
+        verbs.drawn(work / "newcomers", ("new-1", "new-2"), 3, others=20)
+        verbs.drawn(work / "others", ("other-3", "other-4", "other-5"), 3, others=30)
     later = rng.random() * LATEST
     one = _begun(first, work)
     time.sleep(later)

@@ -113,9 +113,9 @@ def begin(folder: Path) -> None:
     (folder / "faces.toml").write_text(FACES)
 
 
-def drawn(folder: Path, names: Sequence[str], count: int) -> None:
-    """Write so many pictures for each name: what is of one name is alike."""
-    for number, name in enumerate(names):
+def drawn(folder: Path, names: Sequence[str], count: int, *, others: int = 0) -> None:
+    """Write so many pictures for each name: what is of one name is alike, and unlike so many that were drawn before."""
+    for number, name in enumerate(names, others):
         (folder / name).mkdir(parents=True)
         base = np.random.default_rng(number).integers(0, 256, (4, 4, 3)).repeat(8, 0).repeat(8, 1)
         for each in range(count):
