@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_transfer.export import tflite_tree
+
 Read = Callable[[int], np.ndarray]
 """Gives a tensor of a file by its position, as the last picture left it."""
 
@@ -41,9 +43,8 @@ def on_steps(model: bytes, picture: np.ndarray) -> list[tuple[np.ndarray, float]
     picture: uint8 (side, side, 3). Tensors that stay floats are left out.
     """
     from ai_edge_litert.schema_py_generated import TensorType
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(model)).subgraphs[0]
+    graph = tflite_tree.read(model).subgraphs[0]
     (read,) = shown(model, picture[None])
     found = []
     for index in (int(index) for operator in graph.operators for index in operator.outputs):
@@ -58,9 +59,8 @@ class Ranges:
 
     def __init__(self, model: bytes) -> None:
         from ai_edge_litert.schema_py_generated import TensorType
-        from ai_edge_litert.tools import flatbuffer_utils
 
-        self._model = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+        self._model = tflite_tree.read(model)
         self.whole = len(self._model.subgraphs) == 1
         """Whether all is seen: branches of loops and conditions lie in graphs of their own, which are not."""
         graph = self._model.subgraphs[0]
@@ -83,10 +83,9 @@ class Ranges:
     def written(self) -> bytes:
         """Return the file with each range where the quantizer looks for it."""
         from ai_edge_litert.schema_py_generated import QuantizationParametersT
-        from ai_edge_litert.tools import flatbuffer_utils
 
         for index, (low, high) in self._found.items():
             tensor = self._tensors[index]
             tensor.quantization = tensor.quantization or QuantizationParametersT()
             tensor.quantization.min, tensor.quantization.max = [float(low)], [float(high)]
-        return bytes(flatbuffer_utils.convert_object_to_bytearray(self._model))
+        return tflite_tree.written(self._model)

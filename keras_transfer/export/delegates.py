@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from keras_transfer.errors import ArtifactError
 from keras_transfer.export import delegate_lists as lists
-from keras_transfer.export import halves
+from keras_transfer.export import halves, tflite_tree
 from keras_transfer.specs import Value
 
 
@@ -91,9 +91,8 @@ _READ = {"TRANSPOSE_CONV": 2, "SPLIT": 1, "SELECT": 1}
 
 def _steps_of_tflite(path: Path) -> Iterator[Step]:
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes()))
+    tree = tflite_tree.read(path.read_bytes())
     operators, types = (
         {value: name for name, value in vars(kind).items() if isinstance(value, int)}
         for kind in (schema.BuiltinOperator, schema.TensorType)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_transfer.errors import ExportError
+from keras_transfer.export import tflite_tree
 
 LARGEST_LOGIT = 80.0
 """Of which the exponential, and a sum of some thousand of them, is still a float32; its negative is not yet zero."""
@@ -28,9 +29,8 @@ def in_float(quantized: bytes, exact: bytes) -> bytes:
     exact: the float32 file of the same graph. Tensors of the two are told by their names. Raises ExportError where the
     quantized file does not have what the last operations begin with.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    given, wanted = (flatbuffer_utils.read_model_from_bytearray(bytearray(each)) for each in (quantized, exact))
+    given, wanted = (tflite_tree.read(each) for each in (quantized, exact))
     graph, source = given.subgraphs[0], wanted.subgraphs[0]
     tail = _behind_weights(wanted)
     made = {index for operator in tail for index in operator.outputs}
@@ -45,7 +45,7 @@ def in_float(quantized: bytes, exact: bytes) -> bytes:
     for operator in tail:
         graph.operators.append(_grafted(given, wanted, operator, moved))
     _renamed_outputs(given, wanted, moved)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(given))
+    return tflite_tree.written(given)
 
 
 def softmax_in_float(quantized: bytes) -> bytes:
@@ -57,9 +57,8 @@ def softmax_in_float(quantized: bytes) -> bytes:
     logits reach beyond `LARGEST_LOGIT`, comes back as it is.
     """
     from ai_edge_litert.schema_py_generated import BuiltinOperator, Conv2DOptionsT, DivOptionsT
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
+    model = tflite_tree.read(quantized)
     graph = model.subgraphs[0]
     kinds = [model.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators[-2:]]
     if kinds != [BuiltinOperator.SOFTMAX, BuiltinOperator.DEQUANTIZE]:
@@ -79,7 +78,7 @@ def softmax_in_float(quantized: bytes) -> bytes:
     none = _constant(model, np.zeros(classes, np.float32), answer)
     summed = _computed(model, "CONV_2D", [grown, ones, none], answer, convolution)
     _computed(model, "DIV", [grown, summed], answer, DivOptionsT(), to=answer)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return tflite_tree.written(model)
 
 
 def _within(tensor: Any, bound: float) -> bool:
@@ -90,39 +89,21 @@ def _within(tensor: Any, bound: float) -> bool:
 
 def _computed(model: Any, name: str, inputs: list[int], like: int, options: Any = None, to: int | None = None) -> int:
     """Add an operator and, where `to` does not say which one it fills, a tensor as another is; return its index."""
-    from ai_edge_litert.schema_py_generated import BuiltinOperator, BuiltinOptions, OperatorT
-
-    graph, operator = model.subgraphs[0], OperatorT()
-    operator.opcodeIndex = code_of(model, getattr(BuiltinOperator, name))
-    if options is not None:
-        operator.builtinOptions = options
-        operator.builtinOptionsType = getattr(BuiltinOptions, type(options).__name__.removesuffix("T"))
+    graph = model.subgraphs[0]
     if to is None:
         tensor = copy.copy(graph.tensors[like])
-        tensor.name, tensor.buffer = f"softmax_{name.lower()}".encode(), 0
-        graph.tensors.append(tensor)
-        to = len(graph.tensors) - 1
-    operator.inputs, operator.outputs = inputs, [to]
-    graph.operators.append(operator)
+        tensor.name = f"softmax_{name.lower()}".encode()
+        to = tflite_tree.added(model, tensor)
+    graph.operators.append(tflite_tree.operator(model, name, inputs, [to], options))
     return to
 
 
 def _constant(model: Any, values: np.ndarray, like: int) -> int:
     """Add a constant of float32, else as another tensor is; return its index."""
-    from ai_edge_litert.schema_py_generated import BufferT
-
-    graph, buffer = model.subgraphs[0], BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor = copy.copy(graph.tensors[like])
-    tensor.name, tensor.shape, tensor.shapeSignature = (
-        f"softmax_constant_{len(model.buffers)}".encode(),
-        values.shape,
-        None,
-    )
-    tensor.buffer = len(model.buffers) - 1
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
+    tensor = copy.copy(model.subgraphs[0].tensors[like])
+    tensor.name = f"softmax_constant_{len(model.buffers) + 1}".encode()
+    tensor.shape, tensor.shapeSignature = values.shape, None
+    return tflite_tree.added(model, tensor, values)
 
 
 def _behind_weights(model: Any) -> list[Any]:
@@ -159,33 +140,14 @@ def _needed(graph: Any, ends: Sequence[int]) -> list[Any]:
 
 def _dequantized(model: Any, index: int, like: Any) -> int:
     """Add the tensor that holds another one's values as floats, and what makes it; return its index."""
-    from ai_edge_litert.schema_py_generated import BuiltinOperator, OperatorT
-
     graph = model.subgraphs[0]
     if graph.tensors[index].type == like.type:
         return index
     tensor = copy.copy(like)
-    tensor.name, tensor.buffer = like.name + b"_in_float", 0
-    graph.tensors.append(tensor)
-    operator = OperatorT()
-    operator.opcodeIndex = code_of(model, BuiltinOperator.DEQUANTIZE)
-    operator.inputs, operator.outputs = [index], [len(graph.tensors) - 1]
-    graph.operators.append(operator)
-    return len(graph.tensors) - 1
-
-
-def code_of(model: Any, builtin: int, like: Any = None) -> int:
-    """The index of an operator's code in a model, where it is added if it is not there."""
-    from ai_edge_litert.schema_py_generated import OperatorCodeT
-
-    for index, code in enumerate(model.operatorCodes):
-        if code.builtinCode == builtin and (like is None or code.version >= like.version):
-            return index
-    code = copy.copy(like) if like else OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, 127)
-    code.version = max(code.version, 1)
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
+    tensor.name = like.name + b"_in_float"
+    made = tflite_tree.added(model, tensor)
+    graph.operators.append(tflite_tree.operator(model, "DEQUANTIZE", [index], [made]))
+    return made
 
 
 def _grafted(model: Any, source: Any, operator: Any, moved: dict[int, int]) -> Any:
@@ -202,7 +164,7 @@ def _grafted(model: Any, source: Any, operator: Any, moved: dict[int, int]) -> A
             graph.tensors.append(tensor)
             moved[index] = len(graph.tensors) - 1
     grafted, code = copy.copy(operator), source.operatorCodes[operator.opcodeIndex]
-    grafted.opcodeIndex = code_of(model, code.builtinCode, code)
+    grafted.opcodeIndex = tflite_tree.code_of(model, code.builtinCode, code)
     grafted.inputs, grafted.outputs = (
         [moved.get(index, index) for index in each] for each in (operator.inputs, operator.outputs)
     )

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.export.float_tail import code_of
+from keras_transfer.export import tflite_tree
 
 STEPS = 255
+"""Between the whole numbers of a signed byte, from the first to the last."""
 
 
 def taken_apart(quantized: bytes) -> bytes:
@@ -24,9 +25,8 @@ def taken_apart(quantized: bytes) -> bytes:
     quantized: a TFLite file; it comes back as it is where it holds none.
     """
     from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
+    tree = tflite_tree.read(quantized)
     graph, operators, found = tree.subgraphs[0], [], False
     for operator in graph.operators:
         kind = tree.operatorCodes[operator.opcodeIndex].builtinCode
@@ -38,51 +38,37 @@ def taken_apart(quantized: bytes) -> bytes:
     if not found:
         return quantized
     graph.operators = operators
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return tflite_tree.written(tree)
 
 
 def _parts(tree: Any, given: int, made: int) -> list[Any]:
     """The operators that give a hard swish of one tensor as another."""
+    from ai_edge_litert.schema_py_generated import AddOptionsT, MulOptionsT
+
     name = tree.subgraphs[0].tensors[made].name
-    lifted = _like(tree, given, name + b", lifted", 6 / STEPS)
-    gate = _like(tree, given, name + b", gate", 1 / STEPS)
+    lifted, gate = (
+        tflite_tree.added(tree, _like(tree, given, name + part, most))
+        for part, most in ((b", lifted", 6.0), (b", gate", 1.0))
+    )
     three, sixth = (_number(tree, given, name, number) for number in (3.0, 1 / 6))
     return [
-        _operator(tree, "ADD", [given, three], lifted),
-        _operator(tree, "MUL", [lifted, sixth], gate),
-        _operator(tree, "MUL", [given, gate], made),
+        tflite_tree.operator(tree, "ADD", [given, three], [lifted], AddOptionsT()),
+        tflite_tree.operator(tree, "MUL", [lifted, sixth], [gate], MulOptionsT()),
+        tflite_tree.operator(tree, "MUL", [given, gate], [made], MulOptionsT()),
     ]
 
 
-def _like(tree: Any, other: int, name: bytes, scale: float) -> int:
-    """Add a tensor as another is, but for values from 0 to 255 times the scale; return its index."""
-    graph, tensor = tree.subgraphs[0], copy.copy(tree.subgraphs[0].tensors[other])
-    tensor.name, tensor.buffer, tensor.quantization = name, 0, copy.copy(tensor.quantization)
-    tensor.quantization.scale, tensor.quantization.zeroPoint = np.array([scale], np.float32), np.array([-128])
+def _like(tree: Any, other: int, name: bytes, most: float) -> Any:
+    """A tensor as another is, but for values from 0 to `most`."""
+    tensor = copy.copy(tree.subgraphs[0].tensors[other])
+    tensor.name, tensor.quantization = name, copy.copy(tensor.quantization)
+    tensor.quantization.scale, tensor.quantization.zeroPoint = np.array([most / STEPS], np.float32), np.array([-128])
     tensor.quantization.min = tensor.quantization.max = None
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
+    return tensor
 
 
 def _number(tree: Any, other: int, name: bytes, number: float) -> int:
-    """Add a constant number above 0, in the steps of which it is the 255th; return its index."""
-    from ai_edge_litert.schema_py_generated import BufferT
-
-    buffer = BufferT()
-    buffer.data = np.frombuffer(np.array([127], np.int8).tobytes(), np.uint8)
-    tree.buffers.append(buffer)
-    index = _like(tree, other, name + f", {number:.3f}".encode(), number / STEPS)
-    tensor = tree.subgraphs[0].tensors[index]
-    tensor.buffer, tensor.shape, tensor.shapeSignature = len(tree.buffers) - 1, np.array([1], np.int32), None
-    return index
-
-
-def _operator(tree: Any, name: str, inputs: list[int], output: int) -> Any:
-    from ai_edge_litert import schema_py_generated as schema
-
-    operator, kind = schema.OperatorT(), f"{name.title()}Options"
-    operator.opcodeIndex = code_of(tree, getattr(schema.BuiltinOperator, name))
-    operator.inputs, operator.outputs = inputs, [output]
-    operator.builtinOptions = getattr(schema, f"{kind}T")()
-    operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-    return operator
+    """Add a constant number above 0, the last of the steps from 0 to it; return its index."""
+    tensor = _like(tree, other, name + f", {number:.3f}".encode(), number)
+    tensor.shape, tensor.shapeSignature = np.array([1], np.int32), None
+    return tflite_tree.added(tree, tensor, np.array([127], np.int8))

@@ -19,6 +19,7 @@ import flatbuffers
 from pydantic import ValidationError
 
 from keras_transfer.errors import ArtifactError
+from keras_transfer.export import tflite_tree
 from keras_transfer.files import read_bytes
 from keras_transfer.specs import IMAGE_INPUT, Contract, Output, Value
 
@@ -67,9 +68,8 @@ def into_tflite(model: bytes, card: Card) -> bytes:
     Source: https://ai.google.dev/edge/litert/conversion/tensorflow/metadata (schema `M001`).
     """
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    tree = tflite_tree.read(model)
     entries = [entry for entry in tree.metadata or [] if entry.name != _TFLITE_ENTRY]
     buffer = schema.BufferT()
     buffer.data = list(_model_metadata(card, _in_file_order(tree, card.contract.outputs)))
@@ -77,7 +77,7 @@ def into_tflite(model: bytes, card: Card) -> bytes:
     entry = schema.MetadataT()
     entry.name, entry.buffer = _TFLITE_ENTRY, len(tree.buffers) - 1
     tree.metadata = [*entries, entry]
-    packed = io.BytesIO(flatbuffer_utils.convert_object_to_bytearray(tree))
+    packed = io.BytesIO(tflite_tree.written(tree))
     # Stored, not compressed: MediaPipe maps the labels out of the file where they lie.
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_STORED) as archive:
         for name, content in files(card).items():

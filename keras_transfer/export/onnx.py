@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_transfer.errors import ExportError, KerasTransferError, UsageError, unknown
+from keras_transfer.errors import ExportError, KerasTransferError, UsageError, first_line, unknown
 from keras_transfer.export import metadata, operators, weightless
 from keras_transfer.export.graph import Graph, node_of
 from keras_transfer.export.metadata import Card
@@ -54,7 +54,7 @@ def write(
     except KerasTransferError:
         raise
     except Exception as error:
-        raise ExportError(f"ONNX: this model could not be converted: {str(error).strip().splitlines()[0]}") from error
+        raise ExportError(f"ONNX: this model could not be converted: {first_line(error)}") from error
     with path.open("wb") as file:
         weightless.written(model, weights, file)
 
@@ -207,9 +207,8 @@ def in_order(model: Any) -> None:
         (model.graph, "value_info", sorted(inferred, key=lambda each: each.name)),
         (model, "metadata_props", notes),
     ):
-        kept = [type(each).FromString(each.SerializeToString()) for each in values]
         owner.ClearField(field)
-        getattr(owner, field).extend(kept)
+        getattr(owner, field).extend(values)
 
 
 def _count_anew(graph: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_transfer.export import tflite_tree
+
 HALF_STEP = 0.5 + 1e-3
 """How far a pixel may end up from its place, in steps: as far as rounding carries it."""
 
@@ -21,9 +23,8 @@ def taken_as_they_are(quantized: bytes, factor: np.ndarray, offset: np.ndarray) 
     back as it is where it starts otherwise, or where channels are scaled differently: then no one step fits them all.
     """
     from ai_edge_litert.schema_py_generated import BuiltinOperator
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
+    tree = tflite_tree.read(quantized)
     graph = tree.subgraphs[0]  # the main one: others hold the branches of loops and conditions
     first = graph.operators[:3]
     kinds = [tree.operatorCodes[operator.opcodeIndex].builtinCode for operator in first]
@@ -36,7 +37,7 @@ def taken_as_they_are(quantized: bytes, factor: np.ndarray, offset: np.ndarray) 
     image.quantization = _as_uint8(scaled.quantization)
     change.inputs, change.outputs = graph.inputs, scaling.outputs
     graph.operators = [change, *graph.operators[3:]]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return tflite_tree.written(tree)
 
 
 def _fits(steps: Any, factor: np.ndarray, offset: np.ndarray) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from keras_transfer.export import tflite_tree
 from keras_transfer.export.activations import Read
 
 LARGEST_KERNEL = 32
@@ -47,10 +48,9 @@ class Moments:
     """
 
     def __init__(self, exact: bytes, largest: int = LARGEST_KERNEL) -> None:
-        from ai_edge_litert.tools import flatbuffer_utils
 
         self.largest = largest
-        self.model = flatbuffer_utils.read_model_from_bytearray(bytearray(exact))
+        self.model = tflite_tree.read(exact)
         self.layers = _layers(self.model)
         self._random = np.random.default_rng(0)
         self._sums: list[list[Any]] = [[0.0, 0.0] for _ in self.layers]
@@ -84,9 +84,7 @@ def refine(quantized: bytes, moments: Moments, *, largest: int = LARGEST_KERNEL,
     moments: of the float32 file that the quantized one was made from. largest: weights per output channel up to which
     rounding is compensated, where moments know the covariance. damping: share of the mean variance, above 0.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    given = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
+    given = tflite_tree.read(quantized)
     others = _layers(given)
     if [_shape(layer) for layer in moments.layers] != [_shape(layer) for layer in others]:
         return quantized  # the converter merged layers, or put branches in another order: nothing to compare with
@@ -95,7 +93,7 @@ def refine(quantized: bytes, moments: Moments, *, largest: int = LARGEST_KERNEL,
             small = mean.shape[1] <= largest
             damped = _damped(covariance, damping) if small and covariance is not None else None
             _choose(given, other, _weights(moments.model, layer), mean, damped)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(given))
+    return tflite_tree.written(given)
 
 
 def _shape(layer: Layer) -> tuple[str, tuple[int, ...]]:
@@ -111,16 +109,16 @@ def _choose(model: Any, layer: Layer, exact: np.ndarray, mean: np.ndarray, covar
         by_group = exact.reshape(groups, -1, exact.shape[1]), steps.reshape(groups, -1)
         stored = _rounded(*by_group, covariance).reshape(exact.shape)
     shift = ((exact - stored * steps[:, None]) * mean).sum(axis=1)
-    _store(model, layer.weight, _unflat(stored, layer))
+    tflite_tree.store(model, layer.weight, _unflat(stored, layer))
     if layer.bias is None:
         return
-    bias = _data(model, layer.bias)
+    bias = tflite_tree.data_of(model, layer.bias)
     if np.issubdtype(bias.dtype, np.floating):
-        _store(model, layer.bias, bias + shift)
+        tflite_tree.store(model, layer.bias, bias + shift)
     else:
         scale = np.asarray(layer.bias.quantization.scale, np.float64)
         limits = np.iinfo(bias.dtype)
-        _store(model, layer.bias, np.clip(bias + np.rint(shift / scale), limits.min, limits.max))
+        tflite_tree.store(model, layer.bias, np.clip(bias + np.rint(shift / scale), limits.min, limits.max))
 
 
 def _damped(covariance: np.ndarray, damping: float) -> np.ndarray:
@@ -186,7 +184,7 @@ def _layers(model: Any) -> list[Layer]:
 
 def _weights(model: Any, layer: Layer) -> np.ndarray:
     """The layer's weights as (channels, weights)."""
-    values = _data(model, layer.weight).reshape(layer.weight.shape).astype(np.float64)
+    values = tflite_tree.data_of(model, layer.weight).reshape(layer.weight.shape).astype(np.float64)
     if layer.kind == "DEPTHWISE_CONV_2D":
         return values[0].reshape(-1, values.shape[3]).T
     return values.reshape(len(values), -1)
@@ -196,26 +194,10 @@ def _unflat(values: np.ndarray, layer: Layer) -> np.ndarray:
     return (values.T if layer.kind == "DEPTHWISE_CONV_2D" else values).reshape(layer.weight.shape)
 
 
-def _data(model: Any, tensor: Any) -> np.ndarray:
-    return np.frombuffer(bytes(model.buffers[tensor.buffer].data), _DTYPES[_name_of(tensor.type)])
-
-
-def _store(model: Any, tensor: Any, values: np.ndarray) -> None:
-    content = np.ascontiguousarray(values.astype(_DTYPES[_name_of(tensor.type)]))
-    model.buffers[tensor.buffer].data = np.frombuffer(content.tobytes(), np.uint8)
-
-
-_DTYPES = {"FLOAT32": np.float32, "INT8": np.int8, "INT32": np.int32, "INT64": np.int64}
-
-
 def _tensor_type(name: str) -> int:
     from ai_edge_litert.schema_py_generated import TensorType
 
     return getattr(TensorType, name)
-
-
-def _name_of(tensor_type: int) -> str:
-    return next(name for name in _DTYPES if _tensor_type(name) == tensor_type)
 
 
 def _padding(name: str) -> int:

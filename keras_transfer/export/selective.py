@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.export import activations
+from keras_transfer.export import activations, tflite_tree
 
 PICTURES = 16
 """Enough: the order of the worst is that of 200 pictures, and each picture is run twice, operator by operator."""
@@ -64,9 +64,8 @@ def _added(graph: Any, noise: dict[str, float]) -> dict[str, float]:
 
 
 def _graph(model: bytes) -> Any:
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    return flatbuffer_utils.read_model_from_bytearray(bytearray(model)).subgraphs[0]
+    return tflite_tree.read(model).subgraphs[0]
 
 
 def _given(graph: Any) -> list[int]:

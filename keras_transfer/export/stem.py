@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_transfer.export.float_tail import code_of
+from keras_transfer.export import tflite_tree
 
 FILLED, MOST = 64, 4
 """Channels that a kernel gives in one step; results at once at most, as more and more products are with zeros."""
 FEW_CHANNELS = 4
+"""That a picture has at most: more fill a kernel by themselves."""
 
 
 def widened(quantized: bytes) -> bytes:
@@ -30,9 +31,8 @@ def widened(quantized: bytes) -> bytes:
     not step over pixels, or looks further back than where it stands.
     """
     from ai_edge_litert.schema_py_generated import BuiltinOperator
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(quantized))
+    tree = tflite_tree.read(quantized)
     graph = tree.subgraphs[0]  # the main one: others hold the branches of loops and conditions
     kinds = [tree.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators]
     if BuiltinOperator.CONV_2D not in kinds:
@@ -44,8 +44,10 @@ def widened(quantized: bytes) -> bytes:
     if not at_once:
         return quantized
     pixels = at_once * convolution.builtinOptions.strideW
-    _store(tree, kernel, _wider(_data(tree, kernel, np.int8).reshape(kernel.shape), at_once, pixels))
-    _store(tree, bias, np.tile(_data(tree, bias, np.int32), at_once))
+    wide = _wider(tflite_tree.data_of(tree, kernel).reshape(kernel.shape), at_once, pixels)
+    for tensor, values in ((kernel, wide), (bias, np.tile(tflite_tree.data_of(tree, bias), at_once))):
+        tflite_tree.store(tree, tensor, values)
+        tensor.shape = np.array(values.shape, np.int32)
     for tensor in (kernel, bias):
         tensor.quantization.scale = np.tile(tensor.quantization.scale, at_once)
         tensor.quantization.zeroPoint = np.tile(tensor.quantization.zeroPoint, at_once)
@@ -57,7 +59,7 @@ def widened(quantized: bytes) -> bytes:
     convolution.outputs = [behind]
     convolution.builtinOptions.strideW = 1
     graph.operators[place : place + 1] = [into, convolution, back]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return tflite_tree.written(tree)
 
 
 def _at_once(convolution: Any, image: Any, kernel: Any) -> int:
@@ -89,45 +91,18 @@ def _wider(kernel: np.ndarray, at_once: int, pixels: int) -> np.ndarray:
 
 def _wide(tree: Any, tensor: Any, at_once: int) -> int:
     """Add a tensor like another with so many places of a row as one; return its index."""
-    graph, wide = tree.subgraphs[0], copy.copy(tensor)
+    wide = copy.copy(tensor)
     batch, height, width, channels = (int(side) for side in tensor.shape)
     wide.shape = np.array([batch, height, width // at_once, channels * at_once], np.int32)
-    wide.shapeSignature, wide.name, wide.buffer = None, tensor.name + f", {at_once} at once".encode(), 0
-    graph.tensors.append(wide)
-    return len(graph.tensors) - 1
+    wide.shapeSignature, wide.name = None, tensor.name + f", {at_once} at once".encode()
+    return tflite_tree.added(tree, wide)
 
 
 def _reshape(tree: Any, given: int, made: int) -> Any:
     """An operator that gives one tensor as another."""
-    from ai_edge_litert.schema_py_generated import (
-        BufferT,
-        BuiltinOperator,
-        BuiltinOptions,
-        OperatorT,
-        ReshapeOptionsT,
-        TensorT,
-        TensorType,
-    )
+    from ai_edge_litert.schema_py_generated import ReshapeOptionsT, TensorT, TensorType
 
-    graph, shape, buffer = tree.subgraphs[0], TensorT(), BufferT()
-    sides = np.array(graph.tensors[made].shape, np.int32)
-    buffer.data = np.frombuffer(sides.tobytes(), np.uint8)
-    tree.buffers.append(buffer)
-    shape.name, shape.type, shape.shape = f"shape {len(tree.buffers)}".encode(), TensorType.INT32, [len(sides)]
-    shape.buffer = len(tree.buffers) - 1
-    graph.tensors.append(shape)
-    operator, options = OperatorT(), ReshapeOptionsT()
+    sides, shape, options = np.array(tree.subgraphs[0].tensors[made].shape, np.int32), TensorT(), ReshapeOptionsT()
+    shape.name, shape.type, shape.shape = f"shape {len(tree.buffers) + 1}".encode(), TensorType.INT32, [len(sides)]
     options.newShape = sides
-    operator.opcodeIndex = code_of(tree, BuiltinOperator.RESHAPE)
-    operator.inputs, operator.outputs = [given, len(graph.tensors) - 1], [made]
-    operator.builtinOptions, operator.builtinOptionsType = options, BuiltinOptions.ReshapeOptions
-    return operator
-
-
-def _data(tree: Any, tensor: Any, dtype: Any) -> np.ndarray:
-    return np.frombuffer(bytes(tree.buffers[tensor.buffer].data), dtype)
-
-
-def _store(tree: Any, tensor: Any, values: np.ndarray) -> None:
-    tensor.shape = np.array(values.shape, np.int32)
-    tree.buffers[tensor.buffer].data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+    return tflite_tree.operator(tree, "RESHAPE", [given, tflite_tree.added(tree, shape, sides)], [made], options)

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, first_line, unknown
-from keras_transfer.export import activations, float_tail, hard_swish, metadata, pixels, selective, stem
+from keras_transfer.export import activations, float_tail, hard_swish, metadata, pixels, selective, stem, tflite_tree
 from keras_transfer.export.activations import Ranges
 from keras_transfer.export.graph import Affine
 from keras_transfer.export.metadata import Card
@@ -83,9 +83,8 @@ def convert(source: Frozen, card: Card, calibration: np.ndarray | None = None) -
 
 def refuse_flex(model: bytes) -> None:
     """Raise ExportError, naming them, where a TFLite file holds operators that are not builtin."""
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    codes = flatbuffer_utils.read_model_from_bytearray(bytearray(model)).operatorCodes
+    codes = tflite_tree.read(model).operatorCodes
     custom = sorted({code.customCode.decode() for code in codes if code.customCode})
     if custom:
         raise ExportError(
@@ -259,9 +258,8 @@ PRECISIONS: dict[str, Callable[[Frozen, np.ndarray | None], bytes]] = {
 def small_convolutions(model: bytes, below: int) -> list[str]:
     """Return the output names of the convolutions of a TFLite file that have fewer weights than `below`."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator
-    from ai_edge_litert.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    tree = tflite_tree.read(model)
     return [
         graph.tensors[operator.outputs[0]].name.decode()
         for graph in tree.subgraphs
