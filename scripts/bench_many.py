@@ -89,18 +89,8 @@ def measured(source, name, side, workers, *more):
         for index in range(workers):
             own = {"TF_NUM_INTRAOP_THREADS": str(CORES // workers), "TF_CPP_MIN_LOG_LEVEL": "3"}
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-            command = [
-                sys.executable,
-                __file__,
-                source,
-                "--learn",
-                name,
-                "--side",
-                str(side),
-                "--folder",
-                folder,
-                *more,
-            ]
+            told = ("--learn", name, "--side", str(side), "--folder", folder, *more)
+            command = [sys.executable, __file__, source, *told]
             environment = {**os.environ, **own, "TF_CONFIG": json.dumps(task)}
             processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
         said = [process.communicate()[0] for process in processes]

@@ -14,7 +14,7 @@ from keras_transfer.data import box_files, clip_files, mask_files, tags
 from keras_transfer.data.annotations import annotation_of
 from keras_transfer.data.folders import SPLIT_FOLDERS
 from keras_transfer.data.gathering import Listing, gather
-from keras_transfer.errors import DataError, unknown
+from keras_transfer.errors import DataError, first_line, unknown
 from keras_transfer.files import MOST_TEXT_BYTES, expanded, read_bytes, regular
 from keras_transfer.specs import Listener, Splits, silent
 
@@ -130,7 +130,7 @@ def _table(path: Path) -> Any:
     try:
         return READERS[path.suffix.lower()](path)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        said = str(error).splitlines()[0]
+        said = first_line(error)
         reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
         raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
 

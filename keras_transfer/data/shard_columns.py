@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_transfer.data.annotations import Annotation
 from keras_transfer.data.texts import Texts
+from keras_transfer.errors import first_line
 from keras_transfer.files import MOST_TEXT_BYTES, regular
 from keras_transfer.specs import Split
 
@@ -69,7 +70,7 @@ def _texts(path: Path) -> dict[str, Texts]:
         table = pyarrow.ipc.open_file(pyarrow.memory_map(str(path))).read_all().combine_chunks()
         table.validate(full=True)  # what is mapped is followed later, wherever it points
     except pyarrow.ArrowException as error:
-        raise ValueError(f"'{path.name}': {str(error).splitlines()[0]}") from None
+        raise ValueError(f"'{path.name}': {first_line(error)}") from None
     kinds = {name: table.schema.field(name).type for name in table.column_names}
     if "key" not in kinds or set(kinds.values()) != {pyarrow.large_binary()}:
         raise ValueError(f"'{path.name}' holds no column of keys")

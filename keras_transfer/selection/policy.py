@@ -23,9 +23,9 @@ UNLIKE = 0.33
 """Distance of the first block's activations, in deviations, from which batch norms take new statistics before every
 weight learns. At 96 and 128 px grey drawings are at 0.40 to 0.47 and CIFAR-10 at 0.16 to 0.27, photographs at 224 px at
 0.04 (`keras-transfer advise SOURCE --json`); CIFAR-10 enlarged to 224 px is beyond it too, at 0.37. Of three kinds that
-had no part in it, coloured drawings are at 0.42, where `adapt_then_full` gave 88.7 % and `full` 85.6 % (one seed, 97
-test pictures); faces at 0.53 and blood cells at 0.80 are known by whatever learns: 100 % and 99.6 % (`scripts/bench
-advise`)."""
+had no part in it, at 224 px, coloured drawings are at 0.42, where `adapt_then_full` gave 88.7 % and `full` 85.6 % (one
+seed, 97 test pictures); faces at 0.53 and blood cells at 0.80 are known by whatever learns: 100 % and 99.6 %
+(`scripts/bench advise`)."""
 
 FEWEST_IN_A_BATCH = 16
 """Pictures whose statistics are worth taking."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_transfer.data import faces
 from keras_transfer.data.files import picture_paths
-from keras_transfer.errors import ArtifactError, DataError, UsageError
+from keras_transfer.errors import ArtifactError, DataError, UsageError, first_line
 from keras_transfer.files import alone, read_arrays, write_bytes
 from keras_transfer.specs import EMBEDDING_OUTPUT, Contract, Event, Listener, silent
 from keras_transfer.workflow.using import asked, cuts_faces, located, read_as
@@ -111,7 +111,7 @@ def read(path: Path | str, contract: Contract) -> Gallery:
     except FileNotFoundError:
         raise ArtifactError(f"There is no gallery at '{path}'. Make one: keras-transfer gallery RUN FOLDER") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"'{path}' is not a gallery that can be read: {str(error).splitlines()[0]}") from None
+        raise ArtifactError(f"'{path}' is not a gallery that can be read: {first_line(error)}") from None
     if found.digest != contract.run_digest:
         raise ArtifactError(
             f"'{path}' was made by another model, and places of two models cannot be compared. It is of the run "
