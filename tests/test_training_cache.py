@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -88,6 +89,30 @@ def test_a_full_cache_folder_stores_nothing_and_training_streams(pictures, tmp_p
         assert record.finished
         assert record.stages[0].engine == "none"
         assert [each.name for each in full.iterdir()] == ["filling"]
+
+
+FILLING = """
+import sys
+import numpy as np
+from keras_transfer.errors import TrainingError
+from keras_transfer.training.feature_store import Key, obtain
+key = Key(**{**dict.fromkeys(Key.__dataclass_fields__, "a"), "seed": 0, "dtype": "float16"})
+batch = (np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 2), np.float32), np.ones(4, np.float32))
+view = {"count": 256, "feature_shapes": [(16, 16, 8)], "batches": [batch] * 64}
+try:
+    obtain(__import__("pathlib").Path(sys.argv[1]), key, compute=lambda _: [np.ones((4, 16, 16, 8))], **view)
+except TrainingError as error:
+    print(error)
+"""
+"""Stores a view of a megabyte, in a process of its own, which a full disk could end."""
+
+
+def test_a_cache_folder_that_fills_up_while_a_view_is_stored_is_one_sentence_and_keeps_no_part_of_it(tmp_path):
+    with mounted(tmp_path / "filling", "size=300k") as filling:
+        done = subprocess.run([sys.executable, "-c", FILLING, filling], capture_output=True, text=True)
+        assert done.returncode == 0, f"ended by {-done.returncode}"
+        assert "cannot take 1 MB (No space left on device)" in done.stdout
+        assert list((filling / "features").iterdir()) == []
 
 
 def test_an_unknown_watcher_is_refused_before_the_pictures_are_read(tmp_path):

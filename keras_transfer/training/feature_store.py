@@ -7,16 +7,18 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from keras_transfer.errors import TrainingError
 from keras_transfer.files import aside, put, read_text
-from keras_transfer.training.prefix import Compute
+
+if TYPE_CHECKING:
+    from keras_transfer.training.prefix import Compute  # which loads TensorFlow
 
 Shapes = Sequence[tuple[int, ...]]
 """Of the features of one picture, one for each tensor."""
@@ -135,22 +137,9 @@ def _write(
     with aside(place.parent) as drafts:
         draft = drafts / place.name
         draft.mkdir()
-        arrays: list[np.memmap] = []
-        done = 0
-        for images, targets, weights in batches:
-            parts = [*compute(images), np.asarray(targets), np.asarray(weights)]
-            if not arrays:  # the shape of targets is the task's, and known from the first of them
-                kinds = [key.dtype] * len(feature_shapes) + [str(part.dtype) for part in parts[-2:]]
-                named = zip(_files(len(feature_shapes)), parts, kinds, strict=True)
-                arrays = [_empty(draft / name, count, part, kind) for name, part, kind in named]
-            here = slice(done, done + len(parts[-1]))
-            for array, part in zip(arrays, parts, strict=True):
-                array[here] = part[: max(count - done, 0)]
-            done += len(parts[-1])
+        done = _write_arrays(draft, key, count, feature_shapes, compute, batches)
         if done != count:
             raise TrainingError(f"The {key.split} split gave {done} pictures where {count} were counted.")
-        for array in arrays:
-            array.flush()
         (draft / KEY).write_text(json.dumps({"version": VERSION, **asdict(key)}, indent=1))
         try:
             put(draft, place)
@@ -159,12 +148,43 @@ def _write(
                 raise
 
 
+def _write_arrays(
+    draft: Path,
+    key: Key,
+    count: int,
+    feature_shapes: Shapes,
+    compute: Compute,
+    batches: Iterable[tuple[Any, Any, Any]],
+) -> int:
+    """Write the arrays of a view batch by batch; how many pictures there were.
+
+    Not into memory-mapped files: where a disk is full, or a quota is used up, those end the process by SIGBUS.
+    """
+    done = 0
+    with ExitStack() as opened:
+        arrays: list[tuple[BinaryIO, str]] = []
+        for images, targets, weights in batches:
+            parts = [*compute(images), np.asarray(targets), np.asarray(weights)]
+            if not arrays:  # the shape of targets is the task's, and known from the first of them
+                kinds = [key.dtype] * len(feature_shapes) + [str(part.dtype) for part in parts[-2:]]
+                for name, part, kind in zip(_files(len(feature_shapes)), parts, kinds, strict=True):
+                    file = opened.enter_context(open(draft / name, "wb"))
+                    _begin(file, (count, *part.shape[1:]), kind)
+                    arrays.append((file, kind))
+            for (file, kind), part in zip(arrays, parts, strict=True):
+                file.write(np.ascontiguousarray(part[: max(count - done, 0)], kind))
+            done += len(parts[-1])
+    return done
+
+
 def _files(tensors: int) -> list[str]:
     return [*(f"features-{number}.npy" for number in range(tensors)), "targets.npy", "weights.npy"]
 
 
-def _empty(file: Path, count: int, like: np.ndarray, dtype: str) -> np.memmap:
-    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(count, *like.shape[1:]))
+def _begin(file: BinaryIO, shape: tuple[int, ...], dtype: str) -> None:
+    """Write the header of an array whose numbers follow."""
+    kind = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
 
 
 def _open(place: Path, key: Key, shapes: Sequence[tuple[int, ...]]) -> View:
