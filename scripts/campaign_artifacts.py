@@ -8,7 +8,6 @@ process down all the same is lost. It holds where a file answers or one sentence
 
 import atexit
 import io
-import json
 import os
 import pickle
 import random
@@ -24,6 +23,7 @@ from typing import Any
 
 import campaigning
 import numpy as np
+import warmed
 
 from keras_transfer import plan, runs
 from keras_transfer.backbones import torch_pickle
@@ -195,10 +195,9 @@ def attempt(kind: str, rng: random.Random, folder: Path) -> str:
     write, read, text = KINDS[kind]
     path = write(folder)
     path.write_bytes(campaigning.changed(path.read_bytes(), rng, campaigning.OF_TEXT if text else campaigning.OF_BYTES))
-    code = f"import campaign_artifacts as c, pathlib; c.told({kind!r}, pathlib.Path({str(path)!r}))"
-    if kind in OF_TENSORFLOW:  # TensorFlow has threads, and what has threads is not forked
-        done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, check=False)
-        return "" if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr.decode()[-300:]}"
+    if kind in OF_TENSORFLOW:
+        code, said = warmed.call("campaign_artifacts", "told", folder, kind=kind, path=str(path))
+        return "" if code == 0 else f"exit code {code}: {said[-300:]}"
 
     def work() -> str:
         try:
@@ -211,12 +210,13 @@ def attempt(kind: str, rng: random.Random, folder: Path) -> str:
     return problem or ("a sentence of several lines" if "\n" in said else "")
 
 
-def told(kind: str, path: Path) -> None:
+def told(kind: str, path: str) -> None:
     """Open a file; what is no sentence is raised."""
     try:
-        KINDS[kind][1](path)
+        KINDS[kind][1](Path(path))
     except KerasTransferError as error:
-        print(json.dumps(str(error)))
+        if "\n" in str(error):
+            raise
 
 
 if __name__ == "__main__":

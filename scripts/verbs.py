@@ -57,21 +57,32 @@ def _trained(*words: str, name: str = "small", stage: str = "0-head", after: str
 def _by_recipe(name: str) -> Verb:
     """A recipe on a backbone with its pretrained weights, an epoch of each stage."""
     stages = recipes.stages(name, 5)
-    small = ("--backbone", "EfficientNetLite0", "--image-size", str(SIDE), "--epochs", "1")
-    return _trained("pictures", "--recipe", name, *small, stage=f"{len(stages) - 1}-{stages[-1].name}")
+    return _trained(
+        "pictures", "--recipe", name, *_SMALL, "--epochs", "1", stage=f"{len(stages) - 1}-{stages[-1].name}"
+    )
 
 
 RUN = "saved_models/small"
+_SMALL = ("--backbone", "EfficientNetLite0", "--image-size", str(SIDE))
 _TRIALS = ("--recipes", "head", "--sizes", str(SIDE), "--seeds", "0,1")
 
 VERBS: dict[str, Verb] = {
     "train": _trained("--plan", "plan.toml"),
     "train streamed": _trained("--plan", "plan.toml", "--engine", "stream"),
     **{f"train {name}": _by_recipe(name) for name in recipes.ADVISED},
+    "train whole numbers": Verb(
+        ("train", "pictures", "--recipe", f"head{recipes.WHOLE}", *_SMALL, "--epochs", "1", "--run", "whole"),
+        ("saved_models/whole/stages/0-head/weights.npz", "saved_models/whole/int8/stages/0-int8/weights.npz"),
+    ),
     "train faces": _trained("--plan", "faces.toml", name="faces"),
     "export": Verb(
         ("export", RUN, "--format", "tflite", "--format", "onnx"),
         (f"{RUN}/exports/model.tflite", f"{RUN}/exports/model.onnx"),
+        after="train",
+    ),
+    "export saved_model": Verb(
+        ("export", RUN, "--format", "saved_model"),
+        (f"{RUN}/exports/saved_model/variables/variables.data-00000-of-00001",),
         after="train",
     ),
     "verify": Verb(("verify", RUN), (f"{RUN}/exports/model.tflite", f"{RUN}/exports/model.onnx"), after="export"),
@@ -90,14 +101,8 @@ VERBS: dict[str, Verb] = {
         ("gallery", "saved_models/faces", "people", "--file", "known.npz"), ("known.npz",), after="train faces"
     ),
     "doctor": Verb(("doctor", "pictures", "--write", "clean.csv", "--no-labels"), ("clean.csv",)),
-    "advise": Verb(
-        ("advise", "pictures", "--backbone", "EfficientNetLite0", "--image-size", str(SIDE), "--write", "advised.toml"),
-        ("advised.toml",),
-    ),
-    "features": Verb(
-        ("features", "pictures", "--backbone", "EfficientNetLite0", "--image-size", str(SIDE)),
-        (".KERAS_TRANSFER_CACHE/features/*/*.npy",),
-    ),
+    "advise": Verb(("advise", "pictures", *_SMALL, "--write", "advised.toml"), ("advised.toml",)),
+    "features": Verb(("features", "pictures", *_SMALL), (".KERAS_TRANSFER_CACHE/features/*/*.npy",)),
     "sweep": Verb(
         ("sweep", "pictures", "weights=none", "epochs=1", "--backbones", "MobileNetV2", *_TRIALS),
         ("saved_models/*/stages/0-head/weights.npz", "saved_models/*/exports/model.tflite"),

@@ -1,9 +1,11 @@
-"""Runs verbs in processes that are forked from one in which TensorFlow is loaded, a third of what most of them compute.
+"""Runs verbs, and functions of scripts, in processes that are forked from one in which TensorFlow is loaded.
 
-Nothing but loading is done before the fork: TensorFlow has no thread yet, OpenBLAS ends its own, and no verb has begun.
+That is a third of what most verbs compute. Nothing but loading is done before the fork: TensorFlow has no thread yet,
+OpenBLAS ends its own, and no verb has begun.
 """
 
 import atexit
+import importlib
 import json
 import os
 import subprocess
@@ -19,12 +21,18 @@ import verbs
 
 def run(words: Sequence[str], folder: Path, **strike: Any) -> tuple[int, str]:
     """Run a command line in a folder, struck as `striking.struck` takes it; its exit code and what it said."""
+    return call("striking", "struck", folder, folder=str(folder), words=words, **strike)
+
+
+def call(module: str, function: str, folder: Path, /, **given: Any) -> tuple[int, str]:
+    """Call a function of a script in a folder with what JSON can say; the exit code of its process and what it said."""
     with tempfile.NamedTemporaryFile("r", errors="replace", prefix="campaign-said-") as said:
-        asked = {"words": words, "folder": str(folder), "strike": strike, "said": said.name}
+        asked = {"module": module, "function": function, "given": given, "said": said.name}
         server = _server()
         assert server.stdin
         assert server.stdout
-        print(json.dumps(asked | {"environment": verbs.environment(folder)}), file=server.stdin, flush=True)
+        around = {"folder": str(folder), "environment": verbs.environment(folder)}
+        print(json.dumps(asked | around), file=server.stdin, flush=True)
         return int(server.stdout.readline()), said.read().strip()
 
 
@@ -62,13 +70,13 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _become(words: Sequence[str], folder: str, strike: dict[str, Any], said: str, environment: dict[str, str]) -> None:
+def _become(
+    module: str, function: str, given: dict[str, Any], folder: str, said: str, environment: dict[str, str]
+) -> None:
     """Be the process of a verb, as it is when it is started; it ends with what `main` raises."""
-    import striking
-
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     for number, name in enumerate((os.devnull, said, said)):
         os.dup2(os.open(name, os.O_RDWR | os.O_APPEND), number)
-    striking.struck(folder, words, **strike)
+    getattr(importlib.import_module(module), function)(**given)
