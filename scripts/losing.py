@@ -9,6 +9,7 @@ import signal
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 Stamp = tuple[int, int]
 """Time of change in nanoseconds, and size in bytes."""
@@ -29,7 +30,7 @@ class Losing:
         self.kept = tempfile.mkdtemp(dir=self.folder.parent, prefix="campaign-replaced-")
         for path in self.folder.rglob("*"):
             self._note(path.stat())
-        sync = os.fsync
+        sync, set_times = os.fsync, os.utime
 
         def synced(file: int) -> None:
             sync(file)
@@ -38,7 +39,16 @@ class Losing:
             name = os.readlink(f"/proc/self/fd/{number}")
             self.given = [each for each in self.given if os.path.dirname(each[1]) != name]
 
-        os.fsync = synced
+        def timed(path: Any, *given: Any, **named: Any) -> None:
+            safe = self._is_safe(os.stat(path))
+            set_times(path, *given, **named)
+            if safe:  # no byte of it is another
+                self._note(os.stat(path))
+
+        os.fsync, os.utime = synced, timed
+
+    def _is_safe(self, status: os.stat_result) -> bool:
+        return self.safe.get(status.st_ino) == (status.st_mtime_ns, status.st_size)
 
     def _note(self, status: os.stat_result) -> None:
         self.safe[status.st_ino] = (status.st_mtime_ns, status.st_size)
@@ -56,7 +66,7 @@ class Losing:
         for path in list(self.folder.rglob("*")):
             with suppress(FileNotFoundError):  # another thread may clear up
                 status = path.lstat()
-                if path.is_file() and self.safe.get(status.st_ino) != (status.st_mtime_ns, status.st_size):
+                if path.is_file() and not self._is_safe(status):
                     os.truncate(path, 0)
         for old, new, replaced in reversed(self.given) if names else ():
             with suppress(FileNotFoundError):

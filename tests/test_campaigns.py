@@ -116,10 +116,13 @@ import os, pathlib, losing
 folder = pathlib.Path({str(folder)!r})
 watched = losing.Losing(folder)
 watched.watch()
-for name in ("safe", "late"):
+for name in ("safe", "used", "late", "late and used"):
     (folder / name).write_bytes(b"new")
-with open(folder / "safe", "rb") as file:
-    os.fsync(file.fileno())
+for name in ("safe", "used"):
+    with open(folder / name, "rb") as file:
+        os.fsync(file.fileno())
+for name in ("used", "late and used"):
+    os.utime(folder / name)
 watched.renames(str(folder / "safe"), str(folder / "old"))
 os.replace(folder / "safe", folder / "old")
 watched.lose(names={names})
@@ -131,16 +134,18 @@ watched.lose(names={names})
 
 
 def test_a_power_failure_takes_what_was_not_synced_and_by_choice_the_names_given_since(tmp_path):
-    for names, left in ((False, {"old": b"new", "late": b""}), (True, {"old": b"old", "safe": b"new", "late": b""})):
+    by_time = {"used": b"new", "late and used": b"", "late": b""}  # a time that is set changes no byte of a file
+    for names, left in ((False, {"old": b"new"}), (True, {"old": b"old", "safe": b"new"})):
         folder = tmp_path / str(names)
         folder.mkdir()
         (folder / "old").write_bytes(b"old")
-        assert failed(folder, names) == left
+        assert failed(folder, names) == left | by_time
 
 
 def test_names_stay_whose_folder_was_synced(tmp_path, monkeypatch):
     watched = Losing(tmp_path)
-    monkeypatch.setattr(os, "fsync", os.fsync)  # put back at the end
+    for name in ("fsync", "utime"):
+        monkeypatch.setattr(os, name, getattr(os, name))  # put back at the end
     watched.watch()
     watched.renames(str(tmp_path / "a"), str(tmp_path / "b"))
     place = os.open(tmp_path, os.O_RDONLY)
