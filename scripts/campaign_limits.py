@@ -80,7 +80,7 @@ def mounted(place: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "--lazy", place], check=True)  # a verb that is asked to end is there still
 
 
 def _resized(place: Path, size: int) -> None:

@@ -117,6 +117,13 @@ def test_a_file_that_is_no_table_says_so(tmp_path, name, content):
         load(str(tmp_path / name))
 
 
+@pytest.mark.parametrize("header", ["path,label,größe", 'path,label,"a\nß"'])
+def test_a_table_whose_columns_were_named_in_another_code_says_so(tmp_path, header):
+    (tmp_path / "pictures.csv").write_bytes(f"{header}\na.png,cat,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"pictures.csv' has columns whose names are no UTF-8. Save the table anew, as"):
+        load(str(tmp_path / "pictures.csv"))
+
+
 def test_a_picture_that_a_manifest_names_and_nobody_has_is_left_out(folder):
     splits = load(write_manifest(folder, [*rows_of(folder), "cat/gone.png,cat"]))
     assert splits.skipped == ("cat/gone.png cannot be read: No such file or directory",)

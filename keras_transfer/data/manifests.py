@@ -128,8 +128,12 @@ def _table(path: Path) -> Any:
     import pyarrow
 
     try:
-        return READERS[path.suffix.lower()](path)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        table = READERS[path.suffix.lower()](path)
+        table.column_names  # noqa: B018  # Arrow reads the letters of names when it is asked for them
+        return table
+    except UnicodeDecodeError:
+        raise DataError(f"'{path}' has columns whose names are no UTF-8. Save the table anew, as UTF-8.") from None
+    except (pyarrow.ArrowException, OSError) as error:
         said = first_line(error)
         reason = f"it is not {path.suffix[1:].upper()}" if "<" in said else said  # Arrow names its own buffers
         raise DataError(f"'{path}' is not a table that can be read: {reason}") from None
