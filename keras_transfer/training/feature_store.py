@@ -171,8 +171,8 @@ def _write_arrays(
                     file = opened.enter_context(open(draft / name, "wb"))
                     _begin(file, (count, *part.shape[1:]), kind)
                     arrays.append((file, kind))
-            for (file, kind), part in zip(arrays, parts, strict=True):
-                file.write(np.ascontiguousarray(part[: max(count - done, 0)], kind))
+            for (array, kind), part in zip(arrays, parts, strict=True):
+                array.write(np.ascontiguousarray(part[: max(count - done, 0)], kind).data)
             done += len(parts[-1])
     return done
 
