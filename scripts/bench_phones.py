@@ -1,9 +1,10 @@
 """Every precision of a backbone of each family: size, time, and what a phone's delegates take: scripts/bench phones.
 
-Networks have random weights, on which neither time nor operators depend: what precisions do to accuracy is told of
-trained runs (`keras-transfer export RUN --precision auto`). Times are those of `keras-transfer bench latency`, one
-picture a call on one thread of this host, not of a phone; ratios are to the float32 TFLite file of the same backbone.
-Delegates are told by their published lists, as `keras-transfer bench latency FILES --delegates` does.
+Networks have random weights and batch norms that know what passes, on which neither time nor operators depend: what
+precisions do to accuracy is told of trained runs (`keras-transfer export RUN --precision auto`). Times are those of
+`keras-transfer bench latency`, one picture a call on one thread of this host, not of a phone; ratios are to the float32
+TFLite file of the same backbone. Delegates are told by their published lists, as
+`keras-transfer bench latency FILES --delegates` does.
 """
 
 import argparse
@@ -12,17 +13,17 @@ import tempfile
 from pathlib import Path
 
 import keras
-import numpy as np
+from untrained import settled
 
 from keras_transfer import devices
-from keras_transfer.backbones import features, registry
+from keras_transfer.backbones import registry
 from keras_transfer.errors import ExportError
 from keras_transfer.export import delegates, exporters, formats
 from keras_transfer.specs import Contract
 from keras_transfer.tasks import pooled
 from keras_transfer.workflow import benching
 
-CLASSES, CALIBRATION = 10, 16
+CLASSES = 10
 FORMATS = [name for name, row in formats.FORMATS.items() if row.format != "saved_model" and not row.halved]
 
 
@@ -36,13 +37,10 @@ def smallest_of_families():
 
 def measured(name, side, formats, repeats):
     """A row of the table for each file of a backbone."""
-    keras.utils.set_random_seed(0)
-    spec = registry.backbone(name)
-    base = features.build(spec, image_size=max(side, spec.min_size), weights="none").model
+    base, pictures = settled(name, side)
     model = pooled.attach(base, classes=CLASSES, dropout=0.0, seed=0, activation="softmax")
     size = base.input.shape[1]
     contract = Contract(class_names=tuple(map(str, range(CLASSES))), image_size=size, backbone=name)
-    pictures = np.random.default_rng(0).integers(0, 256, (CALIBRATION, size, size, 3), np.uint8)
     rows, given = [], {"calibration": pictures}
     with tempfile.TemporaryDirectory() as folder:
         for each in formats:
