@@ -113,7 +113,9 @@ def tell(rows: list[dict], *, as_json: bool) -> None:
         print(json.dumps({"instructions": devices.instruction_set(), "rows": rows}, indent=2))
         return
     told_of = ("accuracy", "drop in points", "within a step") if "accuracy" in rows[0] else ()
-    table = Table("backbone", "file", "MB", *told_of, *(f"speed, {count} threads" for count in THREADS))
+    table = Table("backbone", "file", "MB", *told_of, *(f"speed, threads {count}" for count in THREADS))
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for row in rows:
         figures = []
         if told_of:
