@@ -1,9 +1,9 @@
 """What clients leave of a model on large photographs: scripts/bench clients FOLDER [--augment light+clients].
 
 Squares of one to twelve megapixels are cut out of each photograph, with all of the detail that a camera wrote, and the
-class of a square is its photograph. What is learned from and validation come from one half of a photograph, the test
-from the other. A head is trained on EfficientNet-Lite0 and exported; then its files are given the original squares by
-each client that is installed, as `scripts/bench export RUN --clients` does.
+class of a square is its photograph. What is learned from comes from one half of each; the other halves are validation
+of every second photograph and the test of the rest. A head is trained on EfficientNet-Lite0 and exported; then its
+files are given the original squares by each client that is installed, as `scripts/bench export RUN --clients` does.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from keras_transfer.training import recipes
 
 LEAST, MOST = 1000, 3464
 """Pixels a side of one and of twelve megapixels."""
-OF_A_PHOTOGRAPH = {"train": 10, "validation": 5, "test": 15}
+LEARNED, JUDGED = 10, 20
+"""Squares of a photograph's halves."""
 FILES = ("tflite", "onnx")
 
 
@@ -29,7 +30,7 @@ def squares(photographs: Path, folder: Path) -> int:
     """Write squares of every photograph whose halves hold one, by split and class; how many photographs there were."""
     Image.MAX_IMAGE_PIXELS = None
     used = 0
-    for number, path in enumerate(sorted(photographs.iterdir())):
+    for path in sorted(photographs.iterdir()):
         picture = Image.open(path).convert("RGB")
         if picture.height > picture.width:
             picture = picture.rotate(90, expand=True)
@@ -37,13 +38,14 @@ def squares(photographs: Path, folder: Path) -> int:
         most = min(half, picture.height, MOST)
         if most < LEAST:
             continue
+        rng = np.random.default_rng(used)
+        judged = ("validation", "test")[used % 2]
         used += 1
-        rng = np.random.default_rng(number)
-        for split, count in OF_A_PHOTOGRAPH.items():
+        for split, count, begins in (("train", LEARNED, 0), (judged, JUDGED, half)):
             (folder / split / path.stem).mkdir(parents=True)
             for each in range(count):
                 side = math.isqrt(int(rng.integers(LEAST**2, most**2 + 1)))
-                left = int(rng.integers(0, half - side + 1)) + half * (split == "test")
+                left = begins + int(rng.integers(0, half - side + 1))
                 top = int(rng.integers(0, picture.height - side + 1))
                 cut = picture.crop((left, top, left + side, top + side))
                 cut.save(folder / split / path.stem / f"{each}.jpg", quality=92)
