@@ -1,4 +1,4 @@
-"""What clients leave of a model on large photographs: scripts/bench clients FOLDER [--augment light+clients].
+"""What clients leave of a model on large photographs: scripts/bench clients FOLDER [--supersample 3].
 
 Squares of one to twelve megapixels are cut out of each photograph, with all of the detail that a camera wrote, and the
 class of a square is its photograph. What is learned from comes from one half of each; the other halves are validation
@@ -56,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, help="a folder of photographs of at least four megapixels")
     parser.add_argument("--augment", default="light", help="of the stage that is trained")
+    parser.add_argument("--supersample", type=int, default=1, help="as of keras-transfer export")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -70,9 +71,9 @@ def main() -> None:
             "exports": FILES,
         }
         run = workflow.train(Plan(**same, backbone="EfficientNetLite0"), folder=Path(place))
-        workflow.export(run, FILES)
+        workflow.export(run, FILES, supersampling=given.supersample)
         if not given.json:
-            print(f"squares of {used} photographs, {given.augment}")
+            print(f"squares of {used} photographs, {given.augment}, files that take {given.supersample} x the side")
         tell_clients(run, as_json=given.json)
 
 
