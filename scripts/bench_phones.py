@@ -74,6 +74,18 @@ def cells(row):
     return [f"{row['size_bytes'] / 1e6:.1f}", f"{row['median_ms']:.2f}", ratio, *told]
 
 
+def speeds(rows, formats):
+    """A line for each backbone: how many times as fast as its float32 TFLite file each precision is."""
+    found = {}
+    for row in rows:
+        ratio = f"{row['speed_ratio']:.2f}" if "speed_ratio" in row else "-"
+        found.setdefault(row["backbone"], {})[row["format"]] = ratio
+    yield "| times as fast as `tflite` | " + " | ".join(f"`{each}`" for each in formats) + " |"
+    yield "| --- |" + " ---: |" * len(formats)
+    for name, ratios in found.items():
+        yield f"| {name} | " + " | ".join(ratios[each] for each in formats) + " |"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="backbones; the smallest of each family where left out")
@@ -82,9 +94,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    rows = []
+    rows, formats = [], given.format or FORMATS
     for name in given.names or smallest_of_families():
-        rows += measured(name, given.image_size, given.format or FORMATS, given.repeats)
+        rows += measured(name, given.image_size, formats, given.repeats)
         keras.backend.clear_session()
     if given.json:
         print(json.dumps({"instructions": devices.instruction_set(), "rows": rows}, indent=2))
@@ -93,6 +105,7 @@ def main():
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         print("| " + " | ".join([row["backbone"], row["format"], *cells(row)]) + " |")
+    print("", *speeds(rows, [each for each in formats if each != "tflite"]), sep="\n")
     print(f"\nms a picture on one thread of this host ({devices.instruction_set()}), not of a phone")
 
 
