@@ -3,10 +3,15 @@
 Teacher and students are trained on the same pictures and judged by the same test split, which has no say in anything.
 `kept` is the part of what the student lacks by labels alone that the teacher makes up for: (with - without) /
 (teacher - without). Multiply-adds are those of the backbones for one picture.
+
+With --labelled N only so many training pictures of each class keep their label: the student that has a teacher learns
+from its answers to the others, too.
 """
 
 import argparse
 import json
+import random
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -26,6 +31,20 @@ def multiply_adds(plan) -> int:
     return sum(block.multiply_adds for block in blocks.cut(built.model, spec))
 
 
+def hidden(source: Path, labelled: int, folder: Path) -> Path:
+    """Copy a folder of `train/` and `test/` in which so many pictures of each class keep their label."""
+    shutil.copytree(source / "test", folder / "test")
+    (folder / "unlabelled").mkdir()
+    for kind in sorted(path for path in (source / "train").iterdir() if path.is_dir()):
+        paths = sorted(kind.iterdir())
+        random.Random(kind.name).shuffle(paths)
+        (folder / "train" / kind.name).mkdir(parents=True)
+        for number, path in enumerate(paths):
+            known = folder / "train" / kind.name / path.name
+            shutil.copy(path, known if number < labelled else folder / "unlabelled" / f"{kind.name}-{path.name}")
+    return folder
+
+
 def told(name, run) -> dict:
     record = run.record
     accuracy, learnt = next(iter(record.test.values())), record.validation_merit
@@ -39,6 +58,7 @@ def main() -> None:
     parser.add_argument("--student", default="MobileNetV3Small", help="a backbone, trained from random weights")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=30, help="of the students")
+    parser.add_argument("--labelled", type=int, metavar="N", help="of each class; the others' labels are not looked at")
     parser.add_argument("--share", type=float, default=teaching.SHARE)
     parser.add_argument("--temperature", type=float, default=teaching.TEMPERATURE)
     parser.add_argument("--seed", type=int, default=0)
@@ -46,7 +66,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as nowhere:
-        measure(given, given.folder or Path(nowhere))
+        if given.labelled:
+            given.source = str(hidden(Path(given.source), given.labelled, Path(nowhere) / "pictures"))
+        measure(given, given.folder or Path(nowhere) / "runs")
 
 
 def measure(given, folder) -> None:

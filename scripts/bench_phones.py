@@ -1,9 +1,10 @@
 """Every precision of a backbone of each family: size, time, and what a phone's delegates take: scripts/bench phones.
 
-Networks have random weights, on which neither time nor operators depend: what precisions do to accuracy is told of
-trained runs (`keras-transfer export RUN --precision auto`). Times are those of `keras-transfer bench latency`, one
-picture a call on one thread of this host, not of a phone; ratios are to the float32 TFLite file of the same backbone.
-Delegates are told by their published lists, as `keras-transfer bench latency FILES --delegates` does.
+Networks have random weights and batch norms that know what passes, on which neither time nor operators depend: what
+precisions do to accuracy is told of trained runs (`keras-transfer export RUN --precision auto`). Times are those of
+`keras-transfer bench latency`, one picture a call on one thread of this host, not of a phone; ratios are to the float32
+TFLite file of the same backbone. Delegates are told by their published lists, as
+`keras-transfer bench latency FILES --delegates` does.
 """
 
 import argparse
@@ -12,17 +13,17 @@ import tempfile
 from pathlib import Path
 
 import keras
-import numpy as np
+from untrained import settled
 
 from keras_transfer import devices
-from keras_transfer.backbones import features, registry
+from keras_transfer.backbones import registry
 from keras_transfer.errors import ExportError
 from keras_transfer.export import delegates, exporters, formats
 from keras_transfer.specs import Contract
 from keras_transfer.tasks import pooled
 from keras_transfer.workflow import benching
 
-CLASSES, CALIBRATION = 10, 16
+CLASSES = 10
 FORMATS = [name for name, row in formats.FORMATS.items() if row.format != "saved_model" and not row.halved]
 
 
@@ -36,13 +37,10 @@ def smallest_of_families():
 
 def measured(name, side, formats, repeats):
     """A row of the table for each file of a backbone."""
-    keras.utils.set_random_seed(0)
-    spec = registry.backbone(name)
-    base = features.build(spec, image_size=max(side, spec.min_size), weights="none").model
+    base, pictures = settled(name, side)
     model = pooled.attach(base, classes=CLASSES, dropout=0.0, seed=0, activation="softmax")
     size = base.input.shape[1]
     contract = Contract(class_names=tuple(map(str, range(CLASSES))), image_size=size, backbone=name)
-    pictures = np.random.default_rng(0).integers(0, 256, (CALIBRATION, size, size, 3), np.uint8)
     rows, given = [], {"calibration": pictures}
     with tempfile.TemporaryDirectory() as folder:
         for each in formats:
@@ -76,6 +74,18 @@ def cells(row):
     return [f"{row['size_bytes'] / 1e6:.1f}", f"{row['median_ms']:.2f}", ratio, *told]
 
 
+def speeds(rows, formats):
+    """A line for each backbone: how many times as fast as its float32 TFLite file each precision is."""
+    found = {}
+    for row in rows:
+        ratio = f"{row['speed_ratio']:.2f}" if "speed_ratio" in row else "-"
+        found.setdefault(row["backbone"], {})[row["format"]] = ratio
+    yield "| times as fast as `tflite` | " + " | ".join(f"`{each}`" for each in formats) + " |"
+    yield "| --- |" + " ---: |" * len(formats)
+    for name, ratios in found.items():
+        yield f"| {name} | " + " | ".join(ratios[each] for each in formats) + " |"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="backbones; the smallest of each family where left out")
@@ -84,9 +94,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    rows = []
+    rows, formats = [], given.format or FORMATS
     for name in given.names or smallest_of_families():
-        rows += measured(name, given.image_size, given.format or FORMATS, given.repeats)
+        rows += measured(name, given.image_size, formats, given.repeats)
         keras.backend.clear_session()
     if given.json:
         print(json.dumps({"instructions": devices.instruction_set(), "rows": rows}, indent=2))
@@ -95,6 +105,7 @@ def main():
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         print("| " + " | ".join([row["backbone"], row["format"], *cells(row)]) + " |")
+    print("", *speeds(rows, [each for each in formats if each != "tflite"]), sep="\n")
     print(f"\nms a picture on one thread of this host ({devices.instruction_set()}), not of a phone")
 
 

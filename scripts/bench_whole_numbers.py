@@ -7,8 +7,7 @@ file's in the same run, one picture a call on as many threads, all files in turn
 falls on all of them. With --folder a run that is there is taken as it is, and what of it stopped goes on.
 
 With --untrained nothing is learnt and no SOURCE is needed: it tells speed alone, of networks with random weights and
-batch norms that know what passes. Without these values vanish: floats so small are computed many times as slowly, and
-of steps so small XNNPACK takes no operation.
+batch norms that know what passes.
 """
 
 import argparse
@@ -18,14 +17,14 @@ import statistics
 import tempfile
 from pathlib import Path
 
-import keras
 import numpy as np
 from bench_export import timed
 from rich.console import Console
 from rich.table import Table
+from untrained import settled
 
 from keras_transfer import devices, workflow
-from keras_transfer.backbones import blocks, features, registry
+from keras_transfer.backbones import blocks, registry
 from keras_transfer.export import exporters, runtime
 from keras_transfer.specs import Contract, Plan
 from keras_transfer.tasks import classification
@@ -38,7 +37,7 @@ LEARNT = "tflite-int8, learnt"
 BACKBONES = ("MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "EfficientNetV2B0")
 """Squeeze-excite and swish networks, which whole numbers are known to break."""
 THREADS = (1, 2)
-CLASSES, NOISE = 10, 16
+CLASSES = 10
 
 
 def told(run, file, name, aside) -> dict:
@@ -78,19 +77,11 @@ def measure(plan: Plan, folder: Path, aside: Path) -> list[dict]:
 
 def untrained(name: str, size: int, aside: Path) -> list[dict]:
     """The files of a backbone with random weights, those that it would have learnt among them."""
-    keras.utils.set_random_seed(0)
-    spec = registry.backbone(name)
-    base = features.build(spec, image_size=max(size, spec.min_size), weights="none").model
-    size = base.input.shape[1]
-    pictures = np.random.default_rng(0).integers(0, 256, (NOISE, size, size, 3), np.uint8)
-    for layer in base.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    base(pictures, training=True)
-    network = classification.attach(base, tuple(blocks.cut(base, spec)), classes=CLASSES)
+    base, pictures = settled(name, size)
+    network = classification.attach(base, tuple(blocks.cut(base, registry.backbone(name))), classes=CLASSES)
     twin = twins.of(network)
     twins.look(twin.model, [pictures])
-    contract = Contract(class_names=tuple(map(str, range(CLASSES))), image_size=size, backbone=name)
+    contract = Contract(class_names=tuple(map(str, range(CLASSES))), image_size=base.input.shape[1], backbone=name)
     given = (network.model, aside / name, ["tflite", "tflite-int8"], contract)
     rows = []
     for learned in (None, twin.model):
@@ -99,7 +90,7 @@ def untrained(name: str, size: int, aside: Path) -> list[dict]:
             path = shutil.copy(artifact.path, aside / f"{name}-{file}.tflite")
             rows.append({"backbone": name, "file": file, "size_bytes": artifact.size_bytes, "path": path})
     floats, measured, _, learnt = rows
-    return with_speed([floats, measured, learnt], size)
+    return with_speed([floats, measured, learnt], contract.image_size)
 
 
 def with_speed(rows: list[dict], size: int) -> list[dict]:
@@ -122,7 +113,9 @@ def tell(rows: list[dict], *, as_json: bool) -> None:
         print(json.dumps({"instructions": devices.instruction_set(), "rows": rows}, indent=2))
         return
     told_of = ("accuracy", "drop in points", "within a step") if "accuracy" in rows[0] else ()
-    table = Table("backbone", "file", "MB", *told_of, *(f"speed, {count} threads" for count in THREADS))
+    table = Table("backbone", "file", "MB", *told_of, *(f"speed, threads {count}" for count in THREADS))
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for row in rows:
         figures = []
         if told_of:

@@ -41,20 +41,20 @@ def main(name: str, kinds: Sequence[str], attempt: Attempt, *, count: int, slow:
     parser = argparse.ArgumentParser(prog=f"scripts/campaign {name}")
     parser.add_argument("--count", type=int, default=count)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=(*kinds, *slow), help="one kind alone")
+    parser.add_argument("--only", choices=(*kinds, *slow), action="append", help="this kind alone; repeat for several")
     given = parser.parse_args()
     tried, lost, began = Counter[str](), Counter[str](), time.monotonic()
-    again = f" --only {shlex.quote(given.only)}" if given.only else ""
+    chosen = given.only or kinds
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have ignored in the background
     with suppress(KeyboardInterrupt):  # what was tried until then is told
         for seed in range(given.seed, given.seed + given.count):
-            kind = given.only or kinds[seed % len(kinds)]
+            kind = chosen[seed % len(chosen)]
             with tempfile.TemporaryDirectory(prefix=f"campaign-{name}-") as folder:
                 found = attempt(kind, random.Random(f"{name} {kind} {seed}"), Path(folder))
             tried[kind] += 1
             if found:
                 lost[kind] += 1
-                line = f"scripts/campaign {name} --count 1 --seed {seed}{again}"
+                line = f"scripts/campaign {name} --count 1 --seed {seed} --only {shlex.quote(kind)}"
                 print(f"lost: {kind}, {found}\n  again: {line}", flush=True)
     for kind in (*kinds, *slow):
         if tried[kind]:

@@ -1,8 +1,12 @@
 """What is left of a file where other people's programs read and resize the original pictures themselves."""
 
+import http.client
+import http.server
 import json
+import queue
 import shutil
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -109,6 +113,21 @@ def test_proofs_of_format_1_which_knew_no_clients_are_read(run, tmp_path):
         del proof["clients"]
     (tmp_path / proving.PROOFS).write_text(json.dumps({**kept, "version": 1}))
     assert [proof.clients for proof in proving._read(tmp_path)] == [(), ()]
+
+
+@pytest.mark.parametrize("place", ["favicon.ico", "1", "-1", "../given"])
+def test_what_a_browser_asks_for_of_its_own_accord_is_not_there_and_says_nothing(place, tmp_path, capfd):
+    (tmp_path / "a.png").write_bytes(b"picture")
+    pages = clients.browser._handler([str(tmp_path / "a.png")], b"{}", queue.Queue())
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        asked = http.client.HTTPConnection("127.0.0.1", server.server_port)
+        asked.request("GET", "/0")
+        assert asked.getresponse().read() == b"picture"
+        asked.request("GET", f"/{place}")
+        assert asked.getresponse().status == 404
+        server.shutdown()
+    assert capfd.readouterr().err == ""
 
 
 def test_pictures_that_a_client_cannot_read_are_worth_nothing_in_its_hands():

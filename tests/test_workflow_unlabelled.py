@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from colours import draw
+from colours import draw, trained
 from PIL import Image
 
 from keras_transfer import keras_files, workflow
+from keras_transfer.data import sources
 from keras_transfer.errors import UsageError
 from keras_transfer.selection import pseudo_labels
 from keras_transfer.specs import Plan, Stage
+from keras_transfer.workflow import teaching, unlabelled
 
 HEAD = Stage(name="head", epochs=2, learning_rate=0.01)
 
@@ -48,6 +50,26 @@ def test_labels_that_were_given_are_learned_from_and_told(pictures, tmp_path, mo
     steps = {event.total for event in said if event.kind == "progress" and event.message.startswith("head, epoch")}
     assert steps == {-(-(run.record.counts["train"] + 15) // 32)}
     assert run.record.counts["train"] < 60  # the record counts what somebody labelled
+
+
+def test_a_teacher_has_a_label_for_each_and_its_answers_are_learnt_from(pictures, tmp_path):
+    said = []
+    asked = plan(pictures, teacher=str(trained().folder), backbone="MobileNetV3Small", weights="none")
+    run = workflow.train(asked, folder=tmp_path, listener=lambda event: said.append(event))
+    notes = [event.message for event in said]
+    assert "30 pictures without a label take part: the teacher has one for each" in notes
+    steps = {event.total for event in said if event.kind == "progress" and event.message.startswith("head, epoch")}
+    assert steps == {-(-(run.record.counts["train"] + 30) // 32)}
+
+
+def test_the_likeliest_class_by_the_teacher_is_the_label(pictures):
+    asked = plan(pictures)
+    splits = sources.load(asked.data)
+    answers = np.random.default_rng(0).random((30, 3), np.float32)
+    teacher = teaching.Teacher(trained(), lambda images: answers[: len(images)], 0.9)
+    found = unlabelled._taught(asked, splits, teacher)
+    assert found.labels.tolist() == answers.argmax(axis=1).tolist()
+    assert found.weights.tolist() == [1.0] * 30
 
 
 def test_copies_are_looked_at_where_answers_are_learnt_from_them(pictures, tmp_path, monkeypatch):

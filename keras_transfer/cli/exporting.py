@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from keras_transfer.workflow import Candidate, Operator, Readiness, Verified
 
 
+MUCH_LOST = 0.5
+"""Points of merit that a client may lose before it is worth to hand over larger pictures."""
+
+
 def export(
     run: RunArgument = None,
     formats: Annotated[list[str] | None, typer.Option("--format", "-f", help="Repeat for several formats.")] = None,
@@ -29,6 +33,10 @@ def export(
     calibrate: Annotated[bool, typer.Option(help="Fold a temperature in, so that probabilities are honest.")] = True,
     precision: Annotated[str | None, typer.Option(help="auto: the smallest TFLite file within --max-drop.")] = None,
     max_drop: MaxDrop = None,
+    supersample: Annotated[
+        int,
+        typer.Option(min=1, max=8, help="Files take pictures so many times as large a side, and average them."),
+    ] = 1,
     labels: Labels = None,
     output: Annotated[Path | None, typer.Option("--output", help="Where a .keras file made elsewhere goes.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into an --output that exists.")] = False,
@@ -45,13 +53,12 @@ def export(
     from keras_transfer import workflow
 
     with progress() as listener:
+        given: dict[str, Any] = {"calibrate": calibrate, "supersampling": supersample, "listener": listener}
         if precision == "auto":
             drop = 0.5 if max_drop is None else max_drop
-            measured = workflow.choose_precision(opened, max_drop=drop, calibrate=calibrate, listener=listener)
+            measured = workflow.choose_precision(opened, max_drop=drop, **given)
             formats = [each.name for each in measured if each.chosen]
-        results = workflow.export(
-            opened, formats, check=check, calibrate=calibrate, max_drop=max_drop, listener=listener
-        )
+        results = workflow.export(opened, formats, check=check, max_drop=max_drop, **given)
     if precision == "auto" and not as_json:
         _show_precisions(opened, measured)
     if not check:
@@ -185,6 +192,18 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool, clients: Seque
     if failed:
         raise typer.Exit(1)
     if not as_json:
+        _suggest_next(run, results)
+
+
+def _suggest_next(run: Run, results: Sequence[Verified]) -> None:
+    """Suggest files that average pictures where clients lose much, and to use a file where they do not."""
+    from keras_transfer.export.supersampling import of_whole_pictures
+
+    lost = max((left.lost_points for each in results for left in each.clients), default=0.0)
+    contract = results[0].artifact.contract
+    if lost > MUCH_LOST and contract.image_size == run.record.image_size and of_whole_pictures(contract):
+        suggest("export", run.folder, "--supersample", 3)
+    else:
         suggest("predict", results[0].artifact.path, "PICTURE.jpg")
 
 

@@ -52,11 +52,15 @@ def squares(program: str, paths: Sequence[str], size: int, aspect: str) -> Itera
 
 def _handler(paths: Sequence[str], given: bytes, made: queue.Queue[bytes]) -> type[http.server.BaseHTTPRequestHandler]:
     """Return what serves the page, what it is given, and the pictures by number; the page posts one at a time."""
+    numbers = {str(number) for number in range(len(paths))}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             place = self.path.strip("/")
             page = {"": ("text/html", PAGE.read_bytes), "given": ("application/json", lambda: given)}
+            if place not in page and place not in numbers:
+                self.send_error(404)  # a browser asks for an icon of its own accord
+                return
             kind, content = page.get(place) or ("application/octet-stream", Path(paths[int(place)]).read_bytes)
             body = content()
             self.send_response(200)

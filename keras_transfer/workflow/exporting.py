@@ -17,6 +17,7 @@ from keras_transfer.export import delegates, exporters, latency, parity, precisi
 from keras_transfer.export.exporters import LEARNED
 from keras_transfer.export.formats import format_of
 from keras_transfer.export.precisions import Candidate
+from keras_transfer.export.supersampling import of_whole_pictures, supersampled
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Artifact, Contract, Event, Listener, Run, silent
 from keras_transfer.workflow import proving, whole_numbers
@@ -34,17 +35,21 @@ def export(
     check: bool = True,
     calibrate: bool = True,
     max_drop: float | None = None,
+    supersampling: int = 1,
     listener: Listener = silent,
 ) -> tuple[Verified | Artifact, ...]:
     """Export `run` to `formats` (the plan's where left out) and prove each file against the Keras model.
 
     calibrate: fold what was settled on the validation split (a temperature) into every file. max_drop: percentage
-    points of merit that whole-number files may lose, their precision's own bound where it is left out. A file that is
-    out of tolerance is set aside under a `.rejected` name. Returns the artifacts as they are where `check` is False.
+    points of merit that whole-number files may lose, their precision's own bound where it is left out. supersampling:
+    by how much larger a side the pictures are that files take and average themselves, for clients that make photographs
+    smaller without antialiasing; what they are compared with does the same. A file that is out of tolerance is set
+    aside under a `.rejected` name. Returns the artifacts as they are where `check` is False. Raises UsageError where
+    `supersampling` is not 1 and the task speaks of places in a picture, or of clips.
     """
     names = tuple(formats or run.record.plan.exports)
     with runs.locked(run.folder):
-        opened = Opened(_settled_for_good(run, listener) if calibrate else run, listener)
+        opened = _opened(_settled_for_good(run, listener) if calibrate else run, supersampling, listener)
         contract = opened.contract if calibrate else opened.plain
         given = _given(opened, names, contract)
         if not check:
@@ -97,7 +102,7 @@ def export_model(
 
 
 def choose_precision(
-    run: Run, *, max_drop: float, calibrate: bool = True, listener: Listener = silent
+    run: Run, *, max_drop: float, calibrate: bool = True, supersampling: int = 1, listener: Listener = silent
 ) -> tuple[Candidate, ...]:
     """Measure every TFLite precision that runs fast, and mark the smallest that loses little.
 
@@ -106,10 +111,10 @@ def choose_precision(
     be right in them, as recipes ending in `+int8` do, and measured again. The table and its plot are kept in the
     exports as `precisions.json` and `precisions.png`.
     """
-    opened = Opened(run, listener)
+    opened = _opened(run, supersampling, listener)
     contract = opened.contract if calibrate else opened.plain
     found = _candidates(opened, precisions.CANDIDATES, contract, max_drop)
-    if _lost(found, max_drop) and opened.task.teach:
+    if _lost(found, max_drop) and opened.task.teach and supersampling == 1:
         with runs.locked(run.folder):
             listener(
                 Event("note", f"{LEARNED} loses more than {max_drop:g} points: the network learns to be right in it")
@@ -170,6 +175,17 @@ def verify(
     return checked
 
 
+def _opened(run: Run, supersampling: int, listener: Listener) -> Opened:
+    """The run as its files are to take pictures; UsageError where they cannot be averaged."""
+    opened = Opened(run, listener, supersampling=supersampling)
+    if supersampling > 1 and not of_whole_pictures(opened.plain):
+        raise UsageError(
+            f"--supersample is for files that say what a picture shows as a whole, and this run is of "
+            f"{opened.plain.task}. Leave it out."
+        )
+    return opened
+
+
 def _accepted(run: Run, listener: Listener) -> tuple[Path, ...]:
     """The files of a run that are in use; a warning for each that was set aside."""
     files, aside = exporters.exported(run.exports), exporters.rejected(run.exports)
@@ -197,10 +213,10 @@ def _settled_for_good(run: Run, listener: Listener) -> Run:
 def _given(opened: Opened, names: Sequence[str], contract: Contract) -> dict[str, Any]:
     """What the files of a run are written from, by the names that `exporters.export` and `drafted` have for it."""
     fold, size = opened.task.fold, contract.image_size
-    learned = whole_numbers.learnt(opened, contract) if LEARNED in names else None
+    learned = whole_numbers.learnt(opened, contract) if LEARNED in names and opened.supersampling == 1 else None
     measured = exporters.measured(names, learned=learned is not None)
     return {
-        "model": fold(opened.model, contract) if fold else opened.model,
+        "model": supersampled(fold(opened.network, contract) if fold else opened.network, opened.supersampling),
         "names": names,
         "contract": contract,
         "calibration": some_pictures(opened.feed, "train", size, CALIBRATION_PICTURES) if measured else None,

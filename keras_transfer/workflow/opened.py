@@ -1,8 +1,8 @@
 """A run that is opened once and passed down: its pictures, its model, and what the model says of them.
 
-Answers are kept with the run: `RUN/answers/SPLIT.npz` holds each output of the trained model by its name, float32
-(n, …), and `key`: the SHA-256 of `model.keras`, the digest of the pictures and those names. Where any has changed they
-are not looked at.
+Answers are kept with the run: `RUN/answers/SPLIT.npz` (`SPLIT-x3.npz` where it takes pictures three times as large)
+holds each output of the trained model by its name, float32 (n, …), and `key`: the SHA-256 of `model.keras`, the digest
+of the pictures and those names. Where any has changed they are not looked at.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from keras_transfer.data.annotations import ANNOTATIONS
 from keras_transfer.data.clips import FRAMES, strip
 from keras_transfer.errors import KerasTransferError, RunError
 from keras_transfer.export import manifest
+from keras_transfer.export.supersampling import supersampled
 from keras_transfer.files import read_arrays, write_bytes
 from keras_transfer.specs import (
     Answers,
@@ -52,18 +53,23 @@ KEPT_BYTES = 2**28
 class Opened:
     """A run and what belongs to it; each part is read when it is first asked for, once.
 
-    given: parts that are at hand already, by name: `splits`, `feed`, `model`.
+    given: parts that are at hand already, by name: `splits`, `feed`, `model`. supersampling: by how much larger a side
+    the pictures are that its model takes and averages, see `export.supersampling`.
     """
 
     run: Run
     listener: Listener = silent
     given: Mapping[str, Any] = field(default_factory=dict)
+    supersampling: int = 1
     _said: dict[str, Answers] = field(default_factory=dict)
 
     @property
     def record(self) -> RunRecord:
-        """What `run.json` says."""
-        return self.run.record
+        """What `run.json` says, of the pictures that the model takes."""
+        record = self.run.record
+        if self.supersampling == 1:
+            return record
+        return record.model_copy(update={"image_size": self.supersampling * record.image_size})
 
     @cached_property
     def task(self) -> Task:
@@ -92,9 +98,14 @@ class Opened:
         return self.given.get("feed") or feed_of(self.splits, plan.aspect, seed=plan.seed, listener=self.listener)
 
     @cached_property
-    def model(self) -> keras.Model:
-        """The model as it was trained: nothing that was settled is in it."""
+    def network(self) -> keras.Model:
+        """What was trained: nothing that was settled is in it."""
         return self.given.get("model") or keras_files.load(self.run.model_path)
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The network as it is asked: about pictures as large as they are taken."""
+        return supersampled(self.network, self.supersampling)
 
     @cached_property
     def model_sha256(self) -> str:
@@ -193,7 +204,8 @@ class Opened:
         return " ".join([self.model_sha256, self.splits.digest, *(output.name for output in self.trained)])
 
     def _place(self, split: str) -> Path:
-        return self.run.folder / ANSWERS / f"{split}.npz"
+        name = split if self.supersampling == 1 else f"{split}-x{self.supersampling}"
+        return self.run.folder / ANSWERS / f"{name}.npz"
 
     def _kept(self, split: str) -> Answers | None:
         try:

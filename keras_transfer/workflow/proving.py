@@ -65,12 +65,31 @@ def prove(
 ) -> tuple[Verified, ...]:
     """Run each file in its own runtime on a split and compare it with what the Keras model says of it.
 
-    The pictures are gone through once, for all files. Of the test split, a contact sheet of those on which a file
-    differs most is kept under `exports/differences`. in_clients: rows of `export.clients.CLIENTS`, which then read
-    the original files themselves. Raises ArtifactError for a file whose classes are not the run's, UsageError or
-    DataError where a client cannot be asked.
+    The pictures are gone through once, for all files that take them as large. Of the test split, a contact sheet of
+    those on which a file differs most is kept under `exports/differences`. in_clients: rows of
+    `export.clients.CLIENTS`, which then read the original files themselves. Raises ArtifactError for a file whose
+    classes are not the run's, UsageError or DataError where a client cannot be asked.
     """
     loaded = [_loaded(opened, path) for path in paths]
+    found: dict[Path, Verified] = {}
+    for times in sorted({_times(opened, each) for each in loaded}):
+        some = [each for each in loaded if _times(opened, each) == times]
+        given = {"splits": opened.splits, "feed": opened.feed}
+        alike = opened if times == opened.supersampling else Opened(opened.run, opened.listener, given, times)
+        proven = _proven(alike, some, split, max_drop, in_clients)
+        found |= {each.artifact.path: verified for each, verified in zip(some, proven, strict=True)}
+    return tuple(found[each.artifact.path] for each in loaded)
+
+
+def _times(opened: Opened, loaded: Runtime) -> int:
+    """By how much larger a side the pictures are that a file takes than those that its run was trained on."""
+    return max(1, loaded.artifact.contract.image_size // opened.run.record.image_size)
+
+
+def _proven(
+    opened: Opened, loaded: Sequence[Runtime], split: str, max_drop: float | None, in_clients: Sequence[str]
+) -> Sequence[Verified]:
+    """What `prove` does for files that take pictures as large as each other's."""
     originals = _originals(opened, loaded, split, in_clients)
     answers, images = _answers(opened, loaded, split)
     found = []

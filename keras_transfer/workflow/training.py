@@ -112,7 +112,7 @@ def train(
         kept = {"cache_folder": Path(cache_folder) if cache_folder else None, "cache_limit_bytes": cache_limit_bytes}
         options = {"strict": strict, "service": data_service}
         others = {"callbacks": tuple(callbacks), **kept}
-        ready = prepared(plan, spec, splits, engine, options, others, strategy, listener)
+        ready = prepared(plan, spec, splits, engine, options, others, strategy, listener, teacher)
         if budgeting.is_open(plan):
             budgeting.check_time(plan, began)
             ready = _decided(ready, asked, began, listener)
@@ -167,6 +167,7 @@ def prepared(
     others: Mapping[str, Any],
     strategy: Strategy,
     listener: Listener,
+    teacher: Teacher | None = None,
 ) -> Ready:
     """Build what a training needs; options: of the feed, others: of the settings."""
     began = time.perf_counter()
@@ -177,7 +178,7 @@ def prepared(
     pipeline.tell_device(feed.options.device, listener)
     network, built = network_of(plan, spec, splits, plan.weights, listener, strategy)
     stages = stages_of(plan, network)
-    learned_from = unlabelled.with_labels(plan, spec, splits, network, feed, listener)
+    learned_from = unlabelled.with_labels(plan, spec, splits, network, feed, listener, teacher)
     if learned_from is not splits:
         strategy.check_same({"labels given to pictures without one": learned_from.digest})
         feed = pipeline.make_feed(learned_from, **made)

@@ -1,4 +1,4 @@
-"""Lets pictures without a label help: gives them labels by their features, where validation gains by it."""
+"""Lets pictures without a label help: gives them labels by their features, where validation gains, or a teacher's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from keras_transfer.training import prefix
 from keras_transfer.training.resizing import resized
 from keras_transfer.workflow.building import fitting_size
 from keras_transfer.workflow.tasks import BATCH
+from keras_transfer.workflow.teaching import Teacher
 
 FEWEST = 2
 """Validation pictures of which a gain can be told."""
@@ -26,12 +27,19 @@ STRONG, COPIES = "standard", 2
 
 
 def with_labels(
-    plan: Plan, spec: BackboneSpec, splits: Splits, network: Network, feed: Feed, listener: Listener
+    plan: Plan,
+    spec: BackboneSpec,
+    splits: Splits,
+    network: Network,
+    feed: Feed,
+    listener: Listener,
+    teacher: Teacher | None = None,
 ) -> Splits:
     """Return what is trained on: the data set, and pictures that were given a label where validation gains by them.
 
     network: of the plan, its weights as they are before training; feed: of `splits`. The pictures that judge stay the
-    same. Raises UsageError where the plan names a way to give labels and there is nothing to give them to.
+    same. A teacher gives labels to all that have none, unless the plan names another way: what it answers is learnt
+    from anyway. Raises UsageError where the plan names a way to give labels and there is nothing to give them to.
     """
     if splits.unlabelled is None:
         if plan.unlabelled not in (None, "none"):
@@ -40,6 +48,11 @@ def with_labels(
                 f"the classes, or rows of a table whose label is empty. '{splits.source}' has none."
             )
         return splits
+    if teacher is not None and plan.unlabelled is None:
+        listener(
+            Event("note", f"{len(splits.unlabelled)} pictures without a label take part: the teacher has one for each")
+        )
+        return _joined(splits, _taught(plan, splits, teacher))
     if "none" in (plan.unlabelled, plan.weights) or len(splits.validation) < FEWEST:
         return splits
     known = _known(plan, splits, network, feed, fitting_size(spec, splits.typical_size))
@@ -63,9 +76,7 @@ def _known(plan: Plan, splits: Splits, network: Network, feed: Feed, size: int) 
     At the size that fits the pictures, whatever that of the plan is: minutes change that one, and the labels that are
     given must be the same when a run goes on.
     """
-    assert splits.unlabelled is not None
-    pool = replace(splits, train=replace(splits.unlabelled, name="train"))
-    free = pipeline.make_feed(pool, aspect=plan.aspect, cache_bytes=0)
+    free = _free(plan, splits)
     check = np.asarray(next(iter(feed("train", image_size=size, batch_size=16)))[0])
     compute = prefix.build(resized(depths(network), [(size, size, 3)]), check=check).compute
 
@@ -85,6 +96,20 @@ def _known(plan: Plan, splits: Splits, network: Network, feed: Feed, size: int) 
         strong=np.stack(strong) if strong else None,
     )
     return pseudo_labels.weighed(known, head=int(network.features[0].shape[-1]))
+
+
+def _free(plan: Plan, splits: Splits) -> Feed:
+    """A feed whose training pictures are those without a label."""
+    assert splits.unlabelled is not None
+    pool = replace(splits, train=replace(splits.unlabelled, name="train"))
+    return pipeline.make_feed(pool, aspect=plan.aspect, cache_bytes=0)
+
+
+def _taught(plan: Plan, splits: Splits, teacher: Teacher) -> pseudo_labels.Given:
+    """The likeliest class of each picture without a label, as a teacher says."""
+    batches = _free(plan, splits)("train", image_size=teacher.run.record.image_size, batch_size=BATCH)
+    said = np.concatenate([np.asarray(teacher.ask(images)) for images, *_ in batches])
+    return pseudo_labels.Given("teacher", said.argmax(axis=-1), np.ones(len(said), np.float32), teacher.merit)
 
 
 def depths(network: Network) -> keras.Model:
