@@ -251,6 +251,11 @@ class Contract(Value):
         return (self.frames, self.features) if self.features else sample_shape(self.frames, self.image_size)
 
     @property
+    def of_whole_pictures(self) -> bool:
+        """Whether it promises what a picture shows as a whole, whatever its size: nothing of places or of time."""
+        return not self.frames and all(each.kind == "plain" and len(each.shape) <= 1 for each in self.outputs)
+
+    @property
     def takes(self) -> str:
         """What the file calls what it takes: a row of `DTYPES`."""
         return FEATURES if self.features else IMAGE_INPUT

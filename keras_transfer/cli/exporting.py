@@ -197,11 +197,9 @@ def _report(run: Run, results: Sequence[Verified], as_json: bool, clients: Seque
 
 def _suggest_next(run: Run, results: Sequence[Verified]) -> None:
     """Suggest files that average pictures where clients lose much, and to use a file where they do not."""
-    from keras_transfer.export.supersampling import of_whole_pictures
-
     lost = max((left.lost_points for each in results for left in each.clients), default=0.0)
     contract = results[0].artifact.contract
-    if lost > MUCH_LOST and contract.image_size == run.record.image_size and of_whole_pictures(contract):
+    if lost > MUCH_LOST and contract.image_size == run.record.image_size and contract.of_whole_pictures:
         suggest("export", run.folder, "--supersample", 3)
     else:
         suggest("predict", results[0].artifact.path, "PICTURE.jpg")

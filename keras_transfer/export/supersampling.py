@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from keras_transfer.specs import IMAGE_INPUT, Contract
+from keras_transfer.specs import IMAGE_INPUT
 
 POINTWISE = (keras.layers.Rescaling, keras.layers.Normalization)
 """What may be done to pixels before they are averaged as well as afterwards."""
-
-
-def of_whole_pictures(contract: Contract) -> bool:
-    """Return whether a file says what a picture shows as a whole, whatever its size: nothing of places or of time.
-
-    >>> of_whole_pictures(Contract(class_names=("cat", "dog"), image_size=96))
-    True
-    """
-    return not contract.frames and all(each.kind == "plain" and len(each.shape) <= 1 for each in contract.outputs)
 
 
 def supersampled(model: keras.Model, times: int) -> keras.Model:

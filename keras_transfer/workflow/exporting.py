@@ -17,7 +17,7 @@ from keras_transfer.export import delegates, exporters, latency, parity, precisi
 from keras_transfer.export.exporters import LEARNED
 from keras_transfer.export.formats import format_of
 from keras_transfer.export.precisions import Candidate
-from keras_transfer.export.supersampling import of_whole_pictures, supersampled
+from keras_transfer.export.supersampling import supersampled
 from keras_transfer.files import write_bytes
 from keras_transfer.specs import Artifact, Contract, Event, Listener, Run, silent
 from keras_transfer.workflow import proving, whole_numbers
@@ -178,7 +178,7 @@ def verify(
 def _opened(run: Run, supersampling: int, listener: Listener) -> Opened:
     """The run as its files are to take pictures; UsageError where they cannot be averaged."""
     opened = Opened(run, listener, supersampling=supersampling)
-    if supersampling > 1 and not of_whole_pictures(opened.plain):
+    if supersampling > 1 and not opened.plain.of_whole_pictures:
         raise UsageError(
             f"--supersample is for files that say what a picture shows as a whole, and this run is of "
             f"{opened.plain.task}. Leave it out."
