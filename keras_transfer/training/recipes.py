@@ -117,8 +117,8 @@ NAMES = (*RECIPES, *(f"{name}{WHOLE}" for name in RECIPES))
 def stages(name: str, blocks: int, *, pretrained: bool = True, epochs: int | None = None) -> tuple[Stage, ...]:
     """Return the stages of recipe `name` for a backbone of `blocks` blocks.
 
-    pretrained: False for random weights, whose batch norms have no statistics yet and must take them. epochs: of every
-    stage, in place of the recipe's own.
+    pretrained: False for random weights, whose batch norms have no statistics yet and must take them; what comes before
+    the stage in which all of them learn is left out. epochs: of every stage, in place of the recipe's own.
 
     >>> [stage.name for stage in stages("head_then_top", 5)]
     ['head', 'top']
@@ -130,6 +130,8 @@ def stages(name: str, blocks: int, *, pretrained: bool = True, epochs: int | Non
     made = RECIPES[name.removesuffix(WHOLE)](blocks)
     if name.endswith(WHOLE):
         made = (*made, in_whole_numbers(made))
+    if not pretrained:
+        made = _from_the_first_of_all(made)
     changes: dict[str, object] = {} if pretrained else {"batch_norm": "train"}
     if epochs is not None:
         changes["epochs"] = epochs
@@ -146,6 +148,16 @@ def in_whole_numbers(before: Sequence[Stage]) -> Stage:
     rate = 1e-4 if last.learning_rate == "auto" else last.learning_rate / 10
     shown = {"augment": last.augment, "label_smoothing": last.label_smoothing}
     return _learning("int8", "all", precision="int8", epochs=4, learning_rate=rate, schedule="cosine", **shown)
+
+
+def _from_the_first_of_all(made: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The stages from the one in which all weights learn; every one where none does.
+
+    Random weights are not worth keeping still. A head that learnt from what little they give has large weights, and
+    answers wildly as soon as batch norms below it take their statistics.
+    """
+    of_all = [place for place, stage in enumerate(made) if stage.blocks == "all" and stage.precision is None]
+    return made[min(of_all, default=0) :]
 
 
 def _top(blocks: int) -> tuple[int, ...]:
