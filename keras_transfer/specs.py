@@ -165,7 +165,7 @@ class Plan(Value):
     unlabelled: Literal["curriculum", "consistency", "believe", "propagate", "none"] | None = None
     """How pictures without a label get one: the surest of each class are believed first and more in each turn, what is
     sure is learnt from strongly augmented copies, the likeliest are believed at once, or labels flow from alike to
-    alike. The first where it is left out; `none` leaves such pictures alone."""
+    alike. The first where it is left out, and a teacher's answers where there is one; `none` leaves them alone."""
     stages: tuple[Stage, ...] = ()
     image_size: int | None = Field(default=None, ge=16, le=2048)
     """Side in pixels; chosen from the pictures and the backbone where it is left out."""

@@ -29,8 +29,8 @@ LIMITS: dict[str, tuple[int, int, int]] = {
 
 TRIED = ("train", "train streamed", "export", "verify", "report", "bundle", "gallery", "doctor", "advise")
 
-
 ROOM = "room"
+"""What the limit of a disk is called beside those."""
 WIDE = 2**33
 """Bytes of a disk that no verb fills here."""
 LITTLE = 2**16
@@ -40,24 +40,31 @@ LITTLE = 2**16
 def attempt(kind: str, rng: random.Random, folder: Path) -> str:
     """Run a verb under a limit, look at what it left, and run it again without; what was lost, in words."""
     limit, verb = next((each, kind.removeprefix(f"{each} ")) for each in (*LIMITS, ROOM) if kind.startswith(f"{each} "))
-    base, wanted = verbs.reference(verb)
-    work, words = folder / "work", verbs.VERBS[verb].words
-    if limit == ROOM:
-        at = rng.randrange(max(LITTLE, _bytes_of(verbs.after(verb)) - _bytes_of(base)))
-        with mounted(work):
-            shutil.copytree(base, work, dirs_exist_ok=True)
-            _resized(work, shutil.disk_usage(work).used + at)
-            code, said = warmed.run(words, work)
-            left = striking.drafts(work)
-            _resized(work, WIDE)
-            lost = lost_by(verb, work, wanted, code, said) or (f"'{left}' is left behind" if left else "")
-    else:
-        number, least, most = LIMITS[limit]
-        at = round(least * (most / least) ** rng.random())
-        shutil.copytree(base, work)
-        code, said = verbs.run(words, work, preexec_fn=lambda: resource.setrlimit(number, (at, at)))
-        lost = lost_by(verb, work, wanted, code, said)
+    at, lost = _in_little_room(verb, rng, folder) if limit == ROOM else _under(limit, verb, rng, folder)
     return f"{limit} of {at:,}: {lost}" if lost else ""
+
+
+def _under(limit: str, verb: str, rng: random.Random, folder: Path) -> tuple[int, str]:
+    """Run a verb under a limit of its process: which one it was, and what was lost."""
+    base, wanted = verbs.reference(verb)
+    work = Path(shutil.copytree(base, folder / "work"))
+    number, least, most = LIMITS[limit]
+    at = round(least * (most / least) ** rng.random())
+    done = verbs.run(verbs.VERBS[verb].words, work, preexec_fn=lambda: resource.setrlimit(number, (at, at)))
+    return at, lost_by(verb, work, wanted, *done)
+
+
+def _in_little_room(verb: str, rng: random.Random, folder: Path) -> tuple[int, str]:
+    """Run a verb on a disk that is full after so many bytes: how many these were, and what was lost."""
+    base, wanted = verbs.reference(verb)
+    work, at = folder / "work", rng.randrange(max(LITTLE, _bytes_of(verbs.after(verb)) - _bytes_of(base)))
+    with mounted(work):
+        shutil.copytree(base, work, dirs_exist_ok=True)
+        _resized(work, shutil.disk_usage(work).used + at)
+        done = warmed.run(verbs.VERBS[verb].words, work)
+        left = striking.drafts(work)
+        _resized(work, WIDE)
+        return at, lost_by(verb, work, wanted, *done) or (f"'{left}' is left behind" if left else "")
 
 
 def lost_by(verb: str, work: Path, wanted: Mapping[str, str], code: int, said: str) -> str:

@@ -29,7 +29,6 @@ def in_float(quantized: bytes, exact: bytes) -> bytes:
     exact: the float32 file of the same graph. Tensors of the two are told by their names. Raises ExportError where the
     quantized file does not have what the last operations begin with.
     """
-
     given, wanted = (tflite_tree.read(each) for each in (quantized, exact))
     graph, source = given.subgraphs[0], wanted.subgraphs[0]
     tail = _behind_weights(wanted)

@@ -48,7 +48,6 @@ class Moments:
     """
 
     def __init__(self, exact: bytes, largest: int = LARGEST_KERNEL) -> None:
-
         self.largest = largest
         self.model = tflite_tree.read(exact)
         self.layers = _layers(self.model)

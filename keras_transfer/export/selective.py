@@ -64,7 +64,6 @@ def _added(graph: Any, noise: dict[str, float]) -> dict[str, float]:
 
 
 def _graph(model: bytes) -> Any:
-
     return tflite_tree.read(model).subgraphs[0]
 
 

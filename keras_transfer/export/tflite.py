@@ -83,7 +83,6 @@ def convert(source: Frozen, card: Card, calibration: np.ndarray | None = None) -
 
 def refuse_flex(model: bytes) -> None:
     """Raise ExportError, naming them, where a TFLite file holds operators that are not builtin."""
-
     codes = tflite_tree.read(model).operatorCodes
     custom = sorted({code.customCode.decode() for code in codes if code.customCode})
     if custom:

@@ -130,9 +130,9 @@ def stages(name: str, blocks: int, *, pretrained: bool = True, epochs: int | Non
     made = RECIPES[name.removesuffix(WHOLE)](blocks)
     if name.endswith(WHOLE):
         made = (*made, in_whole_numbers(made))
+    changes: dict[str, object] = {}
     if not pretrained:
-        made = _from_the_first_of_all(made)
-    changes: dict[str, object] = {} if pretrained else {"batch_norm": "train"}
+        made, changes["batch_norm"] = _from_the_first_of_all(made), "train"
     if epochs is not None:
         changes["epochs"] = epochs
     return tuple(stage.model_copy(update=changes) for stage in made)
@@ -156,8 +156,8 @@ def _from_the_first_of_all(made: tuple[Stage, ...]) -> tuple[Stage, ...]:
     Random weights are not worth keeping still. A head that learnt from what little they give has large weights, and
     answers wildly as soon as batch norms below it take their statistics.
     """
-    of_all = [place for place, stage in enumerate(made) if stage.blocks == "all" and stage.precision is None]
-    return made[min(of_all, default=0) :]
+    of_all = (place for place, stage in enumerate(made) if stage.blocks == "all" and stage.precision is None)
+    return made[next(of_all, 0) :]
 
 
 def _top(blocks: int) -> tuple[int, ...]:
