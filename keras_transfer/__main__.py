@@ -18,7 +18,7 @@ def main() -> None:
     if not debug:
         _hush_runtimes()
     sys.meta_path.insert(0, _NotForKeras)
-    from keras_transfer.errors import KerasTransferError, of_system
+    from keras_transfer.errors import KerasTransferError, first_line, of_system
 
     try:
         from keras_transfer import cli
@@ -39,7 +39,7 @@ def main() -> None:
             raise
         if refused := of_system(error):
             fail(refused, 1)
-        where = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        where = f"{type(error).__name__}: {first_line(error)}"
         fail(f"Something unforeseen went wrong ({where[:300]}). Run it again with --debug to see where.", 1)
 
 

@@ -95,16 +95,18 @@ def main():
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     rows, formats = [], given.format or FORMATS
+    if not given.json:
+        print("| backbone | format | MB | ms | speed | GPU | NNAPI | Core ML |")
+        print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in given.names or smallest_of_families():
-        rows += measured(name, given.image_size, formats, given.repeats)
+        found = measured(name, given.image_size, formats, given.repeats)
         keras.backend.clear_session()
+        for row in [] if given.json else found:  # As they come: all of them take an hour.
+            print("| " + " | ".join([row["backbone"], row["format"], *cells(row)]) + " |", flush=True)
+        rows += found
     if given.json:
         print(json.dumps({"instructions": devices.instruction_set(), "rows": rows}, indent=2))
         return
-    print("| backbone | format | MB | ms | speed | GPU | NNAPI | Core ML |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for row in rows:
-        print("| " + " | ".join([row["backbone"], row["format"], *cells(row)]) + " |")
     print("", *speeds(rows, [each for each in formats if each != "tflite"]), sep="\n")
     print(f"\nms a picture on one thread of this host ({devices.instruction_set()}), not of a phone")
 

@@ -64,6 +64,8 @@ def _by_recipe(name: str) -> Verb:
 
 RUN = "saved_models/small"
 _SMALL = ("--backbone", "EfficientNetLite0", "--image-size", str(SIDE))
+_LARGER = (*_SMALL[:-1], str(2 * SIDE))
+"""Detectors want at least two places a side of their coarsest map."""
 _TRIALS = ("--recipes", "head", "--sizes", str(SIDE), "--seeds", "0,1")
 
 VERBS: dict[str, Verb] = {
@@ -75,6 +77,10 @@ VERBS: dict[str, Verb] = {
         ("saved_models/whole/stages/0-head/weights.npz", "saved_models/whole/int8/stages/0-int8/weights.npz"),
     ),
     "train faces": _trained("--plan", "faces.toml", name="faces"),
+    "train solved": _trained("people", "--task", "embedding", "--recipe", "solved", "head=grid", *_SMALL),
+    "train boxes": _trained("boxes.csv", "--task", "detection", *_LARGER, "--epochs", "1", stage="1-all"),
+    "train masks": _trained("scenes", "--task", "segmentation", *_SMALL, "--epochs", "1", stage="1-all"),
+    "train clips": _trained("films", "--task", "clips", "frames=2", *_SMALL, "--epochs", "1", stage="2-top"),
     "export": Verb(
         ("export", RUN, "--format", "tflite", "--format", "onnx"),
         (f"{RUN}/exports/model.tflite", f"{RUN}/exports/model.onnx"),
@@ -114,6 +120,8 @@ def begin(folder: Path) -> None:
     """Write the pictures and the plans that the verbs take."""
     drawn(folder / "pictures", ("ant", "bee"), 12)
     drawn(folder / "people", tuple("abcdefgh"), 4)
+    scenes(folder)
+    films(folder / "films", ("left", "right"), 8)
     (folder / "plan.toml").write_text(PLAN)
     (folder / "faces.toml").write_text(FACES)
 
@@ -127,6 +135,37 @@ def drawn(folder: Path, names: Sequence[str], count: int, *, others: int = 0) ->
             noise = np.random.default_rng(1000 * number + each).normal(0, 40, base.shape)
             picture = Image.fromarray(np.clip(base + noise, 0, 255).astype(np.uint8))
             picture.save(folder / name / f"{each}.png")
+
+
+def scenes(folder: Path, count: int = 20) -> None:
+    """Write pictures of a square on a ground, the mask of each beside it, and a table of the boxes around them."""
+    for name in ("images", "masks"):
+        (folder / "scenes" / name).mkdir(parents=True)
+    (folder / "scenes" / "masks" / "classes.csv").write_text("name,value\nground,0\nsquare,1\n")
+    rng, rows = np.random.default_rng(7), ["path,label,x1,y1,x2,y2"]
+    for number in range(count):
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        x, y = rng.integers(0, SIDE // 2, 2)
+        mask[y : y + SIDE // 2, x : x + SIDE // 2] = 1
+        name, light = (("grey", 80), ("white", 150))[number % 2]
+        seen = rng.integers(0, 100, (SIDE, SIDE, 3), np.uint8) + np.uint8(light) * mask[..., None]
+        Image.fromarray(seen).save(folder / "scenes" / "images" / f"{number}.png")
+        Image.fromarray(mask).save(folder / "scenes" / "masks" / f"{number}.png")
+        rows.append(f"scenes/images/{number}.png,{name},{x},{y},{x + SIDE // 2},{y + SIDE // 2}")
+    (folder / "boxes.csv").write_text("\n".join([*rows, ""]))
+
+
+def films(folder: Path, names: Sequence[str], count: int) -> None:
+    """Write so many clips of two frames for each way in which a bar moves."""
+    for way, name in zip((-1, 1), names, strict=True):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            frames = []
+            for step in range(2):
+                frame = np.random.default_rng(100 * number + way + 1).integers(0, 80, (SIDE, SIDE, 3), np.uint8)
+                frame[:, 12 + 8 * way * step : 20 + 8 * way * step] += 150
+                frames.append(Image.fromarray(frame))
+            frames[0].save(folder / name / f"{number}.gif", save_all=True, append_images=frames[1:], duration=100)
 
 
 @cache

@@ -523,6 +523,9 @@ def test_what_cannot_work_is_one_sentence_before_anything_is_done(arguments, err
     ("arguments", "sentence"),
     [
         (("export", "MODEL"), "is no run: say its class names with --labels FILE and where to go with --output."),
+        (("export", "MODEL", "--supersample", "3"), "--supersample is for runs, and"),
+        (("export", "MODEL", "--precision", "auto"), "is a model made elsewhere. Leave it out."),
+        (("export", "RUN", "--output", "files"), "--output is for a model made elsewhere (MODEL.keras); a run has its"),
         (("export", "RUN", "-f", "tflit"), "Unknown export format 'tflit'. Did you mean 'tflite'?"),
         (("export", "RUN", "--precision", "int8"), "--precision takes 'auto'; name a format with --format."),
         (("evaluate", "RUN", "--split", "tests"), "--split takes train, validation or test. Received: 'tests'"),

@@ -1,8 +1,10 @@
 """Who is let in to the studio and what they may ask: strangers, tokens, sizes, ids, and a fuzz of every route."""
 
 import asyncio
+import errno
 import functools
 import json
+import os
 import re
 import string
 import sys
@@ -260,6 +262,25 @@ IDS = st.one_of(
     st.builds(lambda: picture()),
     st.builds(lambda: id_of("class", "cat")),
 )
+
+
+def test_a_disk_that_is_full_is_a_sentence_and_what_was_decided_stands(monkeypatch):
+    def full(path, content):  # stands for a disk that fills up meanwhile
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    made = app(runs_folder=Path(tempfile.mkdtemp()))
+    collection = made.app.state.studio.pictures
+    first = collection.pictures()[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_transfer.studio.collection.write_bytes", full)
+        status, _, said = asked("/api/label", "POST", {"ids": [first.id], "label": None}, of=made)
+    assert (status, json.loads(said)) == (
+        500,
+        {"error": "The system refuses that: No space left on device. Free some space."},
+    )
+    assert (collection.changed, collection.undoable) == (0, False)
+
+
 WORDS = ["ids", "label", "out", "name", "asked", "verb", "run", "pictures", "formats", "target", "split", "backbone"]
 VALUES = st.recursive(
     st.one_of(

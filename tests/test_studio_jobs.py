@@ -1,5 +1,7 @@
 """Verbs as processes: what became of each, also for a studio that did not start it."""
 
+import errno
+import os
 import sys
 import time
 
@@ -101,6 +103,17 @@ def test_there_is_one_training_and_not_any_number_of_verbs(jobs):
     jobs.start("predict", [WAITS])
     with pytest.raises(UsageError, match=r"3 commands are running\. Wait for one of them to end\."):
         jobs.start("export", [WAITS])
+
+
+def test_a_verb_that_cannot_be_noted_is_ended(jobs, monkeypatch):
+    def full(path, content):  # stands for a disk that fills up between the two
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(running, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        jobs.start("train", [WAITS])
+    assert jobs.all() == []
+    assert not psutil.Process().children()
 
 
 def test_words_are_given_as_they_are_and_no_shell_reads_them(jobs, tmp_path):

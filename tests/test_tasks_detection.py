@@ -257,7 +257,7 @@ def test_a_side_whose_places_do_not_meet_is_told(side):
 
     body = keras.Model(picture := keras.Input((side, side, 3)), picture)
     with pytest.raises(
-        UsageError, match=rf"Boxes want pictures of a multiple of 32 pixels a side.* Received: {side}\."
+        UsageError, match=rf"Boxes want pictures of a multiple of 32 pixels a side, from 64 on.* Received: {side}\."
     ):
         detection.attach(body, (), taps=[], classes=3)
 

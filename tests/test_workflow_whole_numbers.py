@@ -56,6 +56,14 @@ def test_its_file_needs_no_pictures_and_says_what_training_said(learnt, monkeypa
     assert verified.artifact.contract.temperature != 1
 
 
+def test_a_file_that_averages_pictures_says_it_too(learnt, monkeypatch):
+    run = learnt[0]
+    monkeypatch.setattr(exporting, "CALIBRATION_PICTURES", 0)
+    (verified,) = workflow.export(run, ["tflite-int8"], max_drop=5, supersampling=2)
+    assert verified.artifact.contract.image_size == 2 * run.record.image_size
+    assert verified.parity.within_a_step >= parity.WITHIN_A_STEP
+
+
 def test_a_stage_that_was_killed_is_gone_on_with_and_one_that_is_done_is_not_done_again(learnt):
     run, result = learnt
     assert whole_numbers.learn(Opened(run), INT8).history == result.history

@@ -45,8 +45,13 @@ def export(
 ) -> None:
     """Write SavedModel, TFLite and ONNX files of a run and prove that they say what the Keras model says."""
     if run is not None and run.is_file():
+        runs_alone = {"--precision": precision, "--max-drop": max_drop is not None, "--supersample": supersample > 1}
+        runs_alone |= {"--no-check": not check, "--no-calibrate": not calibrate}
+        _refuse(runs_alone, f"for runs, and '{run}' is a model made elsewhere")
         _export_model(run, labels, output, formats, force, as_json)
         return
+    elsewhere = {"--labels": labels, "--output": output, "--force": force}
+    _refuse(elsewhere, "for a model made elsewhere (MODEL.keras); a run has its class names and keeps its files itself")
     if precision not in (None, "auto"):
         raise UsageError(f"--precision takes 'auto'; name a format with --format. Received: '{precision}'")
     opened = run_of(run, folder)
@@ -158,6 +163,12 @@ def _files_of(path: Path) -> Sequence[Path]:
     from keras_transfer import workflow
 
     return workflow.exported_files(runs.open_run(path))
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """UsageError where one of them was given, which would be taken no notice of."""
+    if name := next((name for name, given in options.items() if given), None):
+        raise UsageError(f"{name} is {why}. Leave it out.")
 
 
 def _export_model(

@@ -8,6 +8,8 @@ from keras_transfer.specs import IMAGE_INPUT
 
 POINTWISE = (keras.layers.Rescaling, keras.layers.Normalization)
 """What may be done to pixels before they are averaged as well as afterwards."""
+ASKED = "asked"
+"""The name, in the model that averages, of the one that it asks."""
 
 
 def supersampled(model: keras.Model, times: int) -> keras.Model:
@@ -38,4 +40,4 @@ def supersampled(model: keras.Model, times: int) -> keras.Model:
     for layer in scaling or [keras.layers.Rescaling(1.0, offset=0.5)]:
         pixels = layer(pixels)
     means = keras.layers.AveragePooling2D(times, name="supersampling")(pixels)
-    return keras.Model(image, keras.Model(scaled, model.output)(means), name=model.name)
+    return keras.Model(image, keras.Model(scaled, model.output, name=ASKED)(means), name=model.name)

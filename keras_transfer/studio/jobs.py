@@ -128,7 +128,12 @@ class Jobs:
                 pid=process.pid,
                 born=_born(process.pid) or time.time(),
             )
-            write_bytes(place / RECORD, record.model_dump_json(indent=1).encode())
+            try:
+                write_bytes(place / RECORD, record.model_dump_json(indent=1).encode())
+            except OSError:  # a full disk: nobody would know of the process any more
+                process.kill()
+                process.wait()
+                raise
             self._records[id], self._started[id] = record, process
             return self._job(record)
 

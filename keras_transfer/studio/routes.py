@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from keras_transfer.errors import DataError, KerasTransferError, UsageError
+from keras_transfer.errors import REFUSALS, DataError, KerasTransferError, UsageError
 from keras_transfer.files import MOST_TEXT_BYTES, read_bytes
 from keras_transfer.specs import Value
 from keras_transfer.studio import feeding, results
@@ -317,6 +317,7 @@ def make_app(given: Given) -> FastAPI:
     app.add_exception_handler(KerasTransferError, _told)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(HTTPException, _no_such_place)
+    app.add_exception_handler(OSError, _refused)
     return app
 
 
@@ -337,6 +338,14 @@ def _told(request: Request, error: Exception) -> Response:
     kinds = ((MissingError, 404), (UsageError, 400), (DataError, 422))
     status = next((code for kind, code in kinds if isinstance(error, kind)), 409)
     return Plain({"error": str(error)}, status)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """What the system does not let be written or read, without the path that it was at."""
+    assert isinstance(error, OSError)
+    what_to_do = REFUSALS.get(error.errno or 0, "What was decided before is saved.")
+    said = error.strerror or "an input or output error"
+    return Plain({"error": f"The system refuses that: {said}. {what_to_do}"}, 500)
 
 
 def _not_understood(request: Request, error: Exception) -> Response:

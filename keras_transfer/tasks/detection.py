@@ -81,8 +81,8 @@ def attach(
     side = int(features.input.shape[1])
     if side % STRIDES[-1] or side < 2 * STRIDES[-1]:
         raise UsageError(
-            f"Boxes want pictures of a multiple of {STRIDES[-1]} pixels a side, so that places of all strides meet. "
-            f"Received: {side}."
+            f"Boxes want pictures of a multiple of {STRIDES[-1]} pixels a side, from {2 * STRIDES[-1]} on, "
+            f"so that places of all strides meet. Received: {side}."
         )
     levels = _pyramid(taps, seed)
     scores = _told("scores", levels, classes, RARE, seed)

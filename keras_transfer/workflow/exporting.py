@@ -213,7 +213,7 @@ def _settled_for_good(run: Run, listener: Listener) -> Run:
 def _given(opened: Opened, names: Sequence[str], contract: Contract) -> dict[str, Any]:
     """What the files of a run are written from, by the names that `exporters.export` and `drafted` have for it."""
     fold, size = opened.task.fold, contract.image_size
-    learned = whole_numbers.learnt(opened, contract) if LEARNED in names and opened.supersampling == 1 else None
+    learned = whole_numbers.learnt(opened, contract) if LEARNED in names else None
     measured = exporters.measured(names, learned=learned is not None)
     return {
         "model": supersampled(fold(opened.network, contract) if fold else opened.network, opened.supersampling),

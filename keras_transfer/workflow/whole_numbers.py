@@ -19,6 +19,7 @@ from keras_transfer.backbones import registry
 from keras_transfer.data import pipeline
 from keras_transfer.errors import UsageError
 from keras_transfer.export import activations
+from keras_transfer.export.supersampling import ASKED, supersampled
 from keras_transfer.files import MOST_MODEL_BYTES, MOST_TEXT_BYTES, drafted, read_bytes, write_bytes
 from keras_transfer.specs import (
     LOGITS_LAYER,
@@ -110,8 +111,8 @@ def learn(opened: Opened, stage: Stage | None = None) -> StageResult:
 
 
 def learnt(opened: Opened, contract: Contract) -> keras.Model | None:
-    """Return the network in whole numbers as a run learnt it, its answers settled as a contract says; None where it
-    learnt none."""
+    """Return the network in whole numbers as a run learnt it, its answers settled as a contract says, about pictures as
+    large as they are taken; None where it learnt none."""
     found = _kept(opened)
     if found is None:
         return None
@@ -121,6 +122,9 @@ def learnt(opened: Opened, contract: Contract) -> keras.Model | None:
         # What divides the logits becomes a part of their kernel, and they reach less far by it.
         model, logits = fold(model, contract), f"{LOGITS_LAYER}{whole_numbers.RANGE}"
         ranges[logits] = (ranges[logits][0] / contract.temperature, ranges[logits][1] / contract.temperature)
+    if opened.supersampling > 1:  # means of pixels lie on the range of pixels: no other is new
+        model = supersampled(model, opened.supersampling)
+        ranges = {f"{ASKED}_{name}": found for name, found in ranges.items()}
     return whole_numbers.twin(model, ranges)
 
 
