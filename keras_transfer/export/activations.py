@@ -80,6 +80,10 @@ class Ranges:
                 low, high = self._found.get(index, (np.inf, -np.inf))
                 self._found[index] = min(low, values.min()), max(high, values.max())
 
+    def by_name(self) -> dict[str, tuple[float, float]]:
+        """Return the least and the largest value of each tensor."""
+        return {self._tensors[index].name.decode(): found for index, found in self._found.items()}
+
     def written(self) -> bytes:
         """Return the file with each range where the quantizer looks for it."""
         from ai_edge_litert.schema_py_generated import QuantizationParametersT

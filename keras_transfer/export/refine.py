@@ -145,16 +145,18 @@ def _patches(features: np.ndarray, layer: Layer, random: np.random.Generator) ->
         rows = features.reshape(-1, features.shape[-1])
         return rows[random.permutation(len(rows))[:POSITIONS]][None]
     options, (height, width) = layer.operator.builtinOptions, layer.weight.shape[1:3]
-    steps = (options.strideH, options.strideW)
+    steps, apart = (options.strideH, options.strideW), (options.dilationHFactor, options.dilationWFactor)
+    reach = [(side - 1) * dilation + 1 for side, dilation in zip((height, width), apart, strict=True)]
     if options.padding == _padding("SAME"):
         missing = [
-            max((-(-side // step) - 1) * step + kernel - side, 0)
-            for side, step, kernel in zip(features.shape[1:3], steps, (height, width), strict=True)
+            max((-(-side // step) - 1) * step + far - side, 0)
+            for side, step, far in zip(features.shape[1:3], steps, reach, strict=True)
         ]
         around = [(each // 2, each - each // 2) for each in missing]
         features = np.pad(features, ((0, 0), *around, (0, 0)))
     which = int(random.integers(len(features))) if len(features) > 1 else 0  # one of the frames of a clip
-    windows = sliding_window_view(features, (height, width), axis=(1, 2))[which, :: steps[0], :: steps[1]]
+    windows = sliding_window_view(features, reach, axis=(1, 2))[which, :: steps[0], :: steps[1]]
+    windows = windows[..., :: apart[0], :: apart[1]]
     down, across, channels = windows.shape[:3]
     # A window is a view until it is picked: copying all of them first took most of the time.
     places = random.permutation(down * across)[:POSITIONS]

@@ -16,11 +16,22 @@ import numpy as np
 import tensorflow as tf
 
 from keras_transfer.errors import ExportError, KerasTransferError, UsageError, first_line, unknown
-from keras_transfer.export import activations, float_tail, hard_swish, metadata, pixels, selective, stem, tflite_tree
+from keras_transfer.export import (
+    activations,
+    float_tail,
+    hard_swish,
+    lone_relus,
+    metadata,
+    pixels,
+    selective,
+    stem,
+    tflite_tree,
+    wide_kernels,
+)
 from keras_transfer.export.activations import Ranges
 from keras_transfer.export.graph import Affine
 from keras_transfer.export.metadata import Card
-from keras_transfer.export.refine import PICTURES, Moments, refine
+from keras_transfer.export.refine import Moments, refine
 from keras_transfer.specs import IMAGE_INPUT, Output
 
 SMALL_KERNEL = 16_384
@@ -99,7 +110,7 @@ def _converted(source: Frozen, **settings: Any) -> bytes:
         setattr(converter, name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about an input that has no statistics: uint8 needs none
-        return converter.convert()
+        return wide_kernels.taken_apart(converter.convert())
 
 
 def _float32(source: Frozen, calibration: np.ndarray | None) -> bytes:
@@ -167,7 +178,7 @@ def _quickened(quantized: bytes, source: Frozen) -> bytes:
     """Return the file with what its runtime is slow at written otherwise."""
     if source.affine is not None:
         quantized = pixels.taken_as_they_are(quantized, source.affine.factor, source.affine.offset)
-    return hard_swish.taken_apart(stem.widened(quantized))
+    return lone_relus.in_additions(hard_swish.taken_apart(stem.widened(quantized)))
 
 
 def _calibrated(exact: bytes, pictures: np.ndarray) -> bytes:
@@ -235,12 +246,19 @@ def _int16x8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     steps = quantizer.Quantizer(bytearray(exact), recipe.static_wi8_ai16())
     for operation in (TFLOperationName.SOFTMAX, TFLOperationName.OUTPUT):
         steps.update_quantization_recipe(regex=".*", operation_name=operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    samples = {"serving_default": [{IMAGE_INPUT: picture[None]} for picture in pictures]}
-    quantized = _quietly(lambda: bytes(steps.quantize(steps.calibrate(samples)).quantized_model))
-    moments = Moments(exact)
-    for read in activations.shown(exact, pictures[:PICTURES]):
+    ranges, moments = Ranges(exact), Moments(exact)
+    for read in activations.shown(exact, pictures):
+        ranges.see(read)
         moments.see(read)
-    return refine(quantized, moments)
+    # Its calibrator takes the moving mean of what pictures reach, and cuts off what is beyond: half of all maxima.
+    samples = {"serving_default": [{IMAGE_INPUT: pictures[:1]}]}
+    found = _quietly(lambda: steps.calibrate(samples))
+    for name, reached in ranges.by_name().items():
+        if found.get(name):
+            found[name] |= {
+                end: np.full_like(found[name][end], value) for end, value in zip(("min", "max"), reached, strict=True)
+            }
+    return refine(_quietly(lambda: bytes(steps.quantize(found).quantized_model)), moments)
 
 
 PRECISIONS: dict[str, Callable[[Frozen, np.ndarray | None], bytes]] = {
