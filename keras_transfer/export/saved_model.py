@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,7 @@ def write_frozen(graph: Graph, path: Path, *, batch: int) -> None:
     # The gradients of swish refer to tensors outside the frozen graph; nobody trains from this file.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(tf.Module(), str(path), signatures={"serving_default": graph.fixed(batch)}, options=options)
+    gc.collect()  # of the functions that were saved, which hold eight times the weights, in cycles
 
 
 def _serve_bytes(graph: Graph, aspect: Aspect, decode: Decode) -> Any:
