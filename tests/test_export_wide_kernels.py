@@ -8,14 +8,19 @@ from test_export_pixels import kinds
 
 from keras_transfer.export import activations, exporters, refine, runtime, wide_kernels
 
+FILTERS = 24
+"""So that a kernel of 7 x 7 has more than the 1,024 weights from which on `tflite-dynamic` rounds it."""
 
-def looking_far(sides, strides: int = 1, inner: int = SIDE) -> keras.Model:
+
+def looking_far(sides, strides: int = 1, inner: int = SIDE, *, bias: bool = True) -> keras.Model:
     """A convolution to maps of `inner` places a side, and a wide depthwise one behind it."""
     keras.utils.set_random_seed(0)
     image = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
-    x = keras.layers.Conv2D(8, SIDE // inner, strides=SIDE // inner, activation="relu")(x)
-    wide = keras.layers.DepthwiseConv2D(sides, strides=strides, padding="same", bias_initializer="random_normal")
+    x = keras.layers.Conv2D(FILTERS, SIDE // inner, strides=SIDE // inner, activation="relu")(x)
+    wide = keras.layers.DepthwiseConv2D(
+        sides, strides=strides, padding="same", bias_initializer="random_normal", use_bias=bias
+    )
     x = keras.layers.ReLU()(wide(x) * 4.0)
     logits = keras.layers.Dense(len(CONTRACT.class_names))(keras.layers.GlobalAveragePooling2D()(x) * 4.0)
     return keras.Model(image, keras.layers.Activation("softmax", name="probabilities")(logits))
@@ -28,8 +33,19 @@ def looking_far(sides, strides: int = 1, inner: int = SIDE) -> keras.Model:
 def test_parts_add_up_to_what_a_wide_filter_gives(sides, strides, inner, parts, tmp_path):
     network = looking_far(sides, strides, inner)
     (artifact,) = exporters.export(network, tmp_path, ["tflite"], CONTRACT)
-    found = kinds(artifact.path.read_bytes())
+    content = artifact.path.read_bytes()
+    places = [np.prod(layer.weight.shape[1:3]) for layer in refine.Moments(content).layers if "DEPTH" in layer.kind]
+    assert max(places) <= wide_kernels.MOST
+    found = kinds(content)
     assert (found.count("DEPTHWISE_CONV_2D"), found.count("ADD")) == (1 + parts, parts - 1)  # one scales pixels
+    said = runtime.load(artifact.path).predict(pictures())["probabilities"]
+    assert np.abs(said - network.predict(pictures(), verbose=0)).max() < 1e-6
+
+
+def test_a_filter_without_a_bias_is_taken_apart_too(tmp_path):
+    network = looking_far(7, bias=False)
+    (artifact,) = exporters.export(network, tmp_path, ["tflite"], CONTRACT)
+    assert kinds(artifact.path.read_bytes()).count("DEPTHWISE_CONV_2D") == 4
     said = runtime.load(artifact.path).predict(pictures())["probabilities"]
     assert np.abs(said - network.predict(pictures(), verbose=0)).max() < 1e-6
 

@@ -33,17 +33,17 @@ def taken_apart(content: bytes) -> bytes:
     dilation, pads with zeros (`same`), and has its kernel for itself.
     """
     tree = tflite_tree.read(content)
-    graph, operators = tree.subgraphs[0], []
+    graph, operators, found = tree.subgraphs[0], [], False
     readers = Counter(int(index) for operator in graph.operators for index in operator.inputs)
     owners = Counter(tensor.buffer for tensor in graph.tensors)
     for operator in graph.operators:
-        if _is_too_wide(tree, operator):
-            kernel = int(operator.inputs[1])
-            if readers[kernel] == owners[graph.tensors[kernel].buffer] == 1:
-                operators += _parts(tree, operator)
-                continue
-        operators.append(operator)
-    if len(operators) == len(graph.operators):
+        kernel = int(operator.inputs[1]) if _is_too_wide(tree, operator) else None
+        if kernel is not None and readers[kernel] == owners[graph.tensors[kernel].buffer] == 1:
+            operators += _parts(tree, operator)
+            found = True
+        else:
+            operators.append(operator)
+    if not found:
         return content
     graph.operators = operators
     return tflite_tree.written(tree)
