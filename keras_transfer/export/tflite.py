@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -33,6 +33,8 @@ from keras_transfer.export.graph import Affine
 from keras_transfer.export.metadata import Card
 from keras_transfer.export.refine import Moments, refine
 from keras_transfer.specs import IMAGE_INPUT, Output
+
+Made = TypeVar("Made")
 
 SMALL_KERNEL = 16_384
 """Weights below which a convolution keeps float32 where only storage is saved: in EfficientNet-Lite0 early small ones
@@ -250,8 +252,10 @@ def _int16x8(source: Frozen, calibration: np.ndarray | None) -> bytes:
     for read in activations.shown(exact, pictures):
         ranges.see(read)
         moments.see(read)
-    # Its calibrator takes the moving mean of what pictures reach, and cuts off what is beyond: half of all maxima.
-    samples = {"serving_default": [{IMAGE_INPUT: pictures[:1]}]}
+    # Its calibrator takes the moving mean of how far pictures reach, and cuts off what is beyond. It alone sees inside
+    # loops.
+    asked = pictures[:1] if ranges.whole else pictures
+    samples = {"serving_default": [{IMAGE_INPUT: picture[None]} for picture in asked]}
     found = _quietly(lambda: steps.calibrate(samples))
     for name, reached in ranges.by_name().items():
         if found.get(name):
@@ -295,7 +299,7 @@ def _calibration(pictures: np.ndarray | None) -> np.ndarray:
     return np.concatenate([pictures, whole])
 
 
-def _quietly(work: Callable[[], bytes]) -> bytes:
+def _quietly(work: Callable[[], Made]) -> Made:
     """The quantizer prints its figures; standard output belongs to whoever asked for JSON."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
