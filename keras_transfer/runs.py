@@ -138,8 +138,8 @@ def _named(row: Mapping[str, float], record: RunRecord) -> dict[str, float]:
 
 
 def write(run: Run) -> None:
-    """Write the record and the history of `run`, each under a temporary name first."""
-    write_bytes(run.folder / RECORD, run.record.model_dump_json(indent=2).encode())
+    """Write the history and the record of `run`, each under a temporary name first; the record, which says that the run
+    is finished, comes last: nobody writes what is missing beside it."""
     rows = [{"stage": stage.name, **_named(row, run.record)} for stage in run.record.stages for row in stage.history]
     if rows:
         text = io.StringIO()
@@ -147,3 +147,4 @@ def write(run: Run) -> None:
         writer.writeheader()
         writer.writerows(rows)
         write_bytes(run.folder / HISTORY, text.getvalue().encode())
+    write_bytes(run.folder / RECORD, run.record.model_dump_json(indent=2).encode())

@@ -79,8 +79,11 @@ def test_what_few_pictures_say_comes_with_how_well_it_is_known(tmp_path, capsys,
     ]
 
 
-def test_the_history_as_a_table_calls_the_merit_by_its_name(tmp_path):
-    rows = ({"epoch": 1, "loss": 0.5, "merit": 0.25, "validation_merit": 0.125},)
+ROWS = ({"epoch": 1, "loss": 0.5, "merit": 0.25, "validation_merit": 0.125},)
+
+
+def with_a_history(tmp_path):
+    """A finished run of one stage and one epoch."""
     stage = StageResult(
         name="head",
         index=0,
@@ -97,9 +100,20 @@ def test_the_history_as_a_table_calls_the_merit_by_its_name(tmp_path):
         frozen_tensors=0,
         frozen_digest_before="",
         frozen_digest_after="",
-        history=rows,
+        history=ROWS,
     )
-    runs.write(trained(tmp_path, stages=(stage,), best_stage="head"))
+    return trained(tmp_path, stages=(stage,), best_stage="head")
+
+
+def test_the_history_as_a_table_calls_the_merit_by_its_name(tmp_path):
+    runs.write(with_a_history(tmp_path))
     columns = (tmp_path / runs.HISTORY).read_text().splitlines()[0]
     assert columns == "stage,epoch,loss,mean_IoU,validation_mean_IoU"
-    assert runs.open_run(tmp_path).record.stages[0].history == rows
+    assert runs.open_run(tmp_path).record.stages[0].history == ROWS
+
+
+def test_a_run_is_finished_when_all_else_is_there(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(runs, "write_bytes", lambda path, content: written.append(path.name))
+    runs.write(with_a_history(tmp_path))
+    assert written == [runs.HISTORY, runs.RECORD]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import re
 import warnings
@@ -107,6 +108,7 @@ def refuse_flex(model: bytes) -> None:
 
 def _converted(source: Frozen, **settings: Any) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source.path))
+    gc.collect()  # of what was loaded to see that it can be: it lies in cycles, and holds five times the weights
     converter.target_spec.supported_ops = settings.pop("supported_ops", [tf.lite.OpsSet.TFLITE_BUILTINS])
     for name, value in settings.items():
         setattr(converter, name, value)
