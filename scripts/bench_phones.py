@@ -101,7 +101,7 @@ def main():
     for name in given.names or smallest_of_families():
         found = measured(name, given.image_size, formats, given.repeats)
         keras.backend.clear_session()
-        for row in [] if given.json else found:  # As they come: all of them take an hour.
+        for row in [] if given.json else found:  # As they come: all of them take half an hour.
             print("| " + " | ".join([row["backbone"], row["format"], *cells(row)]) + " |", flush=True)
         rows += found
     if given.json:

@@ -255,13 +255,6 @@ ROUTES = [
     for path in [route.path]
     if path != "/api/events"  # it never ends: the browser's test listens to it
 ]
-IDS = st.one_of(
-    st.sampled_from(["0" * 16, "small", "large", "..", "%2e%2e", "", "a" * 16]),
-    st.text(string.printable, max_size=20),
-    st.text(max_size=20),
-    st.builds(lambda: picture()),
-    st.builds(lambda: id_of("class", "cat")),
-)
 
 
 def test_a_disk_that_is_full_is_a_sentence_and_what_was_decided_stands(monkeypatch):
@@ -279,6 +272,15 @@ def test_a_disk_that_is_full_is_a_sentence_and_what_was_decided_stands(monkeypat
         {"error": "The system refuses that: No space left on device. Free some space."},
     )
     assert (collection.changed, collection.undoable) == (0, False)
+
+
+IDS = st.one_of(
+    st.sampled_from(["0" * 16, "small", "large", "..", "%2e%2e", "", "a" * 16]),
+    st.text(string.printable, max_size=20),
+    st.text(max_size=20),
+    st.builds(lambda: picture()),
+    st.builds(lambda: id_of("class", "cat")),
+)
 
 
 WORDS = ["ids", "label", "out", "name", "asked", "verb", "run", "pictures", "formats", "target", "split", "backbone"]

@@ -24,21 +24,18 @@ def taken_apart(quantized: bytes) -> bytes:
 
     quantized: a TFLite file; it comes back as it is where it holds none.
     """
+    return tflite_tree.rewritten(quantized, _instead)
+
+
+def _instead(tree: Any, operator: Any) -> list[Any] | None:
     from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
 
-    tree = tflite_tree.read(quantized)
-    graph, operators, found = tree.subgraphs[0], [], False
-    for operator in graph.operators:
-        kind = tree.operatorCodes[operator.opcodeIndex].builtinCode
-        if kind == BuiltinOperator.HARD_SWISH and graph.tensors[operator.inputs[0]].type == TensorType.INT8:
-            operators += _parts(tree, int(operator.inputs[0]), int(operator.outputs[0]))
-            found = True
-        else:
-            operators.append(operator)
-    if not found:
-        return quantized
-    graph.operators = operators
-    return tflite_tree.written(tree)
+    if tree.operatorCodes[operator.opcodeIndex].builtinCode != BuiltinOperator.HARD_SWISH:
+        return None
+    given = int(operator.inputs[0])
+    if tree.subgraphs[0].tensors[given].type != TensorType.INT8:
+        return None
+    return _parts(tree, given, int(operator.outputs[0]))
 
 
 def _parts(tree: Any, given: int, made: int) -> list[Any]:

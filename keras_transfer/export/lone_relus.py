@@ -22,24 +22,20 @@ def in_additions(quantized: bytes) -> bytes:
 
     quantized: a TFLite file; it comes back as it is where it holds none.
     """
-    from ai_edge_litert.schema_py_generated import (
-        ActivationFunctionType,
-        AddOptionsT,
-        BuiltinOperator,
-        TensorType,
-    )
+    return tflite_tree.rewritten(quantized, _instead)
+
+
+def _instead(tree: Any, operator: Any) -> list[Any] | None:
+    from ai_edge_litert.schema_py_generated import ActivationFunctionType, AddOptionsT, BuiltinOperator, TensorType
 
     functions = {getattr(BuiltinOperator, name): getattr(ActivationFunctionType, name) for name in ("RELU", "RELU6")}
-    tree = tflite_tree.read(quantized)
-    graph, found = tree.subgraphs[0], False
-    for place, operator in enumerate(graph.operators):
-        kind = tree.operatorCodes[operator.opcodeIndex].builtinCode
-        if kind in functions and graph.tensors[operator.inputs[0]].type == TensorType.INT8:
-            options, given = AddOptionsT(), int(operator.inputs[0])
-            options.fusedActivationFunction = functions[kind]
-            inputs, found = [given, _zero(tree, given)], True
-            graph.operators[place] = tflite_tree.operator(tree, "ADD", inputs, operator.outputs, options)
-    return tflite_tree.written(tree) if found else quantized
+    function = functions.get(tree.operatorCodes[operator.opcodeIndex].builtinCode)
+    if function is None or tree.subgraphs[0].tensors[operator.inputs[0]].type != TensorType.INT8:
+        return None
+    given = int(operator.inputs[0])
+    options = AddOptionsT()
+    options.fusedActivationFunction = function
+    return [tflite_tree.operator(tree, "ADD", [given, _zero(tree, given)], operator.outputs, options)]
 
 
 def _zero(tree: Any, other: int) -> int:

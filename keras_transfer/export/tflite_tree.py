@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,23 @@ def written(tree: Any) -> bytes:
     from ai_edge_litert.tools import flatbuffer_utils
 
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def rewritten(content: bytes, instead: Callable[[Any, Any], list[Any] | None]) -> bytes:
+    """Return the TFLite file with other operators in place of some of its main graph; as it is where none is replaced.
+
+    >>> tflite_tree.rewritten(content, lambda tree, operator: None) is content  # doctest: +SKIP
+    True
+
+    instead: of the tree and one of its operators, those that stand in its place, in their order; None where it stays.
+    """
+    tree = read(content)
+    graph = tree.subgraphs[0]  # others hold the branches of loops and conditions
+    found = [(operator, instead(tree, operator)) for operator in graph.operators]
+    if all(made is None for _, made in found):
+        return content
+    graph.operators = [each for operator, made in found for each in ([operator] if made is None else made)]
+    return written(tree)
 
 
 def data_of(tree: Any, tensor: Any) -> np.ndarray:

@@ -9,7 +9,6 @@ the edge are convolutions of 25, 21 and 15 places, the last two with a dilation 
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,21 +31,16 @@ def taken_apart(content: bytes) -> bytes:
     content: a TFLite file; it comes back as it is where none is 7 places high or wide, computes in floats, has no
     dilation, pads with zeros (`same`), and has its kernel for itself.
     """
-    tree = tflite_tree.read(content)
-    graph, operators, found = tree.subgraphs[0], [], False
-    readers = Counter(int(index) for operator in graph.operators for index in operator.inputs)
-    owners = Counter(tensor.buffer for tensor in graph.tensors)
-    for operator in graph.operators:
-        kernel = int(operator.inputs[1]) if _is_too_wide(tree, operator) else None
-        if kernel is not None and readers[kernel] == owners[graph.tensors[kernel].buffer] == 1:
-            operators += _parts(tree, operator)
-            found = True
-        else:
-            operators.append(operator)
-    if not found:
-        return content
-    graph.operators = operators
-    return tflite_tree.written(tree)
+    return tflite_tree.rewritten(content, _instead)
+
+
+def _instead(tree: Any, operator: Any) -> list[Any] | None:
+    if not _is_too_wide(tree, operator):
+        return None
+    graph, kernel = tree.subgraphs[0], int(operator.inputs[1])
+    readers = sum(kernel in each.inputs for each in graph.operators)
+    owners = sum(each.buffer == graph.tensors[kernel].buffer for each in graph.tensors)
+    return _parts(tree, operator) if readers == owners == 1 else None
 
 
 def _is_too_wide(tree: Any, operator: Any) -> bool:
